@@ -1,0 +1,1 @@
+"""Measurements: whole pipelines side by side, enqueueing, scale, and the limiter."""

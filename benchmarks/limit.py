@@ -1,0 +1,324 @@
+"""`make bench-limit`: real workers at a limit, beside plain Celery in the same run.
+
+LivePerson is the simulator with a known token bucket, or a cap on requests at a time. Goodput is
+accepted calls a second ÷ the limit; refused is the share of calls that were answered 429.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.limit_pool import ACCOUNT, ROOT, Seen, Stage, jobs
+from benchmarks.svg import Line, write_chart
+from worker.store.limits import read_standing
+
+DOCS = ROOT / "docs"
+# An answer takes 100 ms, give or take 20; a burst is what may come at once after a quiet time.
+LATENCY = "100:20"
+BURST_SECONDS = 0.2
+# What an account that knows no limit has for a ceiling, in limits.
+FAR = 10
+WARM_UP = 5
+LEARNED_AFTER = 30
+SMALL_RATE = 3
+
+
+class Report:
+    """Prints rows as they come."""
+
+    def __init__(self) -> None:
+        print(
+            f"{'scenario':34} {'strategy':22} {'workers':>7} {'goodput':>8} {'refused':>8}  notes"
+        )
+
+    def row(
+        self,
+        scenario: str,
+        strategy: str,
+        workers: int,
+        goodput: float | None,
+        refused: float | None,
+        notes: str = "",
+    ) -> None:
+        good = "" if goodput is None else f"{goodput:.3f}"
+        bad = "" if refused is None else f"{100 * refused:.2f} %"
+        load = os.getloadavg()[0]
+        print(
+            f"{scenario:34} {strategy:18} {workers:7} {good:>8} {bad:>8}  {notes} ({load:.1f})",
+            flush=True,
+        )
+
+
+class Bench:
+    """The scenarios; `quick` shortens them."""
+
+    def __init__(self, stage: Stage, report: Report, *, quick: bool, folder: Path) -> None:
+        self._stage = stage
+        self._report = report
+        self._quick = quick
+        self._folder = folder
+
+    def known(self) -> None:
+        """Run at a known limit, with the ceiling set to it."""
+        seconds = 12 if self._quick else 20
+        lines: list[Line] = []
+        for limit in (50,) if self._quick else (50, 200):
+            name = f"known limit, {limit}/s"
+            for workers in (1, 2) if self._quick else (1, 2, 4):
+                seen = self._overture(limit, workers, seconds, max_rate=limit)
+                self._row(name, "overture", workers, seen, limit, WARM_UP, seconds)
+                if limit == 50:
+                    lines.append(_accepted(f"Overture, {workers} workers", seen))
+            for strategy in ("retries", "rate_limit"):
+                for workers in (2,) if self._quick else (1, 4):
+                    share = f"{limit / workers:g}/s" if strategy == "rate_limit" else ""
+                    seen = self._celery(limit, workers, seconds, rate_limit=share)
+                    title = f"Celery {strategy}"
+                    self._row(name, title, workers, seen, limit, WARM_UP, seconds)
+                    if limit == 50 and workers != 1:
+                        lines += [_accepted(title, seen), _refused(f"its 429s ({strategy})", seen)]
+        self._chart("limit-known", "Known limit of 50/s: calls a second", lines)
+
+    def learned(self) -> None:
+        """Find a limit that nobody told: to a quarter in the middle, and back."""
+        learn, cut, back = (45, 20, 25) if self._quick else (60, 30, 40)
+        for limit, workers in ((50, 2),) if self._quick else ((50, 1), (200, 4), (50, 4)):
+            changes = [(learn, limit / 4), (learn + cut, limit)]
+            seconds = learn + cut + back
+            seen = self._overture(limit, workers, seconds, max_rate=FAR * limit, changes=changes)
+            name = f"unknown limit, {limit}/s"
+            self._row(name, "overture", workers, seen, limit, LEARNED_AFTER, learn)
+            calm, whole = calm_after(seen, learn, learn + cut), back_after(seen, learn + cut, limit)
+            low = seen.goodput(learn + 5, learn + cut) / (limit / 4)
+            share, notes = _share(seen, learn + 5, learn + cut), f"below 1 % after {calm} s"
+            self._report.row("  cut to a quarter", "overture", workers, low, share, notes)
+            self._report.row("  restored", "overture", workers, None, None, f"90 % after {whole} s")
+            if (limit, workers) == (50, 2 if self._quick else 1):
+                plain = self._celery(limit, workers, seconds, changes=changes)
+                self._row(name, "Celery retries", workers, plain, limit, LEARNED_AFTER, learn)
+                share = _share(plain, learn + 5, learn + cut)
+                self._report.row("  cut to a quarter", "Celery retries", workers, None, share)
+                limits = [(0, limit), (learn, limit), (learn, limit / 4)]
+                limits += [(learn + cut, limit / 4), (learn + cut, limit), (seconds, limit)]
+                lines = [
+                    Line("the limit", limits, dashed=True),
+                    _accepted("Overture, accepted", seen),
+                    _refused("Overture, 429", seen),
+                    _accepted("Celery, accepted", plain),
+                    _refused("Celery, 429", plain),
+                ]
+                self._chart("limit-learned", "A limit that nobody told: calls a second", lines)
+
+    def concurrent(self) -> None:
+        """Keep below a cap on requests at a time, known and not; also while a worker is killed."""
+        cap, latency = 10, 0.1
+        limit, seconds = round(cap / latency), 12 if self._quick else 20
+        stage = self._stage
+        stage.clean(maxConcurrent=cap)
+        stage.fill(jobs(limit * seconds * 2))
+        with stage.overture(2, max_rate=10 * limit, max_in_flight=cap) as workers:
+            seen = stage.watch(seconds / 2)
+            workers[0].kill()
+            workers[0].start()
+            seen = stage.watch(seconds)
+        self._row(
+            f"cap of {cap} at a time, known", "overture", 2, seen, limit, WARM_UP, seconds // 2
+        )
+        killed = f"most in flight {seen.most_in_flight}, a worker killed at {seconds // 2} s"
+        self._row("  with a worker killed", "overture", 2, seen, limit, 0, seconds, killed)
+        seconds = 40 if self._quick else 60
+        seen = self._overture(limit, 2, seconds, max_rate=10 * limit, max_in_flight=100, cap=cap)
+        self._row(f"cap of {cap}, unknown", "overture", 2, seen, limit, LEARNED_AFTER, seconds)
+        seen = self._celery(limit, 2, 15, cap=cap)
+        self._row(f"cap of {cap}, unknown", "Celery retries", 2, seen, limit, WARM_UP, 15)
+
+    def fair(self) -> None:
+        """Let 19 accounts have what they get alone, beside one with a hundred times as much."""
+        seconds, burst = (12, 3000) if self._quick else (33, 10_000)
+        small = [f"{10000001 + number}" for number in range(19)]
+        huge = "10000000"
+        accounts = {f"accounts__{a}__client_id": "demo" for a in (*small, huge)}
+        accounts |= {f"accounts__{a}__client_secret": "demo" for a in (*small, huge)}
+        got: list[dict[str, int]] = []
+        for others in (0, burst):
+            stage = self._stage
+            stage.clean()
+            stage.fill(jobs(others, account=huge))
+            with stage.overture(2, max_rate=10, **accounts):
+                started = int(time.time())
+                self._stream(small, seconds)
+                time.sleep(1)
+                stats = stage.liveperson.stats()["accounts"]
+                rows = {a: stats.get(a, {}).get("perSecond", []) for a in (*small, huge)}
+            got.append({a: sum(row["accepted"] for row in found) for a, found in rows.items()})
+            del started
+        ratios = sorted(got[1][a] / max(1, got[0][a]) for a in small)
+        self._report.row(
+            f"20 accounts, one with {burst} jobs", "overture", 2, None, None,
+            f"small accounts get {ratios[0]:.3f} (least) to {ratios[-1]:.3f} of what they get "
+            f"alone; the huge one {got[1][huge] / (seconds + 1):.1f}/s of 10",
+        )  # fmt: skip
+
+    def _stream(self, accounts: list[str], seconds: int) -> None:
+        """Enqueue a few jobs a second for each of the accounts."""
+        for second in range(seconds):
+            started = time.monotonic()
+            self._stage.fill(
+                job
+                for account in accounts
+                for job in jobs(SMALL_RATE, account=account, first=second * SMALL_RATE)
+            )
+            time.sleep(max(0.0, 1 - (time.monotonic() - started)))
+
+    def _overture(
+        self,
+        limit: float,
+        workers: int,
+        seconds: int,
+        *,
+        changes: list[tuple[int, float]] | None = None,
+        cap: int | None = None,
+        **settings: object,
+    ) -> Seen:
+        stage = self._stage
+        self._prepare(limit, cap)
+        stage.fill(jobs(round(limit * seconds * 1.3) + 500))
+        settings = {"max_in_flight": 500, **settings}
+        with stage.overture(workers, **settings), self._changing(limit, changes or []):
+            seen = stage.watch(seconds)
+            standing = read_standing(stage.store, ACCOUNT)
+            learned = standing.learned_rate and round(standing.learned_rate, 1)
+            self._learned = f"learned {learned}, in flight {standing.learned_in_flight}"
+            return seen
+
+    def _celery(
+        self,
+        limit: float,
+        workers: int,
+        seconds: int,
+        *,
+        rate_limit: str = "",
+        changes: list[tuple[int, float]] | None = None,
+        cap: int | None = None,
+    ) -> Seen:
+        stage = self._stage
+        self._prepare(limit, cap)
+        self._learned = ""
+        stage.fill_plain(round(limit * seconds * 1.3) + 500)
+        with stage.celery(workers, rate_limit=rate_limit), self._changing(limit, changes or []):
+            return stage.watch(seconds)
+
+    def _prepare(self, limit: float, cap: int | None) -> None:
+        if cap is None:
+            self._stage.clean(rate=limit, burst=_burst(limit))
+        else:
+            self._stage.clean(maxConcurrent=cap)
+
+    def _changing(self, limit: float, changes: list[tuple[int, float]]) -> Changing:
+        del limit
+        return Changing(self._stage, changes)
+
+    def _row(
+        self,
+        scenario: str,
+        strategy: str,
+        workers: int,
+        seen: Seen,
+        limit: float,
+        first: int,
+        last: int,
+        notes: str | None = None,
+    ) -> None:
+        notes = self._learned if notes is None else notes
+        goodput, refused = seen.goodput(first, last) / limit, _share(seen, first, last)
+        self._report.row(scenario, strategy, workers, goodput, refused, notes)
+
+    def _chart(self, name: str, title: str, lines: list[Line]) -> None:
+        write_chart(self._folder / f"{name}.svg", title, lines, x="seconds", y="calls/s")
+
+    _learned = ""
+
+
+class Changing:
+    """Changes LivePerson's limit so many seconds after the first call."""
+
+    def __init__(self, stage: Stage, changes: list[tuple[int, float]]) -> None:
+        self._stage = stage
+        self._changes = changes
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._changes and not (first := self._stage.first_second()):
+            self._over.wait(0.1)
+        for second, rate in self._changes:
+            if self._over.wait(max(0.0, first + second - time.time())):
+                return
+            self._stage.limit(rate=rate, burst=_burst(rate))
+
+
+def calm_after(seen: Seen, first: int, last: int) -> int | None:
+    """Return after how many seconds the refused calls stay below one in a hundred."""
+    return next((s - first for s in range(first, last) if _share(seen, s, last) < 0.01), None)
+
+
+def back_after(seen: Seen, first: int, limit: float) -> int | None:
+    """Return after how many seconds five seconds have nine tenths of the limit."""
+    whole = range(first, len(seen.accepted) - 5)
+    return next((s - first for s in whole if seen.goodput(s, s + 5) >= 0.9 * limit), None)
+
+
+def _share(seen: Seen, first: int, last: int) -> float:
+    return seen.refused_share(first, last)
+
+
+def _burst(rate: float) -> int:
+    return max(1, round(rate * BURST_SECONDS))
+
+
+def _accepted(name: str, seen: Seen) -> Line:
+    return Line(name, list(enumerate(seen.accepted)))
+
+
+def _refused(name: str, seen: Seen) -> Line:
+    return Line(name, list(enumerate(seen.refused)))
+
+
+def scenarios(bench: Bench) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Name the scenarios, in their order."""
+    yield "known", bench.known
+    yield "learned", bench.learned
+    yield "concurrent", bench.concurrent
+    yield "fair", bench.fair
+
+
+def main() -> None:
+    """Run the scenarios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter, two minutes in all")
+    parser.add_argument("--only", help="known, learned, concurrent or fair")
+    parser.add_argument("--plots", type=Path, default=DOCS, help="folder for the SVG files")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        stage = Stage(stack, "--any-account", "--latency", LATENCY)
+        bench = Bench(stage, Report(), quick=arguments.quick, folder=arguments.plots)
+        for name, scenario in scenarios(bench):
+            if arguments.only in {None, name}:
+                scenario()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Settings, names and logging: what every other package may read."""

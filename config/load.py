@@ -1,0 +1,86 @@
+"""Reading the settings at the start of a process, all faults reported together and by name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings.exceptions import SettingsError
+
+from config.settings import Account, Settings
+from config.sources import NESTED, PREFIX, UnreadableSource
+
+# Read before there are settings: where to look for them.
+LOCATORS = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}SECRETS_DIR"})
+SINGLE_ACCOUNT = ("client_id", "client_secret")
+
+
+class InvalidSettings(Exception):
+    """The settings cannot be used; `faults` holds one sentence each, and no value."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment, the secrets folder and the file.
+
+    Raises InvalidSettings.
+    """
+    try:
+        return Settings()
+    except UnreadableSource as error:
+        raise InvalidSettings([str(error)]) from None
+    except SettingsError as error:
+        # Its text may quote the value, so only the name of the field is taken from it.
+        names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
+        faults = [f"{_variable([name])}: is not JSON; the file may be easier" for name in names]
+        raise InvalidSettings(faults or ["the environment cannot be read as settings"]) from None
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        raise InvalidSettings(sorted(set(_faults(details)))) from None
+
+
+def misspelt() -> list[str]:
+    """Name environment variables that are nearly, but not quite, one of ours.
+
+    They are no fault: Kubernetes sets OVERTURE_SERVICE_HOST and its like by itself.
+    """
+    known = {_variable([name]) for name in Settings.model_fields} | LOCATORS
+    nested = _variable(["accounts", ""])
+    found = []
+    for name in sorted(os.environ):
+        if not name.startswith(PREFIX) or name in known or name.startswith(nested):
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            found.append(f"{name} is no setting: did you mean {near[0]}?")
+    return found
+
+
+def _faults(details: list[ErrorDetails]) -> Iterator[str]:
+    single = os.environ.get(f"{PREFIX}ACCOUNT_ID", "")
+    for fault in details:
+        path = [str(part) for part in fault["loc"] if part != "[key]"]
+        if path[:2] == ["accounts", single] and path[-1] in SINGLE_ACCOUNT:
+            path = path[2:]
+        yield f"{_variable(path)}: {_sentence(fault, path)}"
+
+
+def _sentence(fault: ErrorDetails, path: list[str]) -> str:
+    if fault["type"] == "missing":
+        return "is missing"
+    if fault["type"] == "extra_forbidden":
+        known = Account.model_fields if len(path) > 1 else Settings.model_fields
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f": did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
+        return f"there is no such setting{hint}"
+    text = fault["msg"].removeprefix("Value error, ")
+    return text if text.startswith(PREFIX) else f"{text[0].lower()}{text[1:]}"
+
+
+def _variable(path: Sequence[str]) -> str:
+    return PREFIX + NESTED.join(path).upper()

@@ -1,0 +1,113 @@
+"""One log: our own lines and those of Celery and every library, in one format, without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor, WrappedLogger
+
+LogFormat = Literal["console", "json"]
+
+REDACTED = "[redacted]"
+# What a secret looks like wherever it turns up: a signed token, or a password inside a URL.
+TOKEN = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # noqa: S105 - the shape of a token, not a token
+URL_PASSWORD = r"(?<=://)[^/@\s\"']*:[^/@\s\"']+(?=@)"  # noqa: S105 - likewise
+MIN_SECRET_CHARACTERS = 4
+
+# Made once: json.dumps would make one for every line.
+_ENCODER = json.JSONEncoder(default=str)
+
+
+def configure_logging(
+    *,
+    level: str,
+    log_format: LogFormat | None = None,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Send every log line of this process to standard error in one format.
+
+    `secrets` are the values that may appear in no line. Without a format, a terminal gets the
+    console's and anything else JSON.
+    """
+    out = stream or sys.stderr
+    chosen = log_format or ("console" if out.isatty() else "json")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    render: list[Processor] = [*_renderers(chosen, colors=out.isatty()), Redactor(secrets)]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    logging.config.dictConfig(_foreign(level, shared, render, out))
+
+
+class Redactor:
+    """The last processor: takes secrets out of the rendered line."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """Shorter values than MIN_SECRET_CHARACTERS are no secrets, and would mangle the text."""
+        known = [value for value in secrets if len(value) >= MIN_SECRET_CHARACTERS]
+        self._pattern = re.compile("|".join([TOKEN, URL_PASSWORD, *map(re.escape, known)]))
+        # Whatever matches holds one of these: nearly every line is known at once to hold none.
+        self._marks = ("eyJ", "://", *known)
+
+    def __call__(self, logger: WrappedLogger, name: str, line: Any) -> str:
+        """Return the line with every secret replaced."""
+        del logger, name
+        text = str(line)
+        if not any(mark in text for mark in self._marks):
+            return text
+        return self._pattern.sub(REDACTED, text)
+
+
+def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:
+    if chosen == "console":
+        # Rich tracebacks print local variables, and those hold tokens.
+        plain = structlog.dev.plain_traceback
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=colors, timestamp_key="at", exception_formatter=plain
+            )
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=_to_json),
+    ]
+
+
+def _to_json(event: object, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
+def _foreign(
+    level: str, shared: list[Processor], render: list[Processor], out: TextIO
+) -> dict[str, object]:
+    """Describe the standard library's logging so that its records look like our own."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "one": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [*shared, structlog.stdlib.add_logger_name],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            }
+        },
+        "handlers": {"one": {"class": "logging.StreamHandler", "stream": out, "formatter": "one"}},
+        "root": {"handlers": ["one"], "level": level.upper()},
+        # They say at INFO what our own lines say better.
+        "loggers": {name: {"level": "WARNING"} for name in ("urllib3", "amqp", "kombu", "asyncio")},
+    }

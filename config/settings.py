@@ -1,0 +1,146 @@
+"""Every setting: its name, its default and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from config import values
+from config.hosts import LIVEPERSON_SUFFIXES, may_be_domain_api
+from config.sources import NESTED, PREFIX, FileSource, FolderSource
+
+AccountId = Annotated[str, AfterValidator(values.account_id)]
+HttpURL = Annotated[str, AfterValidator(values.http_url)]
+BrokerURL = Annotated[SecretStr, BeforeValidator(values.checked(values.broker_url))]
+StoreURL = Annotated[SecretStr, BeforeValidator(values.checked(values.store_url))]
+Hosts = Annotated[
+    tuple[Annotated[str, AfterValidator(values.trusted_host)], ...],
+    BeforeValidator(values.comma_separated),
+    NoDecode,
+]
+Pauses = Annotated[
+    tuple[PositiveFloat, ...],
+    Field(min_length=1, max_length=20),
+    BeforeValidator(values.comma_separated),
+    NoDecode,
+]
+
+
+class Account(BaseModel):
+    """One LivePerson account: its credentials, and limits of its own if it has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr = Field(min_length=1)
+    max_rate: PositiveFloat | None = None
+    max_in_flight: PositiveInt | None = None
+
+
+class Settings(BaseSettings):
+    """What an Overture process was told; durations are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    broker_url: BrokerURL | None = None
+    store_url: StoreURL | None = None
+    data_dir: Path = Path(".overture")
+
+    account_id: AccountId | None = None
+    client_id: str | None = Field(default=None, min_length=1)
+    client_secret: SecretStr | None = Field(default=None, min_length=1)
+    accounts: dict[AccountId, Account] = Field(default_factory=dict)
+
+    max_rate: PositiveFloat = 10
+    max_in_flight: PositiveInt = 50
+    concurrency: int = Field(default=50, ge=1, le=1000)
+
+    domain_api_url: HttpURL = "https://api.liveperson.net"
+    trusted_hosts: Hosts = Field(default=LIVEPERSON_SUFFIXES, validate_default=True)
+    connect_timeout: PositiveFloat = 5
+    read_timeout: PositiveFloat = 30
+    already_open_text: str = Field(default="already has open conversation", min_length=1)
+
+    retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
+    unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
+    max_deliveries: PositiveInt = 20
+    dedupe_days: PositiveFloat = 7
+    max_message_bytes: int = Field(default=1024 * 1024, ge=1024)
+    drain_timeout: PositiveFloat = 30
+    health_file: Path | None = None
+
+    log_format: Literal["console", "json"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join_the_single_account(cls, data: dict[str, object]) -> dict[str, object]:
+        """Enter the single account among the accounts, where its faults are found with theirs."""
+        given = {name: data[name] for name in ("client_id", "client_secret") if name in data}
+        accounts = data.get("accounts", {})
+        if not isinstance(accounts, dict) or not (given or "account_id" in data):
+            return data
+        account_id = str(data.get("account_id", ""))
+        single = {**accounts.get(account_id, {}), **given}
+        return {**data, "account_id": account_id, "accounts": {**accounts, account_id: single}}
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _cover_the_domain_api(
+        cls, value: tuple[str, ...], known: ValidationInfo
+    ) -> tuple[str, ...]:
+        """Refuse a Domain API in the clear that nobody listed."""
+        url = known.data.get("domain_api_url")
+        if url is not None and not may_be_domain_api(url, value):
+            raise ValueError(
+                f"OVERTURE_DOMAIN_API_URL is plain http: list its host here, or use https ({url})"
+            )
+        return value
+
+    def rate_of(self, account_id: str) -> float:
+        """Return the ceiling of an account, in conversations per second over the pool."""
+        return self.accounts[account_id].max_rate or self.max_rate
+
+    def in_flight_of(self, account_id: str) -> int:
+        """Return the ceiling of an account's requests in flight over the pool."""
+        return self.accounts[account_id].max_in_flight or self.max_in_flight
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then the secrets folder, then the file."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, FolderSource(settings_cls), FileSource(settings_cls)

@@ -1,0 +1,73 @@
+"""Checks of single setting values: each returns the value or says what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+REDIS_SCHEMES = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"})
+
+
+def comma_separated(value: Any) -> Any:
+    """Split `a, b` into its parts; lists, as a file holds them, stay as they are."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def checked(check: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Apply a check to the text of a value that is kept secret afterwards."""
+
+    def apply(value: Any) -> Any:
+        return check(value) if isinstance(value, str) else value
+
+    return apply
+
+
+def account_id(value: str) -> str:
+    """Accept what LivePerson calls an account's or site's id."""
+    if not ACCOUNT_ID.fullmatch(value):
+        raise ValueError("must be the LivePerson account id: 1 to 64 letters, digits, - or _")
+    return value
+
+
+def http_url(value: str) -> str:
+    """Accept `http(s)://host[:port]` without path, query or credentials."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be http://host or https://host")
+    if parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ValueError("must hold scheme and host alone, as in https://api.liveperson.net")
+    return value.rstrip("/")
+
+
+def store_url(value: str) -> str:
+    """Accept what names a Redis or Valkey server: the ledger runs its scripts there."""
+    if urlsplit(value).scheme not in REDIS_SCHEMES:
+        raise ValueError(
+            "must name a Redis or Valkey server: redis://, rediss://, valkey://, unix://"
+        )
+    return value
+
+
+def broker_url(value: str) -> str:
+    """Accept any URL that names its transport; Celery knows far more of them than we do."""
+    if "://" not in value:
+        raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
+    return value
+
+
+def trusted_host(value: str) -> str:
+    """Accept a host name, or a suffix that begins with a dot."""
+    bare = value.removeprefix(".")
+    if not bare or "/" in bare or "://" in value:
+        raise ValueError("must be host names or suffixes such as .liveperson.net")
+    return value.lower()
+
+
+def is_redis(url: str) -> bool:
+    """Tell whether a broker URL names a Redis or Valkey server."""
+    return urlsplit(url).scheme in REDIS_SCHEMES

@@ -1,0 +1,238 @@
+"""The JSON documents of the Connector API and of the Monitoring API, field by field.
+
+They say what is documented and no more: every field is optional unless marked, unknown fields are
+refused, and no type is converted, so a number where a string is documented is refused.
+
+Sources: CONVERSATION and SEND pages of the Connector API; schemas clientPropertiesHeader.json and
+infra/req.json; Monitoring API, Engagement. `CUSTOM` was documented for ttrDefName until 2019.
+"""
+
+from typing import Annotated, Any, Literal, Required
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from simulator.consumer_profile import Profile
+
+Short = Annotated[str, Field(max_length=64)]
+ItemId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Item(TypedDict):
+    """The envelope of every request item."""
+
+    kind: Literal["req"]
+    id: ItemId
+    type: str
+    body: dict[str, Any]
+
+
+class CampaignInfo(TypedDict, total=False):
+    """Where campaigns route to; numbers in the Monitoring API's answer, strings here."""
+
+    campaignId: str
+    engagementId: str
+
+
+class SharkContext(TypedDict, total=False):
+    """The context that the Monitoring API gave."""
+
+    type: Literal["SharkContext"]
+    visitorId: str
+    sessionId: str
+    interactionContextId: str
+    lang: str
+    features: list[str]
+    clientProperties: dict[str, Any]
+
+
+class SMSContext(TypedDict, total=False):
+    """The context of a text message."""
+
+    type: Required[Literal["SMSContext"]]
+    lang: str
+
+
+def _has_type(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("type"), str):
+        raise ValueError("type must be a string")  # noqa: TRY004 - pydantic reads ValueError
+    return value
+
+
+def _context_kind(value: Any) -> str:
+    kind = value.get("type", "SharkContext") if isinstance(value, dict) else None
+    return kind if kind in {"SharkContext", "SMSContext"} else "other"
+
+
+class ConversationRequest(TypedDict, total=False):
+    """The body of `cm.ConsumerRequestConversation`; brandId is checked with the URL beside it.
+
+    channelType is "mandatory" in the documentation's table and absent from its smallest sample.
+    A conversationContext of a type that is not documented passes as it is.
+    """
+
+    brandId: Required[str]
+    channelType: Literal["MESSAGING"]
+    ttrDefName: Literal["NORMAL", "URGENT", "PRIORITIZED", "CUSTOM"] | None
+    skillId: Annotated[str, Field(pattern=r"^(-1|[0-9]{1,10})$")]
+    campaignInfo: CampaignInfo
+    conversationContext: Annotated[
+        Annotated[SharkContext, Tag("SharkContext")]
+        | Annotated[SMSContext, Tag("SMSContext")]
+        | Annotated[dict[str, Any], AfterValidator(_has_type), Tag("other")],
+        Discriminator(_context_kind),
+    ]
+
+
+class ContentEvent(TypedDict, total=False):
+    """A message."""
+
+    type: Required[Literal["ContentEvent"]]
+    contentType: Required[str]
+    message: Required[str | dict[str, Any]]
+
+
+class ChatStateEvent(TypedDict):
+    """What the consumer is doing."""
+
+    type: Literal["ChatStateEvent"]
+    chatState: Literal["ACTIVE", "INACTIVE", "GONE", "COMPOSING", "PAUSE"]
+
+
+class AcceptStatusEvent(TypedDict):
+    """Which messages arrived, were read, and so on."""
+
+    type: Literal["AcceptStatusEvent"]
+    status: Literal["ACCEPT", "READ", "ACCESS", "NACK", "ACTION"]
+    sequenceList: list[int]
+
+
+Event = Annotated[
+    ContentEvent | ChatStateEvent | AcceptStatusEvent,
+    Field(discriminator="type"),
+]
+
+
+class FirstMessage(TypedDict):
+    """The body of the historic third item of a CONVERSATION batch: a message without a dialog."""
+
+    event: ContentEvent
+
+
+class PublishEvent(TypedDict, total=False):
+    """The body of `ms.PublishEvent`."""
+
+    dialogId: Required[ItemId]
+    conversationId: ItemId
+    event: Required[Event]
+
+
+class StateField(TypedDict):
+    """Closes the conversation."""
+
+    field: Literal["ConversationStateField"]
+    conversationState: Literal["CLOSE"]
+
+
+class ClosedDialog(TypedDict, total=False):
+    """The dialog to close."""
+
+    dialogId: Required[ItemId]
+    state: Required[Literal["CLOSE"]]
+    closedCause: str
+
+
+class DialogChange(TypedDict):
+    """Closes the main dialog, so that a survey can follow."""
+
+    field: Literal["DialogChange"]
+    type: Literal["UPDATE"]
+    dialog: ClosedDialog
+
+
+class UpdateConversationField(TypedDict):
+    """The body of `cm.UpdateConversationField`."""
+
+    conversationId: ItemId
+    conversationField: Annotated[StateField | DialogChange, Field(discriminator="field")]
+
+
+class ClientProperties(TypedDict, total=False):
+    """The header `Client-Properties`."""
+
+    type: Literal[".ClientProperties", ".ams.headers.ClientProperties"]
+    appId: Short
+    appVersion: Annotated[str, Field(max_length=32)]
+    ipAddress: Annotated[str, Field(max_length=32, pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$")]
+    deviceFamily: Literal["DESKTOP", "TABLET", "MOBILE", "OTHER"]
+    os: Literal["WINDOWS", "LINUX", "OSX", "ANDROID", "IOS", "OTHER"]
+    osVersion: Short
+    osName: Short
+    integration: Literal["WEB_SDK", "MOBILE_SDK", "BRAND_SDK"]
+    integrationVersion: Short
+    browser: Short
+    browserVersion: Short
+    timeZone: Short
+    deviceManufacture: Short
+    deviceModel: Short
+    features: list[
+        Literal[
+            "CO_BROWSE", "CO_APP", "PHOTO_SHARING", "SECURE_FORMS", "AUTO_MESSAGES", "RICH_CONTENT",
+            "QUICK_REPLIES", "MULTI_DIALOG", "MARKDOWN_HYPERLINKS", "FILE_SHARING",
+        ]
+    ]  # fmt: skip
+
+
+class ConsumerRequest(TypedDict):
+    """The body of IDP's call; no length is published for the id."""
+
+    ext_consumer_id: Annotated[str, Field(min_length=1)]
+
+
+class Identity(TypedDict, total=False):
+    """A consumer, in the words of the Monitoring API; `sub` is the external id."""
+
+    iss: str
+    acr: Literal["0", "loa1"]
+    sub: str
+
+
+class EngagementRequest(TypedDict, total=False):
+    """The body of the Monitoring API's Engagement call; its attributes are not looked into."""
+
+    consumerId: str
+    identities: list[Identity]
+    clientProperties: dict[str, Any]
+    entryPoints: list[str]
+    engagementAttributes: list[dict[str, Any]]
+
+
+class HistorySearch(TypedDict, total=False):
+    """The body of the Messaging Interactions consumer search."""
+
+    consumer: Required[str]
+    status: list[Literal["OPEN", "CLOSE"]]
+    contentToRetrieve: list[str]
+
+
+def problem(document: TypeAdapter[Any], value: Any, *, lenient: bool) -> str | None:
+    """Say in one sentence what is wrong with `value`, or None; lenient passes unknown fields."""
+    try:
+        document.validate_python(value, strict=True, extra="ignore" if lenient else "forbid")
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return None
+
+
+ITEM = TypeAdapter[Any](Item)
+PROFILE = TypeAdapter[Any](Profile)
+CONVERSATION_REQUEST = TypeAdapter[Any](ConversationRequest)
+FIRST_MESSAGE = TypeAdapter[Any](FirstMessage)
+PUBLISH_EVENT = TypeAdapter[Any](PublishEvent)
+UPDATE_CONVERSATION_FIELD = TypeAdapter[Any](UpdateConversationField)
+CLIENT_PROPERTIES = TypeAdapter[Any](ClientProperties)
+CONSUMER_REQUEST = TypeAdapter[Any](ConsumerRequest)
+ENGAGEMENT_REQUEST = TypeAdapter[Any](EngagementRequest)
+HISTORY_SEARCH = TypeAdapter[Any](HistorySearch)

@@ -1,0 +1,10 @@
+"""The names of the endpoints, as calls are counted and faults are named."""
+
+DOMAIN = "domain"
+SENTINEL = "sentinel"
+IDP = "idp"
+CONVERSATION = "conversation"
+SEND = "send"
+SMT = "smt"
+MSG_HIST = "msgHist"
+UNKNOWN = "unknown"

@@ -1,0 +1,82 @@
+"""The forms in which options are written on the command line."""
+
+from typing import Any
+
+import click
+
+from simulator.settings import Campaign, Credentials, Latency
+
+MILLISECOND = 0.001
+NO_CAMPAIGN = "none"
+
+
+class LatencyType(click.ParamType[Latency]):
+    """`MS` or `MS:JITTER_MS`."""
+
+    name = "MS[:JITTER_MS]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Latency:
+        """Read milliseconds into seconds."""
+        if isinstance(value, Latency):
+            return value
+        mean, _, jitter = str(value).partition(":")
+        try:
+            latency = Latency(float(mean) * MILLISECOND, float(jitter or 0) * MILLISECOND)
+        except ValueError:
+            self.fail(f"{value} is not of the form {self.name}", param, ctx)
+        if not (0 <= latency.mean < float("inf") and 0 <= latency.jitter < float("inf")):
+            self.fail("milliseconds are not negative", param, ctx)
+        return latency
+
+
+class AccountType(click.ParamType[tuple[str, Credentials]]):
+    """`ID:CLIENT_ID:CLIENT_SECRET`."""
+
+    name = "ID:CLIENT_ID:CLIENT_SECRET"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Credentials]:
+        """Read the three parts; the secret may hold colons."""
+        parts = str(value).split(":", 2)
+        if len(parts) != 3 or not all(parts):
+            self.fail(f"an account has the form {self.name}", param, ctx)
+        account_id, client_id, client_secret = parts
+        return account_id, Credentials(client_id, client_secret)
+
+
+class CampaignType(click.ParamType[tuple[str, Campaign | None]]):
+    """`ID:CAMPAIGN_ID:ENGAGEMENT_ID` or `ID:none`."""
+
+    name = "ID:CAMPAIGN_ID:ENGAGEMENT_ID|ID:none"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Campaign | None]:
+        """Read an account's campaign; `none` means that visitors are offered nothing."""
+        account_id, _, campaign = str(value).partition(":")
+        if campaign == NO_CAMPAIGN:
+            return account_id, None
+        campaign_id, _, engagement_id = campaign.partition(":")
+        try:
+            return account_id, Campaign(int(campaign_id), int(engagement_id))
+        except ValueError:
+            self.fail(f"{value} is not of the form {self.name}", param, ctx)
+
+
+class FaultType(click.ParamType[tuple[str, float]]):
+    """`NAME=PROBABILITY`."""
+
+    name = "NAME=PROBABILITY"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """Read a fault's probability; whether there is such a fault is asked later."""
+        name, _, probability = str(value).partition("=")
+        try:
+            return name, float(probability)
+        except ValueError:
+            self.fail(f"{value} is not of the form {self.name}", param, ctx)

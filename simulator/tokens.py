@@ -1,0 +1,106 @@
+"""AppJWT and ConsumerJWS: signing them and reading them back.
+
+LivePerson signs with RS256. The simulator signs with HS256 under a fixed key: no client verifies
+these tokens, HMAC is cheaper, and a token stays good when the simulator restarts. The header and
+the claims are those of the documented samples, plus a `jti` in the AppJWT, so that two tokens got
+in the same second differ and one can be revoked without the other.
+"""
+
+import hashlib
+import hmac
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jwt
+
+SIGNING_KEY = b"every simulator signs with this well-known key"
+ALGORITHM = "HS256"
+KEY_ID = "appjwt-13-05-17"
+ISSUER = "Sentinel"
+SCOPE = "msg.consumer"
+CACHED_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class AppToken:
+    """The claims of an AppJWT whose signature holds; times are Unix seconds."""
+
+    account_id: str
+    client_id: str
+    expires_at: int
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerToken:
+    """The claims of a ConsumerJWS whose signature holds; it never expires."""
+
+    account_id: str
+    ext_consumer_id: str
+    lp_consumer_id: str
+
+
+def sign_app_jwt(account_id: str, client_id: str, *, at: float, lifetime: int) -> str:
+    """Make an AppJWT that is good for `lifetime` seconds from `at` on."""
+    issued_at = int(at)
+    claims = {
+        "aud": account_id,
+        "azp": client_id,
+        "scope": SCOPE,
+        "iss": ISSUER,
+        "exp": issued_at + lifetime,
+        "iat": issued_at,
+        "jti": uuid.uuid4().hex,
+    }
+    return jwt.encode(claims, SIGNING_KEY, algorithm=ALGORITHM, headers={"kid": KEY_ID})
+
+
+@lru_cache(maxsize=CACHED_TOKENS)
+def read_app_jwt(token: str) -> AppToken | None:
+    """Read an AppJWT; None unless it is one of ours. Whether it is still good is not asked here."""
+    try:
+        claims = jwt.decode(
+            token,
+            SIGNING_KEY,
+            algorithms=[ALGORITHM],
+            issuer=ISSUER,
+            options={
+                "require": ["aud", "azp", "scope", "iss", "iat", "exp", "jti"],
+                "verify_aud": False,
+                "verify_exp": False,
+            },
+        )
+    except (jwt.InvalidTokenError, UnicodeEncodeError):
+        return None
+    if claims["scope"] != SCOPE:
+        return None
+    return AppToken(claims["aud"], claims["azp"], claims["exp"], claims["jti"])
+
+
+def lp_consumer_id(account_id: str, ext_consumer_id: str) -> str:
+    """Give LivePerson's own id of a consumer: 64 hex digits, the same in every run."""
+    name = f"{account_id}\0{ext_consumer_id}".encode()
+    return hmac.new(SIGNING_KEY, name, hashlib.sha256).hexdigest()
+
+
+def sign_consumer_jws(account_id: str, ext_consumer_id: str) -> str:
+    """Make a ConsumerJWS; asking again for the same consumer gives the same token."""
+    claims = {
+        "account_id": account_id,
+        "ext_consumer_id": ext_consumer_id,
+        "lp_consumer_id": lp_consumer_id(account_id, ext_consumer_id),
+    }
+    return jwt.encode(claims, SIGNING_KEY, algorithm=ALGORITHM, headers={"kid": KEY_ID})
+
+
+@lru_cache(maxsize=CACHED_TOKENS)
+def read_consumer_jws(token: str) -> ConsumerToken | None:
+    """Read a ConsumerJWS; None unless it is one of ours."""
+    try:
+        claims = jwt.decode(token, SIGNING_KEY, algorithms=[ALGORITHM])
+        return ConsumerToken(
+            claims["account_id"], claims["ext_consumer_id"], claims["lp_consumer_id"]
+        )
+    except (jwt.InvalidTokenError, UnicodeEncodeError, KeyError):
+        return None

@@ -1,0 +1,1 @@
+"""The Celery tasks: thin shells around the worker's pipeline."""

@@ -1,0 +1,240 @@
+"""`overture dead-letters` against real brokers: looking takes nothing, replaying loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from config.queues import DEAD_LETTERS_QUEUE, EXCHANGE_NAME, FAILED_KEY, JOBS_QUEUE
+from tests.broker_client import BrokerClient
+from tests.finishing import finish
+from tests.jobs import ACCOUNT, job_document, make_job
+from tests.overture_command import overture
+from tests.simulator_process import SimulatorProcess
+from tests.worker_process import WorkerProcess
+from worker.messages.fields.messages import AttemptMessage
+from worker.messages.outcome import failed, malformed, opened
+from worker.messages.result import Attempt
+from worker.messaging import broker
+from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from worker.operator.looking import look
+from worker.operator.records import reopen
+from worker.store.ledger import Ceiling, Claimed, Ledger, Replay
+
+CEILING = Ceiling(rate=100, in_flight=10)
+UNKNOWN: AttemptMessage = {
+    "at": "2026-01-31T09:00:01.250Z",
+    "httpStatus": 502,
+    "outcome": "unknown",
+}
+
+
+@pytest.fixture
+def settings(broker_url: str, valkey_url: str) -> dict[str, object]:
+    """Configure one account on each broker in turn."""
+    return {
+        "broker_url": broker_url,
+        "store_url": valkey_url,
+        "account_id": ACCOUNT,
+        "client_id": "demo-client",
+        "client_secret": "demo-secret",
+    }
+
+
+def letter(number: int, code: str = "rejected", **error: Any) -> dict[str, Any]:
+    """Make the dead letter of a job."""
+    return {
+        "job": job_document(number),
+        "status": "failed",
+        "error": {
+            "code": code,
+            "message": "because",
+            "httpStatus": None,
+            "errorCode": None,
+            "attempts": [],
+            **error,
+        },
+        "failedAt": "2026-01-31T09:00:06.510Z",
+    }
+
+
+def publish(broker_url: str, letters: Iterable[object]) -> None:
+    """Publish dead letters as a worker does."""
+    messages = [
+        Outgoing(
+            exchange=EXCHANGE_NAME,
+            routing_key=FAILED_KEY,
+            body=one if isinstance(one, bytes) else json.dumps(one).encode(),
+            message_id="m",
+        )
+        for one in letters
+    ]
+    with broker.connection(broker_url) as connection:
+        broker.declare(connection, [JOBS_QUEUE])
+        ConfirmedProducer(connection).publish(messages)
+
+
+def jobs_in(broker_url: str, queue: str) -> list[str]:
+    """Return the ids of the jobs in a queue, of jobs or of dead letters."""
+    documents = [json.loads(message.body) for message in look(broker_url, queue)]
+    return sorted(document.get("job", document).get("jobId", "raw") for document in documents)
+
+
+def test_looking_takes_nothing(
+    settings: dict[str, object], broker_url: str, tmp_path: Path
+) -> None:
+    """A list, one letter whole, and all of them written out, again and again."""
+    raw = json.loads(malformed(b"order;1", "it is no JSON").body)
+    publish(broker_url, [letter(1), letter(2, "in_doubt"), raw])
+    listed = overture("dead-letters", "list", settings=settings).stdout.splitlines()
+    assert [line.split()[2] for line in listed[1:]] == [
+        "rejected",
+        "in_doubt",
+        "malformed_message",
+    ]
+    shown = overture("dead-letters", "show", "job-2", settings=settings)
+    assert json.loads(shown.stdout) == letter(2, "in_doubt")
+    chosen = overture("dead-letters", "list", "--code", "in_doubt", settings=settings)
+    assert len(chosen.stdout.splitlines()) == 2
+    file = tmp_path / "letters.jsonl"
+    for _ in range(2):
+        overture("dead-letters", "export", "--output", str(file), settings=settings)
+        exported = [json.loads(line) for line in file.read_text().splitlines()]
+        assert sorted(exported, key=str) == sorted([letter(1), letter(2, "in_doubt"), raw], key=str)
+    rows = overture("dead-letters", "export", "--format", "csv", settings=settings).stdout
+    assert sorted(row["raw"] for row in csv.DictReader(io.StringIO(rows))) == ["", "", "order;1"]
+    missing = overture("dead-letters", "show", "job-7", settings=settings)
+    assert missing.returncode == 1
+    assert missing.stderr == "overture: there is no dead letter of job job-7\n"
+    assert len(jobs_in(broker_url, DEAD_LETTERS_QUEUE)) == 3
+
+
+def test_a_replayed_job_is_enqueued_and_its_letter_gone(
+    settings: dict[str, object], broker_url: str
+) -> None:
+    """The others stay; a job that nobody knows is said to be missing."""
+    publish(broker_url, [letter(1), letter(2), letter(3, "expired")])
+    ended = overture("dead-letters", "replay", "job-2", "job-7", settings=settings)
+    assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
+    assert ended.stderr == "overture: there is no dead letter of job job-7\n"
+    assert jobs_in(broker_url, JOBS_QUEUE) == ["job-2"]
+    assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["job-1", "job-3"]
+    ended = overture("dead-letters", "replay", "--code", "expired", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert jobs_in(broker_url, JOBS_QUEUE) == ["job-2", "job-3"]
+    assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["job-1"]
+
+
+def test_all_does_not_mean_what_is_in_doubt_or_no_job(
+    settings: dict[str, object], broker_url: str
+) -> None:
+    """An in_doubt job is repeated when somebody says so, a raw message never."""
+    raw = json.loads(malformed(b"order;1", "it is no JSON").body)
+    publish(broker_url, [letter(1), letter(2, "in_doubt"), raw])
+    ended = overture("dead-letters", "replay", "--all", settings=settings)
+    assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
+    assert ended.stderr.splitlines() == [
+        "overture: 1 message is no job and cannot be replayed",
+        "overture: 1 job in doubt was not repeated; --yes repeats it",
+    ]
+    ended = overture("dead-letters", "replay", "--code", "in_doubt", "--yes", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert jobs_in(broker_url, JOBS_QUEUE) == ["job-1", "job-2"]
+    assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["raw"]
+
+
+def test_what_the_broker_gave_up_can_be_replayed(
+    settings: dict[str, object], broker_url: str
+) -> None:
+    """It lies there as its producer wrote it."""
+    publish(broker_url, [json.dumps(job_document(1)).encode()])
+    ended = overture("dead-letters", "replay", "--all", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert jobs_in(broker_url, JOBS_QUEUE) == ["job-1"]
+
+
+def test_a_replayed_job_gets_its_conversation(settings: dict[str, object], broker_url: str) -> None:
+    """What made it fail is over; the job keeps its id, and the counts add up."""
+    with BrokerClient(broker_url) as client, SimulatorProcess() as simulator:
+        both = {**settings, "domain_api_url": simulator.url, "max_rate": 1000}
+        client.put([job_document(1)])
+        with WorkerProcess(both):
+            client.wait_for(1)
+            client.put([job_document(1, jobId="second")])
+            client.wait_until(lambda out: out.dead_letters, "the second job fails")
+            publish(broker_url, client.out.dead_letters)
+            simulator.control("close")
+            client.out.dead_letters.clear()
+            ended = overture("dead-letters", "replay", "second", settings=both)
+            assert (ended.returncode, ended.stderr) == (0, "")
+            client.wait_until(lambda out: len(out.results) == 2, "the second job succeeds")
+        status = overture("status", "--format", "json", settings=both)
+    assert client.out.results[1]["jobId"] == "second"
+    assert json.loads(status.stdout)["accounts"][0]["outcomes"] == {
+        "created": 2,
+        "failed:already_open": 0,
+    }
+
+
+@pytest.fixture
+def ledger(store: Redis) -> Ledger:
+    """Give a ledger."""
+    return Ledger(store, dedupe_seconds=60, flight_seconds=10, max_losses=5, repeat_unknown=True)
+
+
+def test_reopening_keeps_what_was_sent(ledger: Ledger, store: Redis) -> None:
+    """The next attempt knows that an earlier one may have opened a conversation."""
+    job = make_job(1)
+    ended = failed(
+        job,
+        job_document(1),
+        code="retries_exhausted",
+        message="because",
+        attempts=[Attempt.from_dict(UNKNOWN)],
+    )
+    ledger.begin(job, "w/1", ceiling=CEILING, send=True, patience=1)
+    finish(ledger, job, "w/1", outcome=ended)
+    letter = json.loads(ended.body)
+    assert reopen(store, ACCOUNT, job.job_id, letter=letter, seconds=60)
+    begun = ledger.begin(job, "w/2", ceiling=CEILING, send=False, patience=1)
+    assert isinstance(begun, Claimed)
+    assert [attempt.outcome for attempt in begun.claim.history] == ["unknown", "replayed"]
+    assert begun.claim.sent == 1
+
+
+def test_reopening_works_from_the_letter_alone(ledger: Ledger, store: Redis) -> None:
+    """The ledger forgets a job in time; its dead letter still says what was sent for it."""
+    job = make_job(1)
+    ended = letter(1, "in_doubt", attempts=[UNKNOWN])
+    assert reopen(store, ACCOUNT, job.job_id, letter=ended, seconds=60)
+    begun = ledger.begin(job, "w/1", ceiling=CEILING, send=False, patience=1)
+    assert isinstance(begun, Claimed)
+    assert [attempt.outcome for attempt in begun.claim.history] == ["unknown", "replayed"]
+
+
+def test_reopening_leaves_another_outcome_alone(ledger: Ledger, store: Redis) -> None:
+    """A dead letter that is older than the job's conversation cannot undo it."""
+    job = make_job(1)
+    new = opened(
+        job,
+        status="created",
+        conversation_id="x",
+        lp_consumer_id=None,
+        attempts=1,
+        enqueued_at="2026-01-31T09:00:00Z",
+        resolved_by=None,
+        conversation={},
+    )
+    ledger.begin(job, "w/1", ceiling=CEILING, send=True, patience=1)
+    finish(ledger, job, "w/1", outcome=new)
+    assert not reopen(store, ACCOUNT, job.job_id, letter=letter(1), seconds=60)
+    begun = ledger.begin(job, "w/2", ceiling=CEILING, send=True, patience=1)
+    assert isinstance(begun, Replay)
+    assert begun.outcome.body == new.body

@@ -1,0 +1,166 @@
+"""What operators see and do while workers run: status, cancel, limits and check."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from tests.broker_client import BrokerClient
+from tests.jobs import ACCOUNT, job_document
+from tests.overture_command import overture, start_overture
+from tests.simulator_process import SimulatorProcess
+from tests.worker_process import WorkerProcess
+
+SECRET = "demo-secret"
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorProcess]:
+    """Run LivePerson."""
+    with SimulatorProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def settings(simulator: SimulatorProcess, broker_url: str, valkey_url: str) -> dict[str, object]:
+    """Configure one account on each broker in turn."""
+    return {
+        "broker_url": broker_url,
+        "store_url": valkey_url,
+        "account_id": ACCOUNT,
+        "client_id": "demo-client",
+        "client_secret": SECRET,
+        "domain_api_url": simulator.url,
+        "max_rate": 1000,
+    }
+
+
+@pytest.fixture
+def client(broker_url: str) -> Iterator[BrokerClient]:
+    """Give the other side of the broker."""
+    with BrokerClient(broker_url) as found:
+        yield found
+
+
+def overview(settings: dict[str, object]) -> dict[str, Any]:
+    """Return what `overture status` tells programs."""
+    found: dict[str, Any] = json.loads(
+        overture("status", "--format", "json", settings=settings).stdout
+    )
+    return found
+
+
+def test_the_status_counts_what_there_is(settings: dict[str, object], client: BrokerClient) -> None:
+    """Queues, outcomes and workers, and one job's story; for people and for programs."""
+    client.put([job_document(1), job_document(2, consumerId="consumer-1")])
+    queues = {queue["name"]: queue["ready"] for queue in overview(settings)["queues"]}
+    assert queues == {JOBS_QUEUE: 2, RESULTS_QUEUE: 0, DEAD_LETTERS_QUEUE: 0}
+    with WorkerProcess(settings):
+        client.wait_for(2)
+        found = overview(settings)
+        assert len(found["workers"]) == 1
+        (account,) = found["accounts"]
+        assert account["accountId"] == ACCOUNT
+        assert account["outcomes"] == {"created": 1, "failed:already_open": 1}
+        text = overture("status", settings=settings)
+        assert "failed: already_open 1" in text.stdout
+        assert (text.returncode, text.stderr) == (0, "")
+        result = client.out.results[0]
+        story = overture("status", result["jobId"], settings=settings).stdout
+        assert f"created: conversation {result['conversationId']} after 1 request" in story
+        record = overture("status", result["jobId"], "--format", "json", settings=settings)
+        assert json.loads(record.stdout)["outcome"] == result
+    unknown = overture("status", "no-such-job", settings=settings)
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("overture: no ledger knows job no-such-job: ")
+
+
+def test_a_cancelled_job_is_not_sent(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """Before a worker saw it; afterwards it is too late, and that is said."""
+    client.put([job_document(1), job_document(2)])
+    ended = overture("cancel", "job-2", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("job job-2: not seen by a worker yet")
+    with WorkerProcess(settings):
+        assert client.wait_for(2).codes() == {"job-2": "cancelled"}
+        late = overture("cancel", "job-1", settings=settings)
+    assert late.returncode == 1
+    assert late.stderr.startswith("overture: job job-1: has its outcome already")
+    assert simulator.stats()["total"]["conversationsCreated"] == 1
+
+
+def test_limits_change_for_workers_that_run(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """From the next request on all of them keep to what an operator set, until it is reset."""
+    simulator.control("limits", {"latency": 30})
+    with WorkerProcess(settings):
+        shown = overture("limits", "set", "--max-in-flight", "1", settings=settings).stdout
+        assert "and 1 in flight (set by an operator)" in shown
+        client.put([job_document(number) for number in range(20)])
+        client.wait_for(20)
+        assert simulator.stats()["total"]["maxConcurrent"] == 1
+        assert overview(settings)["accounts"][0]["maxInFlight"] == 1
+        shown = overture("limits", "set", "--reset", settings=settings).stdout
+        assert "and 50 in flight (from the settings)" in shown
+
+
+def test_everything_works_says_check(settings: dict[str, object]) -> None:
+    """A line each, no secret, and nothing is left on the broker."""
+    ended = overture("check", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    marks = [line.split()[0] for line in ended.stdout.splitlines()]
+    assert set(marks) == {"✓"}
+    assert SECRET not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"client_secret": "hunter2"}, "✗ account 12345678: got no AppJWT: "),
+        ({"domain_api_url": "http://127.0.0.1:1"}, "✗ account 12345678: its services cannot "),
+        ({"domain_api_url": "http://example.com"}, "✗ "),
+        (
+            {"broker_url": "amqp://guest:hunter2@127.0.0.1:1//"},
+            "✗ broker: amqp://guest@127.0.0.1:1",
+        ),
+        ({"store_url": "redis://:hunter2@127.0.0.1:1"}, "✗ store: redis://127.0.0.1:1 cannot "),
+        ({"max_rate": "fast"}, "✗ settings: OVERTURE_MAX_RATE: "),
+    ],
+)
+def test_what_does_not_work_is_said_with_what_to_do(
+    simulator: SimulatorProcess, valkey_url: str, changes: dict[str, object], line: str
+) -> None:
+    """The other things are tried all the same, and no secret is shown."""
+    settings = {
+        "broker_url": valkey_url,
+        "account_id": ACCOUNT,
+        "client_id": "demo-client",
+        "client_secret": SECRET,
+        "domain_api_url": simulator.url,
+        **changes,
+    }
+    ended = overture("check", settings=settings)
+    assert ended.returncode == 1
+    assert any(found.startswith(line) for found in ended.stdout.splitlines()), ended.stdout
+    assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_watching_goes_on_until_ctrl_c(settings: dict[str, object], client: BrokerClient) -> None:
+    """Into a pipe it writes plain text, one overview after the other."""
+    client.put([job_document(1)])
+    with start_overture("watch", "--every", "0.2", settings=settings) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode() for _ in range(30)]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert sum(line.strip().startswith(JOBS_QUEUE) for line in lines) >= 2
+    assert "\x1b" not in "".join(lines)
+    assert (process.returncode, errors.strip()) == (130, b"")

@@ -1,0 +1,183 @@
+"""The commands of the documents, run as a reader would run them: in order, from the folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.broker_client import BrokerClient
+from tests.documents import DOCUMENTS, ROOT, blocks, read
+from tests.jobs import ACCOUNT
+from tests.reader import SERVICES, Reader
+from tests.redis_server import RedisServer, free_port
+from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
+from tests.worker_process import WorkerProcess
+
+SHELL: Final = {"sh", "console", "bash"}
+DOCUMENTED_PORT: Final = "8070"
+
+# What cannot be run here, and what is done instead.
+NOT_RUN: Final = {
+    "git clone": "the project is here already",
+    "make demo": "tests/acceptance/test_cli_demo.py runs it",
+    "make ": "a test that ran `make test` would run itself; the targets are compared instead",
+    "docker ": "no container engine; tests/unit/docs/test_image.py, tests/acceptance/test_image.py",
+    ".venv/bin/python examples/enqueue_amqp.py": "RabbitMQ: tests/acceptance/test_examples.py",
+}
+
+
+def commands(text: str) -> Iterator[str]:
+    """Give the commands of a document's blocks, one a line."""
+    for block in blocks(text):
+        if block.language in SHELL:
+            yield from filter(None, block.text.replace("\\\n", " ").splitlines())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder like the project's after `make install`."""
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    variables = f'PYTHONSAFEPATH=1 PYTHONPATH="{ROOT}" '
+    for name, before, module in (("python", "", ""), ("overture", variables, "-m worker ")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\n{before}exec "{sys.executable}" {module}"$@"\n')
+        program.chmod(0o755)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+@pytest.fixture
+def reader(folder: Path) -> Iterator[Callable[..., Reader]]:
+    """Give a reader with these settings."""
+    readers: list[Reader] = []
+
+    def begin(**variables: object) -> Reader:
+        readers.append(Reader(folder, variables))
+        return readers[-1]
+
+    yield begin
+    for one in readers:
+        one.kill()
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Valkey for the part of the README that is about one's own servers."""
+    one = RedisServer(tmp_path_factory.mktemp("server")).start()
+    yield one
+    one.stop()
+
+
+def follow(one: Reader, text: str, *, port: int) -> dict[str, str]:
+    """Type every command that can be run; returns what each wrote."""
+    said = {}
+    for line in commands(text):
+        if not line.startswith(tuple(NOT_RUN)):
+            said[line] = one.type(line.replace(DOCUMENTED_PORT, str(port)))
+    return said
+
+
+@pytest.mark.timeout(240)
+def test_the_readme(reader: Callable[..., Reader], server: RedisServer) -> None:
+    """From nothing to conversations, and then with servers of one's own to the first message."""
+    port, one = free_port(), reader(log_format="json")
+    said = follow(one, section_text("See it"), port=port)
+    assert "created 5" in said[".venv/bin/overture submit examples/jobs.jsonl --wait"]
+    assert "order-1005" in said[".venv/bin/overture results --format table"]
+    one.set(broker_url=server.url)
+    said = follow(one, section_text("Into production"), port=port)
+    assert "none was submitted" in said[".venv/bin/overture submit examples/jobs.csv --dry-run"]
+    assert set(one.leave().values()) <= {0, 130}
+
+
+@pytest.mark.timeout(120)
+def test_the_operators_page(
+    reader: Callable[..., Reader], server: RedisServer, tmp_path: Path
+) -> None:
+    """With a dead letter to look at."""
+    with SimulatorProcess() as simulator, BrokerClient(server.url) as client:
+        settings: dict[str, object] = {
+            "broker_url": server.url,
+            "account_id": ACCOUNT,
+            "client_id": "demo-client",
+            "client_secret": "demo-secret",
+            "domain_api_url": simulator.url,
+            "health_file": tmp_path / "worker-progress",
+        }
+        with WorkerProcess(settings):
+            past = "2026-01-01T00:00:00Z"
+            client.put([{"jobId": "order-1001", "consumerId": "c-1", "expiresAt": past}])
+            wait_until((tmp_path / "worker-progress").exists, "the worker shows that it is well")
+            one = reader(**settings)
+            wait_until(lambda: "expired" in one.type("overture dead-letters list"), "a dead letter")
+            said = follow(one, read("docs/operations.md"), port=simulator.port)
+    assert '"expired"' in said["overture dead-letters show order-1001"]
+    assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.xdist_group("rabbitmq")
+def test_the_contracts_programs_enqueue(rabbit_url: str, tmp_path: Path) -> None:
+    """Each Python block, with nothing changed but the broker's address."""
+    programs = [
+        block.text for block in blocks(read("docs/contract.md")) if block.language == "python"
+    ]
+    assert len(programs) >= 2
+    with BrokerClient(rabbit_url) as client:
+        for number, text in enumerate(programs, start=1):
+            path = tmp_path / f"program-{number}.py"
+            path.write_text(
+                re.sub(r"amqp://guest:guest@localhost", rabbit_url.removesuffix("//"), text)
+            )
+            subprocess.run([sys.executable, path], check=True, timeout=30)
+            wait_until(lambda: client.waiting() == number, "the job is on the queue")  # noqa: B023 - called before it changes
+
+
+def test_the_contracts_redis_command_enqueues(server: RedisServer) -> None:
+    """The LPUSH that is printed there, by any client."""
+    (line,) = [line for line in read("docs/contract.md").splitlines() if line.startswith("LPUSH ")]
+    with server.client() as client, BrokerClient(server.url) as broker:
+        client.execute_command(*shlex.split(line))
+        assert broker.waiting() == 1
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_targets_of_make_exist(path: Path) -> None:
+    """A `make` that a document names, in a block or in its text, is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):.* ## ", read("Makefile"), re.MULTILINE))
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
+    assert named <= targets
+
+
+def test_every_command_is_run() -> None:
+    """No document beside these has commands, and every exception is still one."""
+    # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
+    followed = {"README.md", "operations.md", "CONTRIBUTING.md", "reliability.md"}
+    assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
+    lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
+    assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []
+    assert [x for x in SERVICES if not any(x in line for line in lines)] == []
+    named = re.findall(r"tests/[\w/]+\.py", " ".join(NOT_RUN.values()))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    for line in commands(read("CONTRIBUTING.md")):
+        assert line.startswith("make "), line
+    for line in commands(read("docs/reliability.md")):
+        assert re.fullmatch(r'make chaos ARGS="[\w -]+"', line), line
+
+
+def section_text(heading: str) -> str:
+    """Return a section of the README with its blocks."""
+    text = read("README.md")
+    start = text.index(f"\n## {heading}\n")
+    end = text.find("\n## ", start + 4)
+    return text[start : end if end >= 0 else len(text)]

@@ -1,0 +1,119 @@
+"""A worker whose calls hang, whose store is gone, or that is lost again and again."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.broker_client import BrokerClient
+from tests.jobs import ACCOUNT, job_document
+from tests.redis_server import RedisServer
+from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
+from tests.worker_process import WorkerProcess
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorProcess]:
+    """Run LivePerson."""
+    with SimulatorProcess("--seed", "1") as process:
+        yield process
+
+
+@pytest.fixture
+def settings(simulator: SimulatorProcess, valkey_url: str) -> dict[str, object]:
+    """Configure one account on Valkey."""
+    return {
+        "broker_url": valkey_url,
+        "store_url": valkey_url,
+        "account_id": ACCOUNT,
+        "client_id": "demo-client",
+        "client_secret": "demo-secret",
+        "domain_api_url": simulator.url,
+        "max_rate": 1000,
+        "retry_schedule": "0.2,0.4,0.6",
+    }
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[BrokerClient]:
+    """Give the other side of the broker."""
+    with BrokerClient(valkey_url) as found:
+        yield found
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_drain_ends_in_time_and_hands_back_what_hangs(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess, signals: int
+) -> None:
+    """A call that does not end keeps nobody: at the deadline, or at once after a second signal."""
+    for number in range(5):
+        fault = {"consumer": f"consumer-{number}", "fault": "withheld_answer"}
+        simulator.control("faults", fault)
+    drain = 2 if signals == 1 else 60
+    with WorkerProcess({**settings, "drain_timeout": drain}) as worker:
+        client.put([job_document(number) for number in range(5)])
+        wait_until(lambda: len(simulator.conversations()) == 5, "answers are withheld")
+        started = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        wait_until(lambda: worker.events("worker.draining"), "the drain begins")
+        for _ in range(signals - 1):
+            worker.signal(signal.SIGTERM)
+        assert worker.process.wait(15) == 0
+        assert time.monotonic() - started < 12
+        assert worker.events("worker.drained")[0]["handed_back"] == 5
+    with WorkerProcess(settings):
+        out = client.wait_for(5, seconds=40)
+    assert out.dead_letters == []
+    assert {result["resolvedBy"] for result in out.results} == {"monitoring"}
+    assert len(simulator.conversations()) == 5
+
+
+def test_without_the_store_nothing_is_sent(
+    settings: dict[str, object],
+    client: BrokerClient,
+    simulator: SimulatorProcess,
+    tmp_path: Path,
+) -> None:
+    """Fail closed: jobs wait while the store is away, and go on by themselves when it is back."""
+    store = RedisServer(tmp_path).start()
+    with WorkerProcess({**settings, "store_url": store.url}) as worker:
+        client.put([job_document(1)])
+        client.wait_for(1)
+        store.kill()
+        client.put([job_document(number) for number in range(2, 12)])
+        wait_until(lambda: worker.events("store.away"), "the worker notices")
+        assert simulator.stats()["total"]["calls"]["conversation"] == {"200": 1}
+        store.start()
+        out = client.wait_for(11)
+        assert (len(out.by_job()), out.dead_letters) == (11, [])
+        assert worker.stop() == 0
+    store.stop()
+
+
+def test_a_job_that_kills_its_workers_is_given_up(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """Poison is not sent again: with nothing of it open, it goes to the dead letters."""
+    simulator.control("limits", {"latency": 2000})
+    hard = {**settings, "max_deliveries": 1}
+    client.put([job_document(1)])
+    for _ in range(2):
+        with WorkerProcess(hard) as worker:
+            wait_until(
+                lambda: simulator.stats()["total"]["inFlight"] >= 1, "it is sent", seconds=40
+            )
+            worker.kill()
+        wait_until(lambda: simulator.stats()["total"]["inFlight"] == 0, "the call has ended")
+    simulator.control("limits", {"latency": 0})
+    simulator.control("close", {})
+    with WorkerProcess(hard):
+        client.wait_until(lambda out: out.dead_letters, "a dead letter", seconds=40)
+    assert client.out.codes() == {"job-1": "internal_error"}
+    attempts = client.out.dead_letters[0]["error"]["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["unknown", "unknown"]
+    assert sum(simulator.stats()["total"]["calls"]["conversation"].values()) == 2

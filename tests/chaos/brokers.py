@@ -1,0 +1,54 @@
+"""A broker as a run uses it: put messages on, look how many are left, read what came out.
+
+The harness talks to the server itself, not through the proxy that the workers have to live with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from config.queues import JOBS_QUEUE
+from tests.chaos.on_rabbitmq import RabbitBroker
+from tests.chaos.on_valkey import ValkeyBroker
+from tests.chaos.plan import BrokerName
+from tests.chaos.received import Received
+from tests.chaos.submissions import Submission
+from worker.messaging import broker
+
+
+class Broker(Protocol):
+    """A broker of a run's own."""
+
+    port: int
+    url: str
+
+    def url_at(self, port: int) -> str:
+        """Return its URL by way of a proxy."""
+
+    def restart(self, *, orderly: bool, down: float) -> None:
+        """End it, in good order or as a power cut would, and start it again after a while."""
+
+    def stop(self) -> None:
+        """End it."""
+
+    def submit(self, submissions: Iterable[Submission]) -> None:
+        """Put messages on the jobs queue, each of them confirmed."""
+
+    def waiting(self) -> int:
+        """Count the jobs that are ready, put off, or (where it says so) in a worker's hand."""
+
+    def came_out(self) -> int:
+        """Count the messages that came out."""
+
+    def read(self) -> Iterator[Received]:
+        """Read everything that came out."""
+
+
+def start_broker(name: BrokerName, folder: Path) -> Broker:
+    """Start a broker and declare everything on it."""
+    started: Broker = ValkeyBroker(folder) if name == "valkey" else RabbitBroker(folder)
+    with broker.connection(started.url) as connection:
+        broker.declare(connection, [JOBS_QUEUE])
+    return started

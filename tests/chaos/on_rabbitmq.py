@@ -1,0 +1,85 @@
+"""RabbitMQ as the broker of a run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kombu import Connection
+from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
+
+from config.queues import JOBS_QUEUE
+from tests.chaos.producer import submit
+from tests.chaos.received import OUT_QUEUES, Received
+from tests.chaos.submissions import Submission
+from tests.rabbit_server import RabbitServer
+
+
+class RabbitBroker:
+    """RabbitMQ with its quorum queues."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = RabbitServer(folder).start()
+        self.port, self.url = self.server.port, self.server.url
+
+    def url_at(self, port: int) -> str:
+        """Return its URL by way of a proxy."""
+        return f"amqp://guest:guest@127.0.0.1:{port}//"
+
+    def restart(self, *, orderly: bool, down: float) -> None:
+        """End it, in good order or as a power cut would, and start it again after a while."""
+        if orderly:
+            self.server.signal(signal.SIGTERM)
+            self.server._wait()
+        else:
+            self.server.kill()
+        time.sleep(down)
+        self.server.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.stop()
+
+    def submit(self, submissions: Iterable[Submission]) -> None:
+        """Put messages on the jobs queue, each of them confirmed."""
+        submit(self.url, submissions)
+
+    def waiting(self) -> int:
+        """Count the jobs that are ready or put off; what workers have in hand it does not tell."""
+        delays = [level_name(level) for level in range(MAX_LEVEL + 1)]
+        return self._count(JOBS_QUEUE, *delays)
+
+    def came_out(self) -> int:
+        """Count the messages that came out."""
+        return self._count(*OUT_QUEUES)
+
+    def read(self) -> Iterator[Received]:
+        """Take everything that came out."""
+        with self._channel() as channel:
+            channel.auto_decode = False
+            for queue in OUT_QUEUES:
+                while message := channel.basic_get(queue):
+                    properties = message.properties
+                    yield Received(
+                        queue=queue,
+                        body=bytes(message.body),
+                        message_id=str(properties.get("message_id")),
+                        type=str(properties.get("type")),
+                        content_type=str(properties.get("content_type")),
+                        headers=properties.get("application_headers") or {},
+                    )
+                    channel.basic_ack(message.delivery_tag)
+
+    def _count(self, *queues: str) -> int:
+        with self._channel() as channel:
+            counts = [channel.queue_declare(name, passive=True) for name in queues]
+        return sum(count.message_count for count in counts)
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        with Connection(self.url, connect_timeout=5) as connection, connection.channel() as channel:
+            yield channel

@@ -1,0 +1,93 @@
+"""Valkey as the broker of a run."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from config.queues import JOBS_QUEUE
+from tests.chaos.producer import submit
+from tests.chaos.received import OUT_QUEUES, Received
+from tests.chaos.submissions import Submission
+from tests.redis_server import RedisServer
+from worker.redis_transport.queue import queue_depths
+
+PAGE: Final = 50
+
+
+class ValkeyBroker:
+    """Valkey with its append-only file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = RedisServer(folder).start()
+        self.port, self.url = self.server.port, self.server.url
+
+    def url_at(self, port: int) -> str:
+        """Return its URL by way of a proxy."""
+        return f"redis://127.0.0.1:{port}/0"
+
+    def restart(self, *, orderly: bool, down: float) -> None:
+        """End it, in good order or as a power cut would, and start it again after a while."""
+        restart_redis(self.server, orderly=orderly, down=down)
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.stop()
+
+    def submit(self, submissions: Iterable[Submission]) -> None:
+        """Put messages on the jobs queue; those that are a list's element without an envelope."""
+        rest = []
+        with self.server.client() as client:
+            for one in submissions:
+                if one.style == "list":
+                    client.lpush(JOBS_QUEUE, one.body)
+                else:
+                    rest.append(one)
+        submit(self.url, rest)
+
+    def waiting(self) -> int:
+        """Count the jobs that are ready, put off or leased."""
+        with self.server.client() as client:
+            depth = queue_depths(client, [JOBS_QUEUE])[JOBS_QUEUE]
+        return depth.ready + depth.delayed + depth.unacked
+
+    def came_out(self) -> int:
+        """Count the messages that came out."""
+        with self.server.client() as client:
+            return sum(int(str(client.llen(queue))) for queue in OUT_QUEUES)
+
+    def read(self) -> Iterator[Received]:
+        """Read everything that came out, and leave it there."""
+        with self.server.client() as client:
+            for queue in OUT_QUEUES:
+                start = 0
+                while page := client.lrange(queue, start, start + PAGE - 1):
+                    yield from (_opened(queue, element) for element in page)
+                    start += len(page)
+
+
+def _opened(queue: str, element: bytes) -> Received:
+    envelope = json.loads(element)
+    properties = envelope["properties"]
+    return Received(
+        queue=queue,
+        body=base64.b64decode(envelope["body"]),
+        message_id=str(properties.get("message_id")),
+        type=str(properties.get("type")),
+        content_type=str(envelope.get("content-type")),
+        headers=envelope.get("headers") or {},
+    )
+
+
+def restart_redis(server: RedisServer, *, orderly: bool, down: float) -> None:
+    """End a Redis server, in good order or as a power cut would, and start it after a while."""
+    if orderly:
+        server.stop()
+    else:
+        server.kill()
+    time.sleep(down)
+    server.start()

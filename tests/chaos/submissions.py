@@ -1,0 +1,177 @@
+"""The jobs of a run, made from its seed, each with the ways in which it may end."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from tests.chaos.plan import Mix
+
+ACCOUNT: Final = "12345678"
+# What may befall any job whose attempts fail, and says so in its dead letter.
+HONEST: Final = frozenset({"retries_exhausted", "in_doubt"})
+OPENED: Final = HONEST | {"created"}
+LATER_SECONDS: Final = (3.0, 10.0)
+SKILL: Final = "3000001"
+
+Style = Literal["bare", "celery", "protocol 1", "list"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One message to be put on the jobs queue.
+
+    `document` is the job, None where the bytes hold none; `outcomes` are the statuses and error
+    codes it may end with. `style` is how it is written; "list" pushes its bytes as they are.
+    """
+
+    body: bytes
+    outcomes: frozenset[str]
+    document: dict[str, Any] | None = None
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    headers: dict[str, Any] | None = None
+    style: Style = "bare"
+    not_before: datetime | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The job's id; empty where there is none."""
+        found = (self.document or {}).get("jobId")
+        return found if isinstance(found, str) else ""
+
+
+def submissions(jobs: int, mix: Mix, rng: random.Random, *, now: datetime) -> list[Submission]:
+    """Make the messages of so many jobs, in random order; some jobs have two."""
+    made = [message for number in range(jobs) for message in _job(number, mix, rng, now=now)]
+    rng.shuffle(made)
+    return made
+
+
+def _job(number: int, mix: Mix, rng: random.Random, *, now: datetime) -> Iterator[Submission]:
+    job = _plain(number)
+    drawn = rng.random()
+    for kind, share in (
+        (_shared, mix.shared),
+        (_duplicate, mix.duplicate),
+        (_conflict, mix.conflict),
+        (_later, mix.later),
+        (_expired, mix.expired),
+        (_invalid, mix.invalid),
+    ):
+        drawn -= share
+        if drawn < 0:
+            yield from kind(job, number, rng, now)
+            return
+    yield _submission(job, OPENED, _style(rng))
+
+
+def _plain(number: int) -> dict[str, Any]:
+    return {
+        "jobId": f"job-{number}",
+        "consumerId": f"consumer-{number}",
+        "profile": {"firstName": "Ada", "lastName": f"Number {number}"},
+        "conversation": {"skillId": SKILL},
+        # Comes back with the conversation, so that the audit knows whose it is.
+        "clientProperties": {"type": ".ClientProperties", "appId": f"job-{number}"},
+        "metadata": {"number": number},
+    }
+
+
+def _submission(
+    job: dict[str, Any],
+    outcomes: frozenset[str],
+    style: Style = "bare",
+    not_before: datetime | None = None,
+) -> Submission:
+    return Submission(
+        body=json.dumps(job).encode(),
+        outcomes=outcomes,
+        document=job,
+        style=style,
+        not_before=not_before,
+    )
+
+
+def _style(rng: random.Random) -> Style:
+    return rng.choices(("bare", "celery", "protocol 1"), (8, 1, 1))[0]
+
+
+def _shared(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    """Give a consumer three jobs at a time: one opens, the others find it open."""
+    del number, now
+    consumer = rng.randrange(10**9)
+    for part in range(3):
+        reuse = rng.random() < 0.5
+        twin = {
+            **job,
+            "jobId": f"{job['jobId']}-{part}",
+            "consumerId": f"shared-{consumer}",
+            "onOpenConversation": "reuse" if reuse else "fail",
+            "clientProperties": {
+                **job["clientProperties"],
+                "appId": f"{job['jobId']}-{part}",
+            },
+        }
+        yield _submission(twin, OPENED | {"reused" if reuse else "already_open"}, _style(rng))
+
+
+def _duplicate(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    del number, now
+    for _ in range(rng.randint(2, 3)):
+        yield _submission(job, OPENED, _style(rng))
+
+
+def _conflict(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    del rng, now
+    outcomes = OPENED | {"conflict"}
+    yield _submission(job, outcomes)
+    yield _submission({**job, "metadata": {"number": number, "again": True}}, outcomes)
+
+
+def _later(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    del number
+    moment = now + timedelta(seconds=rng.uniform(*LATER_SECONDS))
+    later = {**job, "notBefore": moment.isoformat().replace("+00:00", "Z")}
+    yield _submission(later, OPENED, not_before=moment)
+
+
+def _expired(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    del number, rng
+    moment = (now - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+    yield _submission({**job, "expiresAt": moment}, frozenset({"expired"}))
+
+
+def _invalid(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    del number, now
+    wrong = rng.choice(
+        (
+            {**job, "conversation": {"skilId": SKILL}},
+            {**job, "consumerId": ""},
+            {**job, "accountId": "nobody"},
+            {**job, "priority": 10},
+        )
+    )
+    yield _submission(wrong, frozenset({"invalid_job", "unknown_account"}))
+
+
+def utc_now() -> datetime:
+    """Return the time, to the millisecond as messages hold it."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

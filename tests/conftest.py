@@ -1,0 +1,72 @@
+"""Fixtures alone: clean surroundings, and the servers that tests talk to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.rabbit_server import RabbitServer, rabbitmq_missing
+from tests.redis_server import RedisServer
+
+ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep a developer's own settings, and an overture.toml lying about, out of every test."""
+    for name in [name for name in os.environ if name.startswith("OVERTURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Start one private Valkey for the tests of this process."""
+    server = RedisServer(tmp_path_factory.mktemp("valkey")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: RedisServer) -> str:
+    """Give an empty Valkey."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+def store(valkey_url: str) -> Iterator[Redis]:
+    """Give a client of an empty Valkey."""
+    with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """Start one private RabbitMQ, where its server is installed."""
+    if reason := rabbitmq_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and a build must not leave these tests out")
+        pytest.skip(reason)
+    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def rabbit_url(rabbit_server: RabbitServer) -> str:
+    """Give a RabbitMQ whose queues are empty."""
+    rabbit_server.empty()
+    return rabbit_server.url
+
+
+@pytest.fixture(params=["valkey", ON_RABBITMQ])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Give each broker in turn, empty."""
+    name = {"valkey": "valkey_url", "rabbitmq": "rabbit_url"}[request.param]
+    return str(request.getfixturevalue(name))

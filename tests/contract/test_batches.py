@@ -1,0 +1,83 @@
+"""The store's scripts in batches, on a real Valkey that comes and goes."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.redis_server import RedisServer
+from worker.store.batches import ScriptBatches
+from worker.store.connection import StoreError, connect
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+FAIL = "return redis.call('INCRBY', KEYS[1], 'no number')"
+ANSWER_SECONDS = 20.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Start a Valkey of this test's own."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
+
+
+def test_every_thread_gets_its_own_answer(store: Redis) -> None:
+    """Many threads at once, each with a key of its own; one of many calls may fail."""
+    batches = ScriptBatches(store)
+    add, fail = store.register_script(ADD), store.register_script(FAIL)
+
+    def work(number: int) -> list[int]:
+        answers = []
+        for step in range(1, 21):
+            answers.append(batches.call(add, [f"key-{number}"], [step]))
+            with pytest.raises(StoreError, match="not an integer"):
+                batches.call(fail, [f"key-{number}"], [])
+        return answers
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(work, range(16)))
+    assert answers == [[step * (step + 1) // 2 for step in range(1, 21)]] * 16
+
+
+def test_a_store_that_forgot_the_scripts_is_told_again(store: Redis) -> None:
+    """As after a restart or SCRIPT FLUSH, and between two calls of a batch as well."""
+    batches, add = ScriptBatches(store), store.register_script(ADD)
+    assert batches.call(add, ["key"], [1]) == 1
+    store.script_flush()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: batches.call(add, ["key"], [1]), range(8)))
+    assert store.get("key") == b"9"
+
+
+def test_posts_outlast_the_store(server: RedisServer) -> None:
+    """A call fails at once while the store is away; what was posted is done when it is back."""
+    store = connect(server.url)
+    batches, add = ScriptBatches(store), store.register_script(ADD)
+    assert batches.call(add, ["key"], [1]) == 1
+    server.kill()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(3):
+        batches.post(add, ["key"], [10], answers.put)
+    with pytest.raises(StoreError):
+        batches.call(add, ["key"], [1])
+    server.start()
+    assert sorted(answers.get(timeout=ANSWER_SECONDS) for _ in range(3)) == [11, 21, 31]
+    assert batches.call(add, ["key"], [1]) == 32
+
+
+def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:
+    """The thread that serves everybody goes on."""
+    batches, add = ScriptBatches(store), store.register_script(ADD)
+
+    def fails(_: object) -> None:
+        raise ValueError("not taken")
+
+    batches.post(add, ["key"], [1], fails)
+    assert batches.call(add, ["key"], [1]) == 2

@@ -1,0 +1,291 @@
+"""The ledger's promises, on a real Valkey."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+
+import pytest
+from redis import Redis
+
+from tests.finishing import finish
+from tests.jobs import ACCOUNT, make_job
+from worker.messages.job import Job
+from worker.messages.outcome import Outcome
+from worker.messages.result import Attempt
+from worker.store.connection import Keys
+from worker.store.ledger import (
+    Cancelled,
+    Ceiling,
+    Claimed,
+    Conflict,
+    Defer,
+    Go,
+    Held,
+    Ledger,
+    Lost,
+    Replay,
+    Wait,
+)
+
+WIDE = Ceiling(rate=1e6, in_flight=1000)
+AT = "2026-11-23T10:00:00.000Z"
+
+
+@pytest.fixture
+def ledger(store: Redis) -> Ledger:
+    """Give a ledger that repeats unknown outcomes and bears one lost worker."""
+    return Ledger(store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True)
+
+
+def begin(
+    ledger: Ledger,
+    job: Job,
+    owner: str = "w1/1",
+    *,
+    ceiling: Ceiling = WIDE,
+    send: bool = True,
+    slot: float = 0,
+    dead_owner: str = "",
+    patience: float = 100,
+) -> object:
+    return ledger.begin(
+        job,
+        owner,
+        ceiling=ceiling,
+        send=send,
+        slot=slot,
+        dead_owner=dead_owner,
+        patience=patience,
+    )
+
+
+def gone(ledger: Ledger, job: Job, owner: str = "w1/1", **options: str) -> Go:
+    begun = begin(ledger, job, owner, **options)  # type: ignore[arg-type] # only names of owners
+    assert isinstance(begun, Go), begun
+    return begun
+
+
+def outcome(job: Job, text: str = "mine", count: str = "created") -> Outcome:
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key="conversation.created",
+        body=text.encode(),
+        count=count,
+    )
+
+
+def attempt(kind: str) -> Attempt:
+    return Attempt(at=AT, http_status=None, outcome=kind)
+
+
+def test_an_attempt_is_written_down_before_it_leaves(ledger: Ledger, store: Redis) -> None:
+    """What `begin` allows to send is in the store already."""
+    job = make_job()
+    claim = gone(ledger, job).claim
+    record = store.hgetall(Keys(ACCOUNT).job(job.job_id))
+    assert (claim.sent, claim.history, claim.losses) == (1, (), 0)
+    assert (record[b"state"], record[b"sent"]) == (b"sending", b"1")
+    assert store.get(Keys(ACCOUNT).consumer(job.consumer_id)) == job.job_id.encode()
+
+
+def test_an_outcome_is_replayed_to_every_later_delivery(ledger: Ledger) -> None:
+    """A redelivery changes nothing: it gets the bytes that were published."""
+    job = make_job()
+    gone(ledger, job)
+    assert finish(ledger, job, "w1/1", outcome=outcome(job)) == Replay(outcome(job))
+    for owner in ("w1/1", "w2/1"):
+        begun = begin(ledger, job, owner)
+        assert isinstance(begun, Replay)
+        assert (begun.outcome.body, begun.outcome.routing_key) == (b"mine", "conversation.created")
+
+
+def test_published_outcomes_are_replayed_too(ledger: Ledger, store: Redis) -> None:
+    """`published` is `done`, and the broker has it."""
+    job = make_job()
+    ledger.mark_published(ACCOUNT, job.job_id)
+    ledger.close(seconds=10)
+    assert store.exists(Keys(ACCOUNT).job(job.job_id)) == 0
+    gone(ledger, job)
+    finish(ledger, job, "w1/1", outcome=outcome(job))
+    ledger.mark_published(ACCOUNT, job.job_id)
+    ledger.close(seconds=10)
+    assert store.hget(Keys(ACCOUNT).job(job.job_id), "state") == b"published"
+    assert isinstance(begin(ledger, job), Replay)
+
+
+def test_the_same_id_with_other_content_is_a_conflict(ledger: Ledger) -> None:
+    """At every stage of the first job."""
+    job, other = make_job(), make_job(consumerId="somebody-else")
+    gone(ledger, job)
+    assert begin(ledger, other, "w2/1") == Conflict()
+    finish(ledger, job, "w1/1", outcome=outcome(job))
+    assert begin(ledger, other, "w2/1") == Conflict()
+
+
+def test_a_held_job_is_left_alone(ledger: Ledger) -> None:
+    """Two deliveries of one job: the second one learns who holds it."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    assert begin(ledger, job, "w2/1") == Held("w1/1")
+    assert begin(ledger, job, "w2/1", dead_owner="somebody/else") == Held("w1/1")
+
+
+def test_a_dead_workers_attempt_has_an_unknown_fate(ledger: Ledger) -> None:
+    """Whoever takes over learns what may have been sent."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    claim = gone(ledger, job, "w2/1", dead_owner="w1/1").claim
+    assert [a.outcome for a in claim.history] == ["unknown"]
+    assert (claim.sent, claim.losses) == (2, 1)
+
+
+def test_a_claim_that_was_never_sent_leaves_no_attempt(ledger: Ledger) -> None:
+    """A worker lost before the request was allowed has sent nothing."""
+    job = make_job()
+    assert isinstance(begin(ledger, job, "w1/1", send=False), Claimed)
+    claim = gone(ledger, job, "w2/1", dead_owner="w1/1").claim
+    assert (claim.history, claim.sent, claim.losses) == ((), 1, 1)
+
+
+def test_a_job_that_too_many_workers_were_lost_with_is_not_sent(ledger: Ledger) -> None:
+    """Poison is claimed, so that it can be given up, and goes nowhere."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    gone(ledger, job, "w2/1", dead_owner="w1/1")
+    begun = begin(ledger, job, "w3/1", dead_owner="w2/1")
+    assert isinstance(begun, Claimed)
+    assert begun.claim.losses == 2
+
+
+def test_an_unknown_attempt_is_not_repeated_where_that_is_forbidden(store: Redis) -> None:
+    """unknown_outcome = in_doubt holds after the loss of a worker as well."""
+    careful = Ledger(
+        store, dedupe_seconds=60, flight_seconds=35, max_losses=9, repeat_unknown=False
+    )
+    job = make_job()
+    gone(careful, job, "w1/1")
+    assert isinstance(begin(careful, job, "w2/1", dead_owner="w1/1"), Claimed)
+
+
+def test_attempts_are_remembered_in_order(ledger: Ledger) -> None:
+    """The history survives the worker that wrote it."""
+    job = make_job()
+    for number, kind in enumerate(("not_sent", "throttled", "unknown"), start=1):
+        assert gone(ledger, job, f"w/{number}").claim.sent == number
+        ledger.release(job, f"w/{number}", attempt=attempt(kind))
+    claim = gone(ledger, job, "w/4").claim
+    assert [a.outcome for a in claim.history] == ["not_sent", "throttled", "unknown"]
+
+
+def test_one_consumer_has_one_create_at_a_time(ledger: Ledger) -> None:
+    """Another job of the consumer waits in the broker, until the first one has ended."""
+    first, second = make_job(1, consumerId="same"), make_job(2, consumerId="same")
+    gone(ledger, first, "w1/1")
+    begun = begin(ledger, second, "w1/2")
+    assert isinstance(begun, Defer)
+    assert begun.why == "consumer"
+    finish(ledger, first, "w1/1", outcome=outcome(first))
+    gone(ledger, second, "w2/7")
+
+
+def test_a_consumer_stays_locked_while_an_attempt_is_unknown(ledger: Ledger) -> None:
+    """What may have opened a conversation keeps others from misreading it."""
+    first, second = make_job(1, consumerId="same"), make_job(2, consumerId="same")
+    gone(ledger, first, "w1/1")
+    ledger.release(first, "w1/1", attempt=attempt("unknown"), keep_consumer=True)
+    assert isinstance(begin(ledger, second, "w1/2"), Defer)
+    gone(ledger, first, "w1/3")
+    ledger.release(first, "w1/3", attempt=attempt("not_sent"))
+    gone(ledger, second, "w1/4")
+
+
+def test_a_delivery_that_lost_its_claim_changes_nothing(ledger: Ledger) -> None:
+    """After a takeover the first one's failure does not count."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    gone(ledger, job, "w2/1", dead_owner="w1/1")
+    assert ledger.release(job, "w1/1", attempt=attempt("not_sent")) == Lost()
+    assert finish(ledger, job, "w1/1", outcome=outcome(job, count="failed:rejected")) == Lost()
+    assert begin(ledger, job, "w3/1") == Held("w2/1")
+
+
+def test_an_id_that_was_read_counts_whoever_read_it(ledger: Ledger) -> None:
+    """A conversation's id is never thrown away, also by a worker thought dead."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    gone(ledger, job, "w2/1", dead_owner="w1/1")
+    assert finish(ledger, job, "w1/1", outcome=outcome(job, "first")) == Replay(
+        outcome(job, "first")
+    )
+    late = finish(ledger, job, "w2/1", outcome=outcome(job, "second"))
+    assert isinstance(late, Replay)
+    assert late.outcome.body == b"first"
+
+
+def test_cancelled_jobs_are_claimed_but_not_sent(ledger: Ledger, store: Redis) -> None:
+    """Also one that was cancelled before any worker saw it."""
+    job = make_job()
+    store.hset(Keys(ACCOUNT).job(job.job_id), "cancelled", "1")
+    assert isinstance(begin(ledger, job), Cancelled)
+
+
+def test_outcomes_are_counted_by_kind(ledger: Ledger, store: Redis) -> None:
+    """The counters that `overture status` shows."""
+    for number, kind in enumerate(("created", "created", "failed:rejected"), start=1):
+        job = make_job(number)
+        gone(ledger, job, f"w/{number}")
+        finish(ledger, job, f"w/{number}", outcome=outcome(job, count=kind))
+    assert store.hgetall(Keys(ACCOUNT).counts) == {b"created": b"2", b"failed:rejected": b"1"}
+
+
+def test_finished_jobs_are_forgotten_in_time(ledger: Ledger, store: Redis) -> None:
+    """The record lives as long as the settings say, and no field of the work is left in it."""
+    job = make_job()
+    gone(ledger, job)
+    finish(ledger, job, "w1/1", outcome=outcome(job))
+    key = Keys(ACCOUNT).job(job.job_id)
+    assert 3590 < int(str(store.ttl(key))) <= 3600
+    assert set(store.hkeys(key)) == {b"digest", b"state", b"seen", b"outcome", b"key"}
+
+
+def test_requests_in_flight_stay_below_the_cap(ledger: Ledger) -> None:
+    """The third waits until one of the two has ended, however it ended."""
+    tight = Ceiling(rate=1e6, in_flight=2)
+    jobs = [make_job(number) for number in range(4)]
+    assert isinstance(begin(ledger, jobs[0], "w/0", ceiling=tight), Go)
+    assert isinstance(begin(ledger, jobs[1], "w/1", ceiling=tight), Go)
+    third = begin(ledger, jobs[2], "w/2", ceiling=tight)
+    assert isinstance(third, Wait)
+    assert third.why == "in_flight"
+    ledger.release(jobs[0], "w/0", attempt=attempt("not_sent"))
+    assert isinstance(begin(ledger, jobs[2], "w/2", ceiling=tight), Go)
+
+
+def test_thirty_threads_get_one_go(ledger: Ledger) -> None:
+    """Claiming is atomic."""
+    job, found = make_job(), []
+    start = threading.Barrier(30)
+
+    def work(number: int) -> None:
+        start.wait()
+        found.append(type(begin(ledger, job, f"w{number}/1")).__name__)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(found) == {"Go": 1, "Held": 29}
+
+
+def test_the_history_is_what_dead_letters_show(ledger: Ledger, store: Redis) -> None:
+    """The record holds attempts in the shape of the messages."""
+    job = make_job()
+    gone(ledger, job)
+    ledger.release(job, "w1/1", attempt=Attempt(at=AT, http_status=503, outcome="unknown"))
+    history = store.hget(Keys(ACCOUNT).job(job.job_id), "history")
+    assert history is not None
+    assert json.loads(history) == {"at": AT, "httpStatus": 503, "outcome": "unknown"}

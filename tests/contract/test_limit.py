@@ -1,0 +1,347 @@
+"""The limiter's scripts on a real Valkey, by a clock of the tests' own."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.jobs import ACCOUNT, make_job
+from tests.store_clock import StoreClock
+from worker.store.connection import Keys
+from worker.store.ledger import Ceiling, Claimed, Defer, Feedback, Go, Ledger, Wait
+from worker.store.limits import read_standing, reset_ceiling, set_ceiling
+
+FLIGHT_SECONDS = 35.0
+MARGIN_SECONDS = 5.0
+
+
+class Pool:
+    """Any workers of one account; every question is about another job."""
+
+    def __init__(self, store: Redis, clock: StoreClock) -> None:
+        self.store, self.clock = store, clock
+        self.ceiling = Ceiling(rate=1e7, in_flight=1000)
+        self._ledger = Ledger(
+            store,
+            dedupe_seconds=3600,
+            flight_seconds=FLIGHT_SECONDS,
+            max_losses=9,
+            repeat_unknown=True,
+        )
+        self.jobs = 0
+
+    def ask(self, *, slot: float = 0, patience: float = 600, failing: bool = False) -> object:
+        """Ask to send one more job."""
+        self.jobs += 1
+        return self._ledger.begin(
+            make_job(self.jobs),
+            f"w/{self.jobs}",
+            ceiling=self.ceiling,
+            send=not failing,
+            failing=failing,
+            slot=slot,
+            patience=patience,
+        )
+
+    def go(self, *, slot: float = 0) -> int:
+        """Send one more job, which may; returns its number."""
+        begun = self.ask(slot=slot)
+        assert isinstance(begun, Go), begun
+        return self.jobs
+
+    def wait(self) -> Wait:
+        """Ask to send one more job, which has to wait."""
+        begun = self.ask()
+        assert isinstance(begun, Wait), begun
+        return begun
+
+    def end(self, number: int, feedback: Feedback = "ok", *, retry_after: float = 0) -> None:
+        """Tell what LivePerson answered."""
+        self._ledger.release(
+            make_job(number), f"w/{number}", feedback=feedback, retry_after=retry_after
+        )
+
+    def call(self, feedback: Feedback = "ok") -> None:
+        """Send one more job and have it answered at once."""
+        self.end(self.go(), feedback)
+
+    def learned(self) -> int | None:
+        """Return the rate that was learned, in whole calls a second."""
+        rate = read_standing(self.store, ACCOUNT).learned_rate
+        return None if rate is None else round(rate)
+
+
+@pytest.fixture
+def clock(store: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoreClock:
+    """Give the clock of every script."""
+    return StoreClock(store, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def pool(store: Redis, clock: StoreClock) -> Pool:
+    """Give a pool."""
+    return Pool(store, clock)
+
+
+def at_rate(pool: Pool, rate: float) -> None:
+    pool.ceiling = Ceiling(rate=rate, in_flight=1000)
+
+
+def test_slots_are_an_interval_apart(pool: Pool) -> None:
+    """The first goes at once; the next ones are told when, a second ahead at most."""
+    at_rate(pool, 10)
+    pool.go()
+    waits = [pool.wait() for _ in range(14)]
+    slots = [wait.slot for wait in waits if wait.slot]
+    assert {round(later - earlier) for earlier, later in pairwise(slots)} == {100}
+    assert round(waits[0].seconds, 3) == 0.1
+    assert [wait.slot for wait in waits[10:]] == [0, 0, 0, 0]
+    assert {round(wait.seconds, 3) for wait in waits[10:]} == {1.1}
+
+
+def test_a_booked_slot_is_honoured_when_it_is_due(pool: Pool) -> None:
+    """Not earlier; and the thread that sleeps a little long does not lose it."""
+    at_rate(pool, 10)
+    pool.go()
+    wait = pool.wait()
+    pool.clock.advance(0.05)
+    assert isinstance(pool.ask(slot=wait.slot), Wait)
+    pool.clock.advance(0.05 + 0.04)
+    pool.go(slot=wait.slot)
+
+
+def test_what_was_slept_through_does_not_come_in_a_burst(pool: Pool) -> None:
+    """Ten threads that all wake late find one slot, not ten."""
+    at_rate(pool, 50)
+    pool.go()
+    waits = [pool.wait() for _ in range(10)]
+    pool.clock.advance(1.0)
+    answers = [pool.ask(slot=wait.slot) for wait in waits]
+    assert [type(answer).__name__ for answer in answers] == ["Go", *["Wait"] * 9]
+
+
+def test_a_quiet_time_allows_no_burst(pool: Pool) -> None:
+    """Calls are spread evenly from the first one on."""
+    at_rate(pool, 50)
+    pool.go()
+    pool.clock.advance(60)
+    pool.go()
+    assert round(pool.wait().seconds, 3) == 0.02
+
+
+def test_a_small_delay_is_made_up_for(pool: Pool) -> None:
+    """Else every late wake-up would cost a part of the limit."""
+    at_rate(pool, 50)
+    for _ in range(100):
+        pool.go()
+        pool.clock.advance(0.035)
+        pool.go()
+        pool.clock.advance(0.005)
+
+
+def test_an_operators_ceiling_holds_at_once(pool: Pool) -> None:
+    """For whoever asks next, in any process; and until it is taken back."""
+    at_rate(pool, 10)
+    pool.go()
+    set_ceiling(pool.store, ACCOUNT, rate=2, in_flight=2)
+    pool.clock.advance(1)
+    pool.go()
+    assert pool.wait().why == "in_flight"
+    pool.clock.advance(1)
+    reset_ceiling(pool.store, ACCOUNT)
+    pool.go()
+    assert round(pool.wait().seconds, 3) == 0.1
+
+
+def test_a_killed_workers_requests_come_back_when_they_must_be_over(pool: Pool) -> None:
+    """Until then they count: LivePerson may still be at work on them."""
+    pool.ceiling = Ceiling(rate=1e7, in_flight=2)
+    pool.go()
+    pool.clock.advance(1)
+    pool.go()
+    pool.clock.advance(FLIGHT_SECONDS + MARGIN_SECONDS - 1.1)
+    assert pool.wait().why == "in_flight"
+    pool.clock.advance(0.2)
+    pool.go()
+    assert pool.wait().why == "in_flight"
+
+
+def test_jobs_that_cannot_wait_come_back_one_by_one(pool: Pool) -> None:
+    """Twice as fast as they can go, so that no slot waits for one; at most five minutes ahead."""
+    at_rate(pool, 1)
+    pool.go()
+    answers = [pool.ask(patience=-1) for _ in range(700)]
+    seconds = [round(answer.seconds, 3) for answer in answers if isinstance(answer, Defer)]
+    assert (len(seconds), seconds[0], seconds[-1]) == (700, 1.5, 300)
+    assert {later - earlier for earlier, later in pairwise(seconds[:500])} == {0.5}
+
+
+def test_a_job_that_is_put_off_takes_no_slot(pool: Pool) -> None:
+    """However many have to go back, the next one that stays gets the next slot."""
+    at_rate(pool, 10)
+    pool.go()
+    for _ in range(50):
+        assert isinstance(pool.ask(patience=-1), Defer)
+    assert round(pool.wait().seconds, 3) == 0.1
+
+
+def test_one_refusal_in_a_pause_is_learned_from(pool: Pool) -> None:
+    """Those that were under way when the first came back tell the same again."""
+    at_rate(pool, 100)
+    numbers = []
+    for _ in range(10):
+        numbers.append(pool.go())
+        pool.clock.advance(0.01)
+    pool.end(numbers[0], "throttled")
+    learned = pool.learned()
+    assert learned == 95
+    for number in numbers[1:5]:
+        pool.end(number, "throttled")
+    pool.clock.advance(1.2)
+    # One that had left before the pause says nothing new, though it pauses the pool again.
+    pool.end(numbers[5], "throttled")
+    assert pool.learned() == learned
+    assert pool.wait().why == "pause"
+
+
+def test_refused_at_once_after_a_pause_is_too_fast_by_far(pool: Pool) -> None:
+    """The second cut halves, so that a limit that fell to a quarter is met within three seconds."""
+    at_rate(pool, 100)
+    rates = []
+    for _ in range(4):
+        pool.call("throttled")
+        rates.append(pool.learned())
+        pool.clock.advance(1.01)
+    assert rates == [95, 46, 22, 11]
+
+
+def test_the_rate_grows_with_the_calls_that_it_holds_back(pool: Pool) -> None:
+    """Not with time, and not with calls that did not have to wait."""
+    at_rate(pool, 100)
+    pool.call("throttled")
+    for _ in range(300):
+        pool.clock.advance(2)
+        pool.call()
+    assert pool.learned() == 95
+
+
+def test_what_was_learned_is_forgotten_after_an_idle_time(pool: Pool) -> None:
+    """Ten minutes without an accepted call: the limit may be any by then."""
+    at_rate(pool, 100)
+    pool.call("throttled")
+    pool.clock.advance(590)
+    assert pool.learned() == 95
+    pool.clock.advance(15)
+    assert pool.learned() is None
+    pool.go()
+    assert round(pool.wait().seconds, 3) == 0.01
+
+
+def fail(pool: Pool, times: int, *, every: float) -> None:
+    """Have so many calls fail, one every so many seconds."""
+    for _ in range(times):
+        pool.clock.advance(every)
+        pool.call("failed")
+
+
+def test_an_account_that_only_fails_is_tried_by_one_job_at_a_time(pool: Pool) -> None:
+    """The others wait; the pause grows with every try that fails."""
+    fail(pool, 50, every=0.7)
+    shut = pool.wait()
+    assert (shut.why, round(shut.seconds)) == ("circuit", 5)
+    for pause in (10, 20, 40, 60, 60):
+        pool.clock.advance(pool.wait().seconds + 0.1)
+        prober = pool.go()
+        assert pool.wait().why == "circuit"
+        pool.end(prober, "failed")
+        assert round(pool.wait().seconds) == pause
+
+
+@pytest.mark.parametrize("feedback", ["ok", "throttled"])
+def test_an_answer_closes_the_circuit(pool: Pool, feedback: Feedback) -> None:
+    """Any answer that was meant for the request, also a refusal."""
+    fail(pool, 50, every=0.7)
+    pool.clock.advance(6)
+    pool.call(feedback)
+    pool.clock.advance(1.1)
+    pool.call()
+    pool.call()
+    assert read_standing(pool.store, ACCOUNT).holds == ""
+
+
+def test_a_prober_that_is_killed_keeps_nobody_out_for_long(pool: Pool) -> None:
+    """Its try ends when its call must be over."""
+    fail(pool, 50, every=0.7)
+    pool.clock.advance(6)
+    pool.go()
+    assert round(pool.wait().seconds) == FLIGHT_SECONDS + MARGIN_SECONDS
+    pool.clock.advance(FLIGHT_SECONDS + MARGIN_SECONDS + 0.1)
+    pool.go()
+
+
+@pytest.mark.parametrize(
+    ("times", "every"), [(49, 10.0), (400, 0.07)], ids=["few failures", "a short outage"]
+)
+def test_what_jobs_own_retries_bridge_opens_nothing(pool: Pool, times: int, every: float) -> None:
+    """Fewer than fifty failures in a row, or less than half a minute of them."""
+    fail(pool, times, every=every)
+    pool.clock.advance(0.1)
+    pool.call()
+
+
+def test_one_success_among_failures_keeps_the_circuit_closed(pool: Pool) -> None:
+    """Nothing but failures is what opens it."""
+    for _ in range(10):
+        fail(pool, 45, every=1.0)
+        pool.call()
+    fail(pool, 45, every=1.0)
+    pool.call()
+
+
+def test_jobs_that_cannot_be_made_ready_wait_for_the_circuit_too(pool: Pool) -> None:
+    """Where not even a token is to be had, one job in turn uses up an attempt."""
+    for _ in range(50):
+        pool.clock.advance(0.7)
+        assert isinstance(pool.ask(failing=True), Claimed)
+        pool.end(pool.jobs, "failed")
+    begun = pool.ask(failing=True)
+    assert isinstance(begun, Defer)
+    assert begun.why == "circuit"
+    pool.clock.advance(6)
+    assert isinstance(pool.ask(failing=True), Claimed)
+    assert isinstance(pool.ask(failing=True), Defer)
+
+
+def test_how_an_account_stands(pool: Pool) -> None:
+    """What holds it, what was learned, and whose ceilings those are."""
+    unseen = read_standing(pool.store, ACCOUNT)
+    assert (unseen.holds, unseen.in_flight, unseen.max_rate) == ("", 0, None)
+    pool.ceiling = Ceiling(rate=20, in_flight=3)
+    first = pool.go()
+    for _ in range(2):
+        pool.clock.advance(0.05)
+        pool.go()
+    pool.clock.advance(0.05)
+    pool.wait()
+    full = read_standing(pool.store, ACCOUNT)
+    assert (full.holds, full.in_flight) == ("in_flight", 3)
+    pool.end(first, "throttled", retry_after=7)
+    paused = read_standing(pool.store, ACCOUNT)
+    assert (paused.holds, paused.seconds, paused.in_flight) == ("pause", 7.0, 2)
+    assert (paused.max_rate, paused.max_in_flight, paused.is_set) == (20, 3, False)
+    assert pool.learned() == 19
+    set_ceiling(pool.store, ACCOUNT, rate=5)
+    lowered = read_standing(pool.store, ACCOUNT)
+    assert (lowered.max_rate, lowered.learned_rate, lowered.is_set) == (5, 5, True)
+
+
+def test_a_jobs_record_keeps_nothing_of_its_permit(pool: Pool) -> None:
+    """What the limiter wrote into it is gone with the attempt."""
+    number = pool.go()
+    key = Keys(ACCOUNT).job(make_job(number).job_id)
+    assert pool.store.hexists(key, "permit")
+    pool.end(number)
+    assert not pool.store.hexists(key, "permit")

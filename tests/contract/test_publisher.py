@@ -1,0 +1,139 @@
+"""Publishing so that the broker has it: on both brokers, and through what befalls them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
+from tests.broker_client import BrokerClient
+from tests.rabbit_server import RabbitServer
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until
+from worker.messaging import broker
+from worker.messaging.confirms import ConfirmedProducer, NotConfirmed, Outgoing
+from worker.messaging.publisher import Publisher
+
+
+def message(number: int, key: str = CREATED_KEY) -> Outgoing:
+    return Outgoing(
+        exchange=EXCHANGE_NAME,
+        routing_key=key,
+        body=json.dumps({"jobId": f"job-{number}"}).encode(),
+        message_id=f"job-{number}",
+        type=key,
+    )
+
+
+@pytest.fixture
+def client(broker_url: str) -> Iterator[BrokerClient]:
+    with BrokerClient(broker_url) as found:
+        yield found
+
+
+@pytest.fixture
+def publisher(broker_url: str) -> Iterator[Publisher]:
+    found = Publisher(broker_url)
+    found.start()
+    yield found
+    found.close(seconds=10)
+
+
+def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_url: str) -> None:
+    """Any language can consume what comes out: no envelope, message_id and type set."""
+    with broker.connection(broker_url) as connection:
+        ConfirmedProducer(connection).publish([message(1)])
+        found = cast("Any", connection.default_channel).basic_get(RESULTS_QUEUE)
+        assert found is not None
+        properties = found.properties
+        assert (properties["message_id"], properties["type"]) == ("job-1", CREATED_KEY)
+        assert found.headers.get("task") is None
+        assert properties["delivery_mode"] == 2
+    client.wait_until(lambda out: out.results == [{"jobId": "job-1"}], "the result")
+
+
+def test_every_message_of_a_batch_arrives_in_order(client: BrokerClient, broker_url: str) -> None:
+    """Also of one that is longer than any of the transport's own batches."""
+    with broker.connection(broker_url) as connection:
+        producer = ConfirmedProducer(connection)
+        producer.publish([message(number) for number in range(1200)])
+        producer.publish([message(number) for number in range(1200, 1300)])
+    client.wait_until(lambda out: len(out.results) == 1300, "all results")
+    assert [r["jobId"] for r in client.out.results] == [f"job-{n}" for n in range(1300)]
+
+
+def test_confirmed_means_that_the_broker_has_it(client: BrokerClient, publisher: Publisher) -> None:
+    """`confirmed` is called once for each message, after it can be consumed."""
+    confirmed: list[int] = []
+    done = threading.Event()
+    for number in range(200):
+        key = FAILED_KEY if number % 10 == 0 else CREATED_KEY
+        publisher.send(message(number, key), lambda n=number: confirmed.append(n))  # type: ignore[misc] # mypy does not infer defaults
+    publisher.send(message(200), done.set)
+    assert done.wait(20)
+    client.take()
+    assert confirmed == list(range(200))
+    assert (len(client.out.results), len(client.out.dead_letters)) == (181, 20)
+
+
+@pytest.mark.xdist_group("rabbitmq")
+def test_a_message_that_no_queue_takes_is_refused(rabbit_url: str) -> None:
+    """RabbitMQ would drop it in silence: mandatory makes it an error."""
+    with broker.connection(rabbit_url) as connection:
+        broker.declare(connection)
+        producer = ConfirmedProducer(connection)
+        with pytest.raises(NotConfirmed, match=r"nobody\.listens"):
+            producer.publish([message(1), message(2, "nobody.listens")])
+
+
+@pytest.mark.xdist_group("rabbitmq")
+def test_a_deleted_queue_is_declared_again(rabbit_url: str) -> None:
+    """Results go on arriving when somebody deleted their queue."""
+    publisher, done = Publisher(rabbit_url), threading.Event()
+    publisher.start()
+    with BrokerClient(rabbit_url) as client:
+        publisher.send(message(1), done.set)
+        assert done.wait(20)
+        client.take()
+        with broker.connection(rabbit_url) as connection:
+            cast("Any", connection.default_channel).queue_delete(RESULTS_QUEUE)
+        again = threading.Event()
+        publisher.send(message(2), again.set)
+        assert again.wait(20)
+        client.wait_until(lambda out: len(out.results) == 2, "the second result")
+    publisher.close(seconds=5)
+
+
+def test_a_valkey_that_restarts_gets_every_message(tmp_path: Path) -> None:
+    """What was not confirmed before the kill is sent again after it."""
+    server = RedisServer(tmp_path).start()
+    _survives_a_restart(server)
+
+
+@pytest.mark.xdist_group("rabbitmq")
+@pytest.mark.usefixtures("rabbit_server")  # one node answers whether there is a RabbitMQ at all
+def test_a_rabbitmq_that_restarts_gets_every_message(tmp_path: Path) -> None:
+    """What was not confirmed before the kill is sent again after it."""
+    _survives_a_restart(RabbitServer(tmp_path).start())
+
+
+def _survives_a_restart(server: RedisServer | RabbitServer) -> None:
+    publisher, confirmed = Publisher(server.url), set[int]()
+    with BrokerClient(server.url):
+        publisher.start()
+    for number in range(300):
+        if number == 150:
+            wait_until(lambda: len(confirmed) > 50, "some are confirmed")
+            server.kill()
+        publisher.send(message(number), lambda n=number: confirmed.add(n))  # type: ignore[misc] # mypy does not infer defaults
+    server.start()
+    wait_until(lambda: len(confirmed) == 300, "all are confirmed", seconds=60)
+    publisher.close(seconds=10)
+    with BrokerClient(server.url) as client:
+        client.wait_until(lambda out: len(out.by_job()) == 300, "all are there")
+    server.stop()

@@ -1,0 +1,88 @@
+"""What the pool does after a 429, and how it spreads its requests, on a real Valkey."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from redis import Redis
+
+from tests.jobs import make_job
+from worker.store.ledger import Ceiling, Defer, Go, Ledger, Wait
+
+PATIENT_SECONDS = 60.0
+
+
+class Worker:
+    """One worker of the pool, with a ledger of its own on the same store."""
+
+    def __init__(self, store: Redis, name: str) -> None:
+        self._name = name
+        self._ledger = Ledger(
+            store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True
+        )
+
+    def ask(self, number: int, *, rate: float = 1e6) -> object:
+        """Ask to send a job."""
+        return self._ledger.begin(
+            make_job(number),
+            f"{self._name}/{number}",
+            ceiling=Ceiling(rate=rate, in_flight=1000),
+            send=True,
+            patience=PATIENT_SECONDS,
+        )
+
+    def throttled(self, number: int, *, retry_after: float = 0) -> None:
+        """Report that LivePerson answered 429."""
+        self._ledger.release(
+            make_job(number),
+            f"{self._name}/{number}",
+            feedback="throttled",
+            retry_after=retry_after,
+        )
+
+
+@pytest.fixture
+def workers(store: Redis) -> tuple[Worker, Worker]:
+    """Give two workers."""
+    return Worker(store, "w1"), Worker(store, "w2")
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(0, 1), (0.2, 1), (7, 7)])
+def test_a_429_pauses_the_whole_pool(
+    workers: tuple[Worker, Worker], retry_after: float, seconds: float
+) -> None:
+    """For at least the second that LivePerson asks for, and for as long as Retry-After says."""
+    first, second = workers
+    assert isinstance(first.ask(1), Go)
+    first.throttled(1, retry_after=retry_after)
+    for worker, number in ((second, 2), (first, 3)):
+        begun = worker.ask(number)
+        assert isinstance(begun, Wait)
+        assert begun.why == "pause"
+        assert seconds - 0.5 < begun.seconds <= seconds
+
+
+def test_a_short_pause_does_not_end_a_long_one(workers: tuple[Worker, Worker]) -> None:
+    """Two 429 at a time: the later end counts."""
+    first, second = workers
+    first.ask(1)
+    second.ask(2)
+    first.throttled(1, retry_after=30)
+    second.throttled(2)
+    begun = second.ask(3)
+    assert isinstance(begun, Wait)
+    assert begun.seconds > 25
+
+
+def test_requests_are_spread_evenly_over_the_pool(workers: tuple[Worker, Worker]) -> None:
+    """Whoever asks gets the next slot; nobody gets the same one, and nobody bursts."""
+    answers = [workers[number % 2].ask(number, rate=5) for number in range(12)]
+    assert isinstance(answers[0], Go)
+    slots = [answer.slot for answer in answers if isinstance(answer, Wait) and answer.slot]
+    gaps = [round(later - earlier) for earlier, later in pairwise(slots)]
+    assert len(slots) >= 5
+    assert set(gaps) == {200}
+    # No slot is booked further ahead than a second: those that ask then have none yet.
+    assert not any(isinstance(answer, Defer) for answer in answers)
+    assert [a.slot for a in answers if isinstance(a, Wait)][-1] == 0

@@ -1,0 +1,109 @@
+"""What the pool's token store promises, on the real one and on the one that tests use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import InMemoryTokenStore
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until
+from worker.liveperson.app_tokens import TokenStore
+from worker.store.connection import connect
+from worker.store.tokens import SharedTokens
+
+ACCOUNT = "12345678"
+OTHER = "87654321"
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("valkey")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def store(request: pytest.FixtureRequest) -> Iterator[TokenStore]:
+    if request.param == "memory":
+        yield InMemoryTokenStore()
+        return
+    server: RedisServer = request.getfixturevalue("valkey")
+    with server.client() as client:
+        client.flushall()
+    with connect(server.url) as client:
+        yield SharedTokens(client, refresh_seconds=20)
+
+
+def test_a_token_is_kept_for_its_account(store: TokenStore) -> None:
+    """Neither more nor less; a newer one takes its place."""
+    assert store.get_app_token(ACCOUNT) is None
+    store.put_app_token(ACCOUNT, "a.b.c", ttl_seconds=60)
+    store.put_app_token(ACCOUNT, "d.e.f", ttl_seconds=60)
+    assert (store.get_app_token(ACCOUNT), store.get_app_token(OTHER)) == ("d.e.f", None)
+
+
+def test_a_token_ends_with_its_time(store: TokenStore) -> None:
+    """Times of less than a second count too."""
+    store.put_app_token(ACCOUNT, "a.b.c", ttl_seconds=0.05)
+    wait_until(lambda: store.get_app_token(ACCOUNT) is None, "the token is gone")
+
+
+def test_only_the_token_that_was_refused_is_dropped(store: TokenStore) -> None:
+    """A late refusal of the old one leaves the new one."""
+    store.put_app_token(ACCOUNT, "new", ttl_seconds=60)
+    store.drop_app_token(ACCOUNT, "old")
+    assert store.get_app_token(ACCOUNT) == "new"
+    store.drop_app_token(ACCOUNT, "new")
+    store.drop_app_token(ACCOUNT, "new")
+    assert store.get_app_token(ACCOUNT) is None
+
+
+def test_one_refreshes_while_the_others_wait(store: TokenStore) -> None:
+    """Who waited is told so, and finds what the other one stored."""
+    waiting = threading.Event()
+    found: list[tuple[bool, str | None]] = []
+
+    def wait() -> None:
+        waiting.set()
+        with store.lock_refresh(ACCOUNT) as is_ours:
+            found.append((is_ours, store.get_app_token(ACCOUNT)))
+
+    with store.lock_refresh(ACCOUNT) as is_ours, store.lock_refresh(OTHER) as is_ours_too:
+        assert (is_ours, is_ours_too) == (True, True)
+        other = threading.Thread(target=wait)
+        other.start()
+        assert waiting.wait(10)
+        store.put_app_token(ACCOUNT, "a.b.c", ttl_seconds=60)
+    other.join(10)
+    # Where the other thread came too late to wait, it holds the lock and finds the token as well.
+    assert found in ([(False, "a.b.c")], [(True, "a.b.c")])
+    with store.lock_refresh(ACCOUNT) as is_ours:
+        assert is_ours
+
+
+def test_the_lock_is_given_back_after_an_error(store: TokenStore) -> None:
+    """A failed refresh does not keep the next one waiting."""
+    with pytest.raises(LookupError), store.lock_refresh(ACCOUNT):
+        raise LookupError
+    with store.lock_refresh(ACCOUNT) as is_ours:
+        assert is_ours
+
+
+def test_a_pause_holds_for_its_time(store: TokenStore) -> None:
+    """Seconds are told as they run down, for one account."""
+    assert store.token_pause(ACCOUNT) == 0
+    store.pause_tokens(ACCOUNT, 30)
+    assert 25 < store.token_pause(ACCOUNT) <= 30
+    assert store.token_pause(OTHER) == 0
+    store.pause_tokens(OTHER, 0.05)
+    wait_until(lambda: store.token_pause(OTHER) == 0, "the pause is over")
+
+
+def test_a_shorter_pause_does_not_shorten_a_longer_one(store: TokenStore) -> None:
+    """What LivePerson asked for stays."""
+    store.pause_tokens(ACCOUNT, 30)
+    store.pause_tokens(ACCOUNT, 1)
+    assert store.token_pause(ACCOUNT) > 25

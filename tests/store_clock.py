@@ -1,0 +1,33 @@
+"""A clock for the store's scripts that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from worker.store import connection as scripts
+
+KEY = "test:now"
+START_MS = 1.7e12
+SCRIPT = f"local function clock() return tonumber(redis.call('GET', '{KEY}')) end"
+
+
+class StoreClock:
+    """The time that every script made from now on goes by."""
+
+    def __init__(self, store: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        copy = folder / "lua"
+        shutil.copytree(scripts.SCRIPTS, copy)
+        (copy / "clock.lua").write_text(SCRIPT)
+        monkeypatch.setattr(scripts, "SCRIPTS", copy)
+        self._store = store
+        self._now = START_MS
+        self.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds * 1000
+        self._store.set(KEY, f"{self._now:.3f}")

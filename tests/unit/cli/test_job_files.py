@@ -1,0 +1,227 @@
+"""Files of jobs: what is read from each format, and what is said about the rest."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from worker.operator.csv_columns import Misnamed, column
+from worker.operator.csv_rows import read_csv
+from worker.operator.job_file import UnreadableFile, guess_format
+from worker.operator.json_array import read_json_array
+from worker.operator.json_lines import read_json_lines
+
+MAX_BYTES = 2000
+BOM = b"\xef\xbb\xbf"
+
+
+def read(reader: Any, data: bytes) -> list[tuple[int, object, str | None]]:
+    """Read everything as (number, document, fault)."""
+    entries = reader(io.BytesIO(data), max_bytes=MAX_BYTES)
+    return [(entry.number, entry.document, entry.fault) for entry in entries]
+
+
+def test_json_lines_go_on_after_a_bad_line() -> None:
+    """Each bad line says what is wrong with it; blank ones are none, and all keep their number."""
+    data = BOM + b'{"a":1}\n\n{"a":\r\n{"a":1,"a":2}\n  [1]  \r\nx\xff\n{"b":2}'
+    assert read(read_json_lines, data) == [
+        (1, {"a": 1}, None),
+        (3, None, "the line is not JSON: Expecting value at column 6"),
+        (4, None, 'the key "a" stands twice in one object'),
+        (5, [1], None),
+        (6, None, "the line is not UTF-8: byte 1 does not fit"),
+        (7, {"b": 2}, None),
+    ]
+
+
+def test_a_line_that_is_too_long_is_passed_over() -> None:
+    """It is reported, and the next line is read as if nothing had been."""
+    long = b'{"a":"' + b"x" * 10 * MAX_BYTES + b'"}'
+    assert read(read_json_lines, long + b'\n{"b":2}\n') == [
+        (1, None, "the line has more than 2000 bytes"),
+        (2, {"b": 2}, None),
+    ]
+
+
+@pytest.mark.parametrize("data", [b"[]", b" [ ] \n", BOM + b"[]"])
+def test_an_empty_array_holds_no_job(data: bytes) -> None:
+    """Neither is it a fault."""
+    assert read(read_json_array, data) == []
+
+
+def test_an_array_is_read_whatever_way_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a chunk ends, in a number, an escape or a character, the elements are the same."""
+    elements = [{"a": [1, {"b": ']}\\" ✓ '}]}, 12345, -1.5e10, "x", True, None, {}, {"z": "\u00e9"}]
+    for indent in (None, 2):
+        data = json.dumps(elements, indent=indent, ensure_ascii=False).encode()
+        for chunk in (1, 2, 3, 7, 1000):
+            monkeypatch.setattr("worker.operator.json_array.CHUNK_BYTES", chunk)
+            assert [document for _, document, _ in read(read_json_array, data)] == elements
+
+
+def test_a_faulty_element_does_not_end_the_array() -> None:
+    """What is JSON, but not such as every reader understands alike, is refused by itself."""
+    assert read(read_json_array, b'[{"a":1,"a":2}, {"b":NaN}, {"c":3}]') == [
+        (1, None, 'the key "a" stands twice in one object'),
+        (2, None, "the element holds NaN, which JSON does not have"),
+        (3, {"c": 3}, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b'{"a":1}', "the file is no JSON array"),
+        (b'[{"a":1} {"b":2}]', "breaks off after element 1: a comma or ] is missing"),
+        (b'[{"a":1}, {"b":]', "element 2 of the array is not JSON (Expecting value)"),
+        (b'[{"a":1}, ', "element 2 of the array is not JSON (Expecting value)"),
+        (b'[{"a":1}', "breaks off after element 1"),
+        (b'[{"a":1}] x', "something follows the JSON array"),
+        (b'["\xff"]', "the file is not UTF-8"),
+        (b'[{"a":"' + b"x" * 3 * MAX_BYTES, "element 1 of the array is not JSON (within 2000"),
+        (b"[" * 100_000, "element 1 of the array is not JSON"),
+    ],
+)
+def test_a_broken_array_is_said_to_be(data: bytes, fault: str) -> None:
+    """The elements before the break have been read by then."""
+    with pytest.raises(UnreadableFile) as raised:
+        read(read_json_array, data)
+    assert fault in str(raised.value)
+
+
+CSV = """\
+jobId;consumerId;priority;conversation.skillId;profile.authenticatedData.lp_sdes.0.type;\
+profile.authenticatedData.lp_sdes.0.info.balance;profile.authenticatedData.lp_sdes[1].type;\
+profile.authenticatedData.lp_sdes[1].personal.age.age;clientProperties.features;metadata
+a;c1;5;0042;ctmrinfo;-400.99;;;AUTO_MESSAGES|RICH_CONTENT;{"n":1}
+b;c2;;;;;personal;34;["AUTO_MESSAGES"];
+
+c;"c
+3";x;;;;;;;
+d;c4
+"e"x;c5;;;;;;;;
+f;c6;;;;;;;;{"n":
+g;c7;9;;;;;;;
+"""
+
+
+def test_csv_cells_become_fields_of_their_type() -> None:
+    """Ids keep their zeros, numbers are numbers, lists close up, and empty cells are left out."""
+    read_rows = read(read_csv, BOM + CSV.encode())
+    assert read_rows == [
+        (
+            2,
+            {
+                "jobId": "a",
+                "consumerId": "c1",
+                "priority": 5,
+                "conversation": {"skillId": "0042"},
+                "profile": {
+                    "authenticatedData": {
+                        "lp_sdes": [{"type": "ctmrinfo", "info": {"balance": -400.99}}]
+                    }
+                },
+                "clientProperties": {"features": ["AUTO_MESSAGES", "RICH_CONTENT"]},
+                "metadata": {"n": 1},
+            },
+            None,
+        ),
+        (
+            3,
+            {
+                "jobId": "b",
+                "consumerId": "c2",
+                "profile": {
+                    "authenticatedData": {
+                        "lp_sdes": [{"type": "personal", "personal": {"age": {"age": 34}}}]
+                    }
+                },
+                "clientProperties": {"features": ["AUTO_MESSAGES"]},
+            },
+            None,
+        ),
+        (5, {"jobId": "c", "consumerId": "c\n3", "priority": "x"}, None),
+        (7, None, "the row has 2 cells; there are 10 columns"),
+        (8, None, "the row is not CSV: ';' expected after '\"'"),
+        (9, None, "metadata: takes JSON; the cell is not JSON: Expecting value at line 1 column 6"),
+        (10, {"jobId": "g", "consumerId": "c7", "priority": 9}, None),
+    ]
+
+
+def test_a_row_that_is_not_utf8_is_reported() -> None:
+    """The others are read."""
+    data = b"jobId,consumerId\na,Z\xfcrich\nb,c\n"
+    assert read(read_csv, data) == [
+        (2, None, "the row is not UTF-8; save the file as UTF-8"),
+        (3, {"jobId": "b", "consumerId": "c"}, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        (b"\n", "no first row"),
+        (b"jobId,profile.firstname\n", "did you mean profile.firstName?"),
+        (b"jobId,consumerid\n", "did you mean consumerId?"),
+        (b"jobId,,consumerId\n", "the column '' names no field of a job"),
+        (b"jobId,jobId\n", "the columns jobId and jobId hold the same field"),
+        (b"metadata.a,jobId,metadata\n", "metadata and metadata.a hold the same field"),
+    ],
+)
+def test_a_csv_file_with_wrong_columns_is_refused_as_a_whole(header: bytes, fault: str) -> None:
+    """A misspelt column would otherwise make every row wrong."""
+    with pytest.raises(UnreadableFile) as raised:
+        read(read_csv, header + b"a,b,c\n")
+    assert fault in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("jobId", "text"),
+        ("notBefore", "text"),
+        ("priority", "number"),
+        ("conversation.campaignInfo.campaignId", "text"),
+        ("conversation.ttrDefName", "text"),
+        ("conversation.conversationContext.interactionContextId", "text"),
+        ("conversation.conversationContext.features", "words"),
+        ("profile.authenticatedData.lp_sdes", "json"),
+        ("profile.authenticatedData.lp_sdes.0.info.companySize", "number"),
+        ("profile.authenticatedData.lp_sdes.0.info.lastPaymentDate.day", "number"),
+        ("profile.authenticatedData.lp_sdes.0.personal.contacts.0.phone", "text"),
+        ("engagement.entryPoints", "words"),
+        ("engagement.engagementAttributes.0.cart.total", "text"),
+        ("metadata.any.thing", "text"),
+        ("metadata", "json"),
+    ],
+)
+def test_a_columns_kind_is_that_of_its_documented_field(name: str, kind: str) -> None:
+    """The schema of a job decides, not the look of a cell."""
+    assert column(name).kind == kind
+
+
+def test_a_list_takes_numbers_for_names() -> None:
+    """Anything else after a list names no field."""
+    with pytest.raises(Misnamed):
+        column("profile.authenticatedData.lp_sdes.first.type")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "form"),
+    [
+        ("jobs.csv", b"[", "csv"),
+        ("jobs.jsonl", b"not json", "jsonl"),
+        ("jobs.json", BOM + b" \n[", "json"),
+        ("jobs.json", b"{", "jsonl"),
+        ("-", b'{"jobId"', "jsonl"),
+        ("-", b"[{", "json"),
+        ("-", b"jobId,consumerId", "csv"),
+        ("-", b"", "jsonl"),
+    ],
+)
+def test_the_format_is_told_from_name_and_start(name: str, start: bytes, form: str) -> None:
+    """So that --format is rarely needed."""
+    assert guess_format(name, start) == form

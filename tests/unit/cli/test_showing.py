@@ -1,0 +1,116 @@
+"""What is shown: rows, records, URLs; and never a password."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from worker.cli.dead_letters import COLUMNS as DEAD_LETTER_COLUMNS
+from worker.cli.results import COLUMNS
+from worker.cli.rows import Column, Rows, at
+from worker.cli.view import describe
+from worker.messages.fields.examples import EXAMPLES
+from worker.operator.addresses import public_url, without_passwords
+from worker.operator.records import Record
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("amqp://guest:secret@host:5672/v", "amqp://guest@host:5672/v"),
+        ("redis://:secret@host:6379/0?password=secret", "redis://host:6379/0"),
+        ("amqp://a:secret@one//;amqp://a:secret@two//", "amqp://a@one//;amqp://a@two//"),
+        ("unix:///var/run/redis.sock", "unix:///var/run/redis.sock"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    """Wherever it stands in it."""
+    assert public_url(url) == shown
+    assert "secret" not in without_passwords(f"cannot connect to {url.partition('?')[0]}", url)
+
+
+def test_a_csv_row_has_a_cell_for_each_column() -> None:
+    """Objects are JSON in it, and what is not there is empty."""
+    rows = Rows("csv", COLUMNS)
+    result = EXAMPLES["result"][0]
+    header, line = list(csv.reader(io.StringIO(f"{rows.header}\n{rows.line(result)}\n")))
+    row = dict(zip(header, line, strict=True))
+    assert row["jobId"] == result["jobId"]
+    assert row["resolvedBy"] == ""
+    assert row["campaignId"] == "99999"
+    assert row["metadata"] == '{"orderId":4711}'
+
+
+def test_every_field_of_a_result_is_in_its_csv() -> None:
+    """So that nothing is lost on the way into a spreadsheet."""
+    written = {column.name for column in COLUMNS}
+    fields = {name for result in EXAMPLES["result"] for name in result} - {"campaignInfo"}
+    assert fields - written == set()
+
+
+def test_a_table_cannot_steer_the_terminal() -> None:
+    """Control characters of a producer are shown as question marks, and ids are never cut."""
+    rows = Rows("table", (Column("id", at("id"), width=4), Column("x", at("x"), width=1)))
+    assert rows.header == "ID    X"
+    assert rows.line({"id": "123456", "x": "a\x1b[31m\nb"}) == "123456  a?[31m?b"
+    assert rows.line({"id": None}) == "-     -"
+
+
+def test_a_dead_letter_has_a_table_row() -> None:
+    """Whether it holds a job or not."""
+    rows = Rows("table", DEAD_LETTER_COLUMNS)
+    lines = [rows.line({**letter, "id": "the-id"}) for letter in EXAMPLES["dead-letter"]]
+    assert [line.split()[:3] for line in lines] == [
+        ["the-id", "12345678", "rejected"],
+        ["the-id", "-", "malformed_message"],
+    ]
+
+
+def record(**changes: Any) -> Record:
+    """Make a record of a job that a worker has seen."""
+    fields: dict[str, Any] = {
+        "account_id": "1",
+        "job_id": "j",
+        "state": "waiting",
+        "seen_at": "2026-01-31T09:00:00.000Z",
+        "owner": None,
+        "sending_since": None,
+        "sent": 1,
+        "is_cancelled": False,
+        "attempts": (),
+        "outcome": None,
+    }
+    return Record(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "first seen by a worker"),
+        (
+            {"attempts": ({"at": "T", "httpStatus": 502, "outcome": "unknown"},)},
+            "T  attempt: HTTP 502, unknown",
+        ),
+        (
+            {"attempts": ({"at": "T", "httpStatus": None, "outcome": "unknown"},)},
+            "T  attempt: no answer, unknown",
+        ),
+        (
+            {"attempts": ({"at": "T", "httpStatus": None, "outcome": "replayed"},)},
+            "T  replayed by an operator",
+        ),
+        ({"sending_since": "T", "owner": "w/1"}, "T  sent, and no answer yet (w/1)"),
+        ({"is_cancelled": True}, "cancelled: it is given up at its next turn"),
+        (
+            {"outcome": EXAMPLES["result"][1]},
+            "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 requests, found",
+        ),
+        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: LivePerson refused"),
+    ],
+)
+def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:
+    """A line each, with its time."""
+    assert line in "\n".join(describe(record(**changes)))

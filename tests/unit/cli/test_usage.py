@@ -1,0 +1,167 @@
+"""The command line itself: its help, its endings, and what it says about wrong settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.worker_process import environment
+from worker.cli import main
+from worker.cli.group import COMMANDS
+from worker.cli.problem import Interrupted, Problem
+
+
+def run(*arguments: str, **variables: str) -> Result:
+    """Call the command in this process."""
+    return CliRunner().invoke(main, arguments, env=variables)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "simulate"])
+def test_every_command_explains_itself(name: str) -> None:
+    """--help works without settings and without servers."""
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: overture {name}")
+
+
+def test_the_help_names_every_command() -> None:
+    """In the order in which people meet them."""
+    result = run("--help")
+    places = [result.output.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+def test_help_comes_at_once() -> None:
+    """No command is imported for it: the slow libraries are not either."""
+    code = (
+        "import sys, worker.cli; sys.argv[1:] = ['--help']\n"
+        "try: worker.cli.main()\n"
+        "except SystemExit: print([m for m in ('kombu', 'redis', 'pydantic') if m in sys.modules])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["submit"],
+        ["submit", "no-such-file.jsonl"],
+        ["submit", "-", "--queue", "elsewhere"],
+        ["results", "--limit", "0"],
+        ["results", "--follow", "--peek"],
+        ["results", "--format", "xml"],
+        ["dead-letters", "replay"],
+        ["dead-letters", "replay", "job-1", "--all"],
+        ["limits", "set"],
+        ["limits", "set", "--max-rate", "0"],
+        ["limits", "set", "--max-rate", "1", "--reset"],
+        ["worker", "--concurrency", "0"],
+        ["worker", "--queues", "celery"],
+        ["cancel"],
+        ["schema", "jobs"],
+    ],
+)
+def test_wrong_use_is_status_2(arguments: list[str]) -> None:
+    """It says what is wrong on standard error, and does nothing."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+
+
+def test_every_fault_of_the_settings_is_said_by_name() -> None:
+    """All of them together, one a line, and no value."""
+    result = run(
+        "status",
+        OVERTURE_MAX_RATE="fast",
+        OVERTURE_BROKER_URL="hunter2",
+        OVERTURE_BROKER_ULR="redis://",
+    )
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "overture: OVERTURE_BROKER_ULR is no setting: did you mean OVERTURE_BROKER_URL?\n"
+        "overture: OVERTURE_BROKER_URL: must be a URL such as amqp://user:password@host/vhost or "
+        "redis://host/0\n"
+        "overture: OVERTURE_MAX_RATE: input should be a valid number, unable to parse string as a "
+        "number\n"
+    )
+
+
+def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
+    """It is no traceback."""
+    (tmp_path / "overture.toml").write_text("max_rate = ")
+    result = run("status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("overture: overture.toml: is not TOML: ")
+
+
+def test_a_worker_without_account_says_how_to_configure_one() -> None:
+    """In one sentence, and at once."""
+    result = run("worker")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("overture: no account is configured: set OVERTURE_ACCOUNT_ID,")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "said"),
+    [
+        (Problem("one", "two"), 1, "overture: one\noverture: two\n"),
+        (KeyboardInterrupt(), 130, "\n"),
+        (Interrupted("half is done"), 130, "overture: half is done\n"),
+        (None, 0, ""),
+    ],
+)
+def test_every_ending_has_its_status(
+    monkeypatch: pytest.MonkeyPatch, ending: BaseException | None, status: int, said: str
+) -> None:
+    """And no traceback."""
+
+    def end(name: str) -> dict[str, object]:
+        del name
+        if ending is not None:
+            raise ending
+        return {}
+
+    monkeypatch.setattr("worker.cli.schema.schema", end)
+    result = run("schema")
+    assert (result.exit_code, result.stderr) == (status, said)
+
+
+def test_the_schemas_are_printed() -> None:
+    """As JSON."""
+    assert json.loads(run("schema", "dead-letter").stdout)["title"] == "Overture dead letter"
+    assert json.loads(run("schema").stdout)["title"] == "Overture job"
+
+
+def test_an_output_that_is_closed_ends_quietly() -> None:
+    """`overture schema | head -1` is no error of ours."""
+    command = f"{sys.executable} -m worker schema asyncapi | head -1"
+    process = subprocess.run(
+        command, shell=True, env=environment({}), capture_output=True, text=True, check=True
+    )
+    assert (process.stdout, process.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize("arguments", ["schema asyncapi", "--help"])
+def test_an_output_that_is_full_is_an_error(arguments: str) -> None:
+    """In one sentence, and with the interpreter silent at its end."""
+    command = f"{sys.executable} -m worker {arguments} > /dev/full"
+    process = subprocess.run(
+        command, shell=True, env=environment({}), capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.endswith("No space left on device\n")

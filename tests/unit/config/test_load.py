@@ -1,0 +1,219 @@
+"""Settings: where they come from, and how their faults are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.load import InvalidSettings, load_settings, misspelt
+
+SECRET = "canary-9f3a71"
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"OVERTURE_{name}", value)
+
+
+def faults() -> tuple[str, ...]:
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert SECRET not in str(caught.value)
+    return caught.value.faults
+
+
+def test_nothing_configured_is_no_fault() -> None:
+    """Every command works with nothing configured."""
+    settings = load_settings()
+    assert (settings.broker_url, settings.store_url, settings.accounts) == (None, None, {})
+    assert (settings.max_rate, settings.max_in_flight) == (10, 50)
+    assert settings.retry_schedule == (5, 10, 15, 120, 240, 480)
+
+
+def test_a_single_account_stands_among_the_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three variables are enough for one account."""
+    set_all(monkeypatch, ACCOUNT_ID="123", CLIENT_ID="app", CLIENT_SECRET=SECRET)
+    account = load_settings().accounts["123"]
+    assert (account.client_id, account.client_secret.get_secret_value()) == ("app", SECRET)
+
+
+def test_several_accounts_have_limits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account's own limits go before those of the pool."""
+    set_all(
+        monkeypatch,
+        ACCOUNTS__7__CLIENT_ID="a",
+        ACCOUNTS__7__CLIENT_SECRET=SECRET,
+        ACCOUNTS__7__MAX_RATE="3.5",
+        ACCOUNTS__8__CLIENT_ID="b",
+        ACCOUNTS__8__CLIENT_SECRET=SECRET,
+        MAX_RATE="20",
+    )
+    settings = load_settings()
+    assert (settings.rate_of("7"), settings.rate_of("8")) == (3.5, 20)
+
+
+@pytest.mark.parametrize("name", ["max_rate", "MAX_RATE", "OVERTURE_MAX_RATE"])
+def test_the_file_names_settings_in_any_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """overture.toml takes the names with and without prefix, in any case."""
+    file = tmp_path / "settings.toml"
+    file.write_text(f'{name} = 4\n[accounts.7]\nclient_id = "a"\nclient_secret = "{SECRET}"\n')
+    set_all(monkeypatch, CONFIG=str(file))
+    settings = load_settings()
+    assert (settings.max_rate, set(settings.accounts)) == (4, {"7"})
+
+
+def test_overture_toml_of_the_folder_is_found() -> None:
+    """The default file is read where the command is run."""
+    Path("overture.toml").write_text("max_rate = 6\n")
+    assert load_settings().max_rate == 6
+
+
+def test_the_environment_goes_before_secrets_and_those_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The nearer source wins."""
+    Path("overture.toml").write_text("max_rate = 1\nmax_in_flight = 1\nlog_level = 'error'\n")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/max_rate").write_text("2\n")
+    (tmp_path / "secrets/OVERTURE_MAX_IN_FLIGHT").write_text("2\n")
+    set_all(monkeypatch, SECRETS_DIR=str(tmp_path / "secrets"), MAX_RATE="3")
+    settings = load_settings()
+    assert (settings.max_rate, settings.max_in_flight, settings.log_level) == (3, 2, "error")
+
+
+def test_secrets_come_from_a_folder_of_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder as Docker and Kubernetes mount it, other secrets beside ours."""
+    for name, value in {
+        "OVERTURE_ACCOUNTS__7__CLIENT_ID": "app",
+        "accounts__7__client_secret": f"{SECRET}\n",
+        "somebody_elses": "x",
+    }.items():
+        (tmp_path / name).write_text(value)
+    (tmp_path / "..data").mkdir()
+    set_all(monkeypatch, SECRETS_DIR=str(tmp_path))
+    account = load_settings().accounts["7"]
+    assert account.client_secret.get_secret_value() == SECRET
+
+
+def test_all_faults_are_told_together_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start shows everything that is wrong, and no value."""
+    set_all(
+        monkeypatch,
+        ACCOUNT_ID="12",
+        MAX_RATE="-1",
+        BROKER_URL=SECRET,
+        STORE_URL=f"amqp://user:{SECRET}@host",
+        RETRY_SCHEDULE=f"5,{SECRET}",
+        ACCOUNTS__7__CLIENT_ID="x",
+        DOMAIN_API_URL=f"ftp://{SECRET}",
+    )
+    names = [fault.partition(":")[0] for fault in faults()]
+    assert names == [
+        "OVERTURE_ACCOUNTS__7__CLIENT_SECRET",
+        "OVERTURE_BROKER_URL",
+        "OVERTURE_CLIENT_ID",
+        "OVERTURE_CLIENT_SECRET",
+        "OVERTURE_DOMAIN_API_URL",
+        "OVERTURE_MAX_RATE",
+        "OVERTURE_RETRY_SCHEDULE__1",
+        "OVERTURE_STORE_URL",
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8070", "http://localhost", "https://a.test"])
+def test_the_domain_api_may_be_local_or_behind_tls(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A simulator on this machine needs no list of hosts."""
+    set_all(monkeypatch, DOMAIN_API_URL=url)
+    assert load_settings().domain_api_url == url
+
+
+def test_a_domain_api_in_the_clear_must_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets go nowhere in the clear by mistake."""
+    set_all(monkeypatch, DOMAIN_API_URL="http://simulator:8070")
+    (fault,) = faults()
+    assert fault.startswith("OVERTURE_TRUSTED_HOSTS: OVERTURE_DOMAIN_API_URL is plain http")
+    set_all(monkeypatch, TRUSTED_HOSTS="simulator")
+    assert load_settings().trusted_hosts == ("simulator",)
+
+
+def test_a_typo_in_the_file_is_a_fault_with_the_nearest_name() -> None:
+    """What is misspelt in the file must not be ignored in silence."""
+    Path("overture.toml").write_text(
+        f'max_rat = 1\n[accounts.7]\nclient_idd = "{SECRET}"\nclient_secret = "{SECRET}"\n'
+    )
+    assert faults() == (
+        "OVERTURE_ACCOUNTS__7__CLIENT_ID: is missing",
+        (
+            "OVERTURE_ACCOUNTS__7__CLIENT_IDD: there is no such setting: "
+            "did you mean OVERTURE_ACCOUNTS__7__CLIENT_ID?"
+        ),
+        "OVERTURE_MAX_RAT: there is no such setting: did you mean OVERTURE_MAX_RATE?",
+    )
+
+
+def test_a_typo_in_the_environment_is_told_but_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kubernetes sets OVERTURE_SERVICE_HOST and its like by itself."""
+    set_all(monkeypatch, MAX_RAT="5", SERVICE_HOST="10.0.0.1", PORT_8070_TCP="tcp://10.0.0.1:8070")
+    assert load_settings().max_rate == 10
+    assert misspelt() == ["OVERTURE_MAX_RAT is no setting: did you mean OVERTURE_MAX_RATE?"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"max_rate = ", "is not TOML"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    """A broken settings file is named, with what is wrong with it."""
+    file = tmp_path / "broken.toml"
+    if content is not None:
+        file.write_bytes(content)
+    set_all(monkeypatch, CONFIG=str(file))
+    (fault,) = faults()
+    assert str(file) in fault
+    assert said in fault
+
+
+def test_a_secrets_folder_that_is_not_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong mount is told before anything starts."""
+    set_all(monkeypatch, SECRETS_DIR="/nowhere/at/all")
+    (fault,) = faults()
+    assert fault.startswith("OVERTURE_SECRETS_DIR: /nowhere/at/all: cannot be read")
+
+
+def test_accounts_that_are_not_json_are_told_without_their_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The variable is named, its value is not."""
+    set_all(monkeypatch, ACCOUNTS=f"{{{SECRET}")
+    assert faults() == ("OVERTURE_ACCOUNTS: is not JSON; the file may be easier",)
+
+
+def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printing the settings is safe."""
+    set_all(
+        monkeypatch,
+        ACCOUNT_ID="123",
+        CLIENT_ID="app",
+        CLIENT_SECRET=SECRET,
+        BROKER_URL=f"amqp://user:{SECRET}@host//",
+        STORE_URL=f"redis://:{SECRET}@host/0",
+    )
+    assert SECRET not in repr(load_settings())
+    assert SECRET not in str(load_settings())

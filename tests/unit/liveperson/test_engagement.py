@@ -1,0 +1,237 @@
+"""Monitoring: what a consumer is offered, and which conversation is open."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, job, response
+from worker.liveperson.answer import CallFailed, Kind
+from worker.liveperson.domains import Domains
+from worker.liveperson.engagement import (
+    Engaged,
+    EngagementFailure,
+    LookupFailed,
+    Monitoring,
+    Visit,
+)
+from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
+from worker.liveperson.services import Services
+
+BODIES = Path(__file__).parents[2] / "bodies"
+HOST = response(200, {"baseURI": "va.smt.liveperson.net"})
+IDENTITY = {"iss": "LivePerson", "acr": "0", "sub": "c-9f2"}
+
+
+def documented(name: str) -> Any:
+    return json.loads((BODIES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+EXPOSED = response(201, documented("resp_40_monitoring_201_expose"))
+IN_CONVERSATION = response(200, documented("resp_41_monitoring_200_conversation"))
+NOTHING = response(200, documented("resp_42_monitoring_none"))
+LOADING_1_0 = response(500, documented("resp_43_monitoring_500_loading"))
+LOADING_1_1 = response(202, documented("resp_44_monitoring_202_loading"))
+VISITOR_UNKNOWN = response(404, {"message": "Invalid visitorId", "internalCode": 37})
+SESSION_UNKNOWN = response(404, {"message": "Invalid sessionId", "internalCode": 39})
+
+
+def monitoring(*answers: HttpResponse | NotSent | FateUnknown) -> tuple[Monitoring, ScriptedHttp]:
+    http = ScriptedHttp([HOST, *answers])
+    domains = Domains(
+        http,
+        account_id=ACCOUNT,
+        domain_api_url="https://api.liveperson.net",
+        trusted_hosts=[".liveperson.net"],
+    )
+    return Monitoring(Services(http, domains), account_id=ACCOUNT, client_id="app/1"), http
+
+
+def query(http: ScriptedHttp, number: int = 1) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(http.calls[number].url).query)
+
+
+def sent(http: ScriptedHttp) -> Any:
+    body = http.calls[1].body
+    assert body is not None
+    return json.loads(body)
+
+
+def test_the_documented_offer_goes_into_the_conversation() -> None:
+    """Numbers become strings, contextId becomes interactionContextId."""
+    built, _http = monitoring(EXPOSED)
+    engaged = built.engage(job(engagement={}))
+    assert engaged == Engaged(
+        campaign_info={"campaignId": "880524023", "engagementId": "880524123"},
+        context={
+            "type": "SharkContext",
+            "visitorId": "xyz",
+            "sessionId": "abc",
+            "interactionContextId": "1",
+        },
+        visit=Visit("xyz", "abc"),
+    )
+    merged = engaged.merged_into(
+        {"skillId": "7", "conversationContext": {"lang": "de-DE", "visitorId": "mine"}}
+    )
+    assert merged == {
+        "skillId": "7",
+        "campaignInfo": {"campaignId": "880524023", "engagementId": "880524123"},
+        "conversationContext": {
+            "lang": "de-DE",
+            "type": "SharkContext",
+            "visitorId": "xyz",
+            "sessionId": "abc",
+            "interactionContextId": "1",
+        },
+    }
+
+
+def test_the_call_is_the_documented_one() -> None:
+    """No token; on behalf of the consumer, who is named both ways."""
+    built, http = monitoring(EXPOSED)
+    built.engage(job(engagement={}))
+    call, url = http.calls[1], urlsplit(http.calls[1].url)
+    assert (call.method, url.scheme, url.netloc) == ("POST", "https", "va.smt.liveperson.net")
+    assert url.path == "/api/account/12345678/app/app%2F1/engagement"
+    assert query(http) == {"v": ["1.1"], "obh": ["true"]}
+    assert call.headers == {"Content-Type": "application/json"}
+    assert sent(http) == {"consumerId": "c-9f2", "identities": [IDENTITY]}
+
+
+def test_the_documented_request_passes_as_it_is() -> None:
+    """What a job asks of Monitoring goes into the body, the visit into the query."""
+    asked = documented("req_34_monitoring_engagement")
+    built, http = monitoring(EXPOSED)
+    built.engage(job(engagement={**asked, "visitorId": "v 1", "sessionId": "s&1"}))
+    assert sent(http) == asked
+    assert query(http) == {"v": ["1.1"], "obh": ["true"], "vid": ["v 1"], "sid": ["s&1"]}
+
+
+def test_a_later_attempt_comes_as_the_same_visitor() -> None:
+    """LivePerson refuses callers that keep making new sessions."""
+    built, http = monitoring(EXPOSED)
+    built.engage(job(engagement={"visitorId": "first"}), Visit("xyz", "abc"))
+    assert query(http) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"], "sid": ["abc"]}
+
+
+@pytest.mark.parametrize("gone", [VISITOR_UNKNOWN, SESSION_UNKNOWN])
+def test_a_visit_that_is_over_begins_anew(gone: HttpResponse) -> None:
+    """Once; the second refusal is one."""
+    built, http = monitoring(gone, EXPOSED)
+    assert built.engage(job(engagement={}), Visit("old", "older")).visit == Visit("xyz", "abc")
+    assert query(http, 2) == {"v": ["1.1"], "obh": ["true"]}
+    built, _http = monitoring(gone, gone)
+    with pytest.raises(EngagementFailure) as caught:
+        built.engage(job(engagement={}), Visit("old", "older"))
+    assert caught.value.answer.kind is Kind.REJECTED
+
+
+def test_an_open_conversation_shows_in_the_offer() -> None:
+    """Its id comes with the campaign it belongs to."""
+    built, _http = monitoring(IN_CONVERSATION)
+    engaged = built.engage(job(engagement={}))
+    assert engaged.open_conversation_id == "fdasfdas"
+    assert engaged.campaign_info == {"campaignId": "880524423", "engagementId": "880524523"}
+    assert "interactionContextId" not in engaged.context
+
+
+def test_of_several_engagements_the_one_with_the_conversation_counts() -> None:
+    """Otherwise the first; the others are offers for other places."""
+    offered = documented("resp_40_monitoring_201_expose")
+    talking = documented("resp_41_monitoring_200_conversation")["engagementDetails"][0]
+    (first,) = offered["engagementDetails"]
+    second = {**first, "campaignId": 2, "contextId": "2"}
+    both = {**offered, "engagementDetails": [first, second]}
+    all_three = {**offered, "engagementDetails": [first, second, talking]}
+    built, _http = monitoring(response(200, both), response(200, all_three))
+    engaged = built.engage(job(engagement={}))
+    assert (engaged.campaign_info["campaignId"], engaged.open_conversation_id) == (
+        "880524023",
+        None,
+    )
+    engaged = built.engage(job(engagement={}))
+    assert (engaged.campaign_info["campaignId"], engaged.open_conversation_id) == (
+        "880524423",
+        "fdasfdas",
+    )
+
+
+@pytest.mark.parametrize("loading", [LOADING_1_0, LOADING_1_1])
+def test_while_an_account_loads_the_visitor_is_kept(loading: HttpResponse) -> None:
+    """The visitor named in the message is the one to come back as."""
+    built, _http = monitoring(loading)
+    with pytest.raises(EngagementFailure) as caught:
+        built.engage(job(engagement={}))
+    assert caught.value.visit == Visit("myVisitorId")
+    assert caught.value.answer.kind is Kind.NOT_SENT
+    assert caught.value.answer.error_code in {20, 38}
+
+
+def test_no_engagement_is_a_refusal_that_says_what_to_do() -> None:
+    """A conversation outside the campaign that was asked for would reach the wrong people."""
+    built, _http = monitoring(NOTHING)
+    with pytest.raises(EngagementFailure, match="check that a campaign") as caught:
+        built.engage(job(engagement={}))
+    assert caught.value.answer.kind is Kind.REJECTED
+    assert caught.value.visit == Visit("xyz", "abc")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(IN_CONVERSATION, "fdasfdas"), (EXPOSED, None), (NOTHING, None)],
+)
+def test_the_open_conversation_is_found(body: HttpResponse, expected: str | None) -> None:
+    """Every documented success tells whether one is shown."""
+    built, http = monitoring(body)
+    assert expected == built.find_open_conversation("c-9f2")
+    assert sent(http) == {"consumerId": "c-9f2", "identities": [IDENTITY]}
+
+
+FAILURES = [
+    (response(400, {"message": "Invalid data", "internalCode": 5}), Kind.REJECTED, 5),
+    (response(400, {"message": "Bad version", "internalCode": 33}), Kind.REJECTED, 33),
+    (response(404, {"message": "Invalid app", "internalCode": 18}), Kind.REJECTED, 18),
+    (response(500, {"message": "Internal", "internalCode": 18}), Kind.NOT_SENT, 18),
+    (response(503), Kind.NOT_SENT, None),
+    (response(429, b"", Retry_After="2"), Kind.THROTTLED, None),
+    (response(302), Kind.NOT_SENT, None),
+    (response(204), Kind.NOT_SENT, None),
+    (response(200, b"<html>"), Kind.NOT_SENT, None),
+    (response(200, {}), Kind.NOT_SENT, None),
+    (response(200, {"visitorId": "v", "sessionId": None}), Kind.NOT_SENT, None),
+    (
+        response(200, {"visitorId": "v", "sessionId": "s", "engagementDetails": {"a": 1}}),
+        Kind.NOT_SENT,
+        None,
+    ),
+    (NotSent("cannot connect"), Kind.NOT_SENT, None),
+    (FateUnknown("silence"), Kind.NOT_SENT, None),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "code"), FAILURES)
+def test_every_failure_leaves_no_doubt(
+    answer: HttpResponse | NotSent | FateUnknown, kind: Kind, code: int | None
+) -> None:
+    """Asking Monitoring opens no conversation; and no failure is taken for `none is open`."""
+    built, _http = monitoring(answer, answer)
+    with pytest.raises(EngagementFailure, match=r"^Monitoring") as engaging:
+        built.engage(job(engagement={}), Visit("v", "s"))
+    with pytest.raises(LookupFailed, match=r"^Monitoring") as looking:
+        built.find_open_conversation("c-9f2")
+    failures: list[CallFailed] = [engaging.value, looking.value]
+    for failure in failures:
+        assert (kind, code) == (failure.answer.kind, failure.answer.error_code)
+        assert failure.__context__ is None
+
+
+def test_a_conversation_without_an_id_is_no_answer() -> None:
+    """It is open, so `none` would be wrong."""
+    body = documented("resp_41_monitoring_200_conversation")
+    del body["engagementDetails"][0]["conversationId"]
+    built, _http = monitoring(response(200, body))
+    with pytest.raises(LookupFailed):
+        built.find_open_conversation("c-9f2")

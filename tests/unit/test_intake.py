@@ -1,0 +1,121 @@
+"""Reading messages: Celery's two protocols, the bare job, and everything that is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.messages.intake import Letter, Malformed, Order, read
+
+JOB = {"jobId": "order-1", "consumerId": "c-1"}
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+PROTOCOL_2 = {"lang": "py", "task": "conversations.create", "id": "1", "eta": None}
+MAX_BYTES = 10_000
+
+
+def letter(
+    body: object,
+    *,
+    headers: dict[str, object] | None = None,
+    content_type: str = "application/json",
+    encoding: str = "utf-8",
+) -> Letter:
+    """Make a message as a broker hands it over."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Letter(
+        body=data, headers=headers or {}, content_type=content_type, content_encoding=encoding
+    )
+
+
+READABLE = [
+    ("bare", letter(JOB)),
+    ("bare, no content type", letter(JOB, content_type="", encoding="")),
+    ("bare, as binary", letter(JOB, content_type="application/octet-stream", encoding="binary")),
+    ("bare, cloud event type", letter(JOB, content_type="application/vnd.x+json; charset=utf-8")),
+    ("protocol 2", letter([[JOB], {}, EMBED], headers=dict(PROTOCOL_2))),
+    ("protocol 2, by keyword", letter([[], {"job": JOB}, EMBED], headers=dict(PROTOCOL_2))),
+    ("protocol 1", letter({"task": "conversations.create", "id": "1", "args": [JOB]})),
+    (
+        "protocol 1, whole",
+        letter({"task": "conversations.create", "id": "1", "args": [JOB], "kwargs": {}}),
+    ),
+]
+
+
+@pytest.mark.parametrize("message", [m for _, m in READABLE], ids=[name for name, _ in READABLE])
+def test_a_job_is_read(message: Letter) -> None:
+    """Whichever way it was sent."""
+    assert read(message, max_bytes=MAX_BYTES).document == JOB
+
+
+def test_what_is_no_object_is_left_to_the_job_reader() -> None:
+    """A list is JSON, though no job: it gets the job's own error."""
+    assert read(letter([1, 2]), max_bytes=MAX_BYTES) == Order(document=[1, 2])
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_celerys_eta_and_expires_are_kept(protocol: int) -> None:
+    """`send_task(countdown=…, expires=…)` means what it says."""
+    times = {"eta": "2026-11-23T10:00:00+00:00", "expires": "2026-11-23T11:00:00+00:00"}
+    if protocol == 2:
+        message = letter([[JOB], {}, EMBED], headers={**PROTOCOL_2, **times})
+    else:
+        message = letter({"task": "conversations.create", "id": "1", "args": [JOB], **times})
+    order = read(message, max_bytes=MAX_BYTES)
+    assert (order.eta, order.expires) == (times["eta"], times["expires"])
+
+
+DEEP = b"[" * 100_000
+UNREADABLE = [
+    ("not JSON", letter(b"{nope"), "not JSON"),
+    ("empty", letter(b""), "empty"),
+    ("not UTF-8", letter(b'{"jobId": "\xff"}'), "not UTF-8"),
+    ("NaN", letter(b'{"jobId": NaN}'), "NaN"),
+    ("a key twice", letter(b'{"jobId": "a", "jobId": "b"}'), "jobId"),
+    ("deep", letter(b'{"a":' * 200 + b"1" + b"}" * 200), "deep"),
+    ("very deep", letter(DEEP), "bytes"),
+    ("large", letter(b'"' + b"x" * MAX_BYTES + b'"'), "bytes"),
+    ("pickle", letter(b"\x80\x04.", content_type="application/x-python-serialize"), "x-python-"),
+    ("yaml", letter(b"a: 1", content_type="application/x-yaml"), "yaml"),
+    ("utf-16", letter(JOB, encoding="utf-16"), "utf-16"),
+    ("unknown task", letter([[JOB], {}, EMBED], headers={"task": "other.task"}), "other.task"),
+    ("unknown task, protocol 1", letter({"task": "x", "id": "1", "args": [JOB]}), "'x'"),
+    ("no arguments", letter([[], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
+    ("two arguments", letter([[JOB, JOB], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
+    ("other keywords", letter([[JOB], {"x": 1}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
+    ("not Celery's body", letter({"a": 1}, headers=dict(PROTOCOL_2)), "[args, kwargs, embed]"),
+    ("args no list", letter({"task": "conversations.create", "args": "x"}), "args is not a list"),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"), [(m, s) for _, m, s in UNREADABLE], ids=[name for name, _, _ in UNREADABLE]
+)
+def test_what_is_no_job_is_said_in_one_sentence(message: Letter, said: str) -> None:
+    """The reason names what is wrong."""
+    with pytest.raises(Malformed) as caught:
+        read(message, max_bytes=MAX_BYTES)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(
+    body=st.binary(max_size=400) | st.text(max_size=100).map(str.encode),
+    task=st.none() | st.text(max_size=30) | st.just("conversations.create"),
+    content_type=st.sampled_from(["application/json", "", "text/plain", "application/x-yaml"]),
+)
+def test_any_bytes_are_an_order_or_malformed(
+    body: bytes, task: str | None, content_type: str
+) -> None:
+    """Nothing else comes out, whatever goes in."""
+    headers: dict[str, object] = {} if task is None else {"task": task}
+    try:
+        order = read(letter(body, headers=headers, content_type=content_type), max_bytes=MAX_BYTES)
+    except Malformed as error:
+        assert str(error)
+    else:
+        assert isinstance(order, Order)

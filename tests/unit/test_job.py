@@ -1,0 +1,301 @@
+"""What is a job, and what becomes of it."""
+
+import json
+import re
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from worker.messages.fields.document import JOB_DOCUMENT
+from worker.messages.job import (
+    Engagement,
+    InvalidJob,
+    Job,
+    parse_job,
+)
+from worker.messages.schema import schema
+
+ACCOUNT = "12345678"
+SCHEMA = Draft202012Validator(schema("job"))
+BODIES = Path(__file__).parents[1] / "bodies"
+
+
+def job(**fields: Any) -> dict[str, Any]:
+    return {"jobId": "order-4711", "accountId": ACCOUNT, "consumerId": "c-1"} | fields
+
+
+def parse(document: object) -> Job:
+    return parse_job(document, accounts={ACCOUNT, "87654321"})
+
+
+def sde(**item: Any) -> dict[str, Any]:
+    return {"profile": {"authenticatedData": {"lp_sdes": [item]}}}
+
+
+def body(name: str) -> Any:
+    return json.loads((BODIES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_smallest_job() -> None:
+    """Two ids are enough; all else has a default, and the conversation is complete."""
+    assert parse(job()) == Job(
+        job_id="order-4711",
+        account_id=ACCOUNT,
+        consumer_id="c-1",
+        profile={},
+        conversation={"brandId": ACCOUNT, "channelType": "MESSAGING"},
+        engagement=None,
+        client_properties=None,
+        on_open_conversation="fail",
+        not_before=None,
+        expires_at=None,
+        priority=0,
+        metadata=None,
+        digest=parse(job()).digest,
+    )
+
+
+@pytest.mark.parametrize("path", sorted(BODIES.glob("req_0*.json")), ids=lambda path: path.stem)
+def test_documented_requests_are_jobs(path: Path) -> None:
+    """LivePerson's own samples paste in, and what is sent is the sample, field by field."""
+    profile, conversation = (item["body"] for item in json.loads(path.read_text())[:2])
+    brand = conversation["brandId"]
+    document = {"jobId": "1", "consumerId": "c", "profile": profile, "conversation": conversation}
+    before = deepcopy(document)
+    parsed = parse_job(document, accounts=[brand])
+    assert parsed.profile == profile
+    assert parsed.conversation == {"channelType": "MESSAGING"} | conversation
+    assert parsed.account_id == brand
+    assert document == before
+
+
+def test_the_documented_engagement_is_a_jobs() -> None:
+    """The Monitoring API's sample body is `engagement` as it stands; the query is beside it."""
+    sample = body("req_34_monitoring_engagement")
+    asked = {"visitorId": "v-1", "sessionId": "s-1"} | sample
+    assert parse(job(engagement=asked)).engagement == Engagement(
+        visitor_id="v-1", session_id="s-1", body=sample
+    )
+
+
+def test_the_documented_header_is_a_jobs() -> None:
+    """`Client-Properties` of the documentation's example passes as it is."""
+    header = {"type": ".ClientProperties", "features": ["AUTO_MESSAGES"]}
+    assert parse(job(clientProperties=header)).client_properties == header
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"jobId": "j" * 128},
+        {"jobId": "日本"},
+        {"consumerId": "c" * 512},
+        {"conversation": {"ttrDefName": None}},
+        {"conversation": {"ttrDefName": "CUSTOM"}},
+        {"conversation": {"skillId": "1234567890"}},
+        {"conversation": {"skillId": "-1"}},
+        {"conversation": {"brandId": ACCOUNT, "channelType": "MESSAGING"}},
+        {"conversation": {"campaignInfo": {"campaignId": "99999"}}},
+        {"conversation": {"conversationContext": {}}},
+        {"conversation": {"conversationContext": {"lang": "de"}}},
+        {"conversation": {"conversationContext": {"type": "SMSContext", "lang": "en-US"}}},
+        {
+            "conversation": {
+                "conversationContext": {"type": "ProactiveContext", "originConversationId": "x"}
+            }
+        },
+        {"conversation": {"conversationContext": {"type": "NewContext", "any": [{"thing": 1}]}}},
+        {
+            "conversation": {
+                "conversationContext": {
+                    "type": "SharkContext",
+                    "features": ["RICH_CONTENT"],
+                    "clientProperties": {"any": "thing"},
+                }
+            }
+        },
+        sde(type="ctmrinfo", info={}),
+        sde(type="ctmrinfo", info={"balance": -400.99, "companySize": 5, "loginStatus": 1}),
+        sde(type="ctmrinfo", info={"lastPaymentDate": {"day": 15, "month": 10, "year": 2014}}),
+        sde(
+            type="personal",
+            personal={
+                "age": {"age": 34, "year": 1980},
+                "contacts": [{"phoneType": "WORK_FAX", "address": {"country": "DE"}}],
+                "language": "en_US",
+            },
+            auth={"amr": ["pwd", "otp"], "iss": "https://brand.example"},
+        ),
+        {"profile": {"nickName": "J", "userId": "u", "privateData": {"mail": "a@example.com"}}},
+        {"clientProperties": {"type": ".ams.headers.ClientProperties", "features": ["BRAND_NEW"]}},
+        {"clientProperties": {"ipAddress": "192.0.2.10", "appId": "a" * 64, "os": "OSX"}},
+        {"engagement": {}},
+        {"engagement": {"engagementAttributes": [{"type": "purchase", "total": 11.7}]}},
+        {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
+        {"onOpenConversation": "reuse"},
+        {"notBefore": "2026-01-31T09:00:00Z", "expiresAt": "2026-01-31T09:00:00.000001Z"},
+        {"priority": 9},
+        {"metadata": {}},
+        {"metadata": {"any": [1, 2.5, None, {"depth": True}]}},
+    ],
+)
+def test_takes(fields: dict[str, Any]) -> None:
+    """What is documented passes, the schema's check too, and comes out as it went in."""
+    SCHEMA.validate(job(**fields))
+    parsed = parse(job(**fields))
+    assert parsed.profile == fields.get("profile", {})
+    assert parsed.conversation.items() >= fields.get("conversation", {}).items()
+    assert parsed.client_properties == fields.get("clientProperties")
+    assert parsed.metadata == fields.get("metadata")
+
+
+@pytest.mark.parametrize(
+    ("conversation", "sent"),
+    [
+        ({"skillId": 4711}, {"skillId": "4711"}),
+        ({"skillId": -1}, {"skillId": "-1"}),
+        ({"skillId": 4711.0}, {"skillId": "4711"}),
+        (
+            {"campaignInfo": {"campaignId": 99999, "engagementId": 888888}},
+            {"campaignInfo": {"campaignId": "99999", "engagementId": "888888"}},
+        ),
+        (
+            {"conversationContext": {"type": "SharkContext", "interactionContextId": 2}},
+            {"conversationContext": {"type": "SharkContext", "interactionContextId": "2"}},
+        ),
+    ],
+)
+def test_numbers_become_the_documented_strings(
+    conversation: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    """The four ids that LivePerson's own answers hold as numbers are sent as strings."""
+    assert parse(job(conversation=conversation)).conversation.items() >= sent.items()
+
+
+def test_whole_numbers_are_integers_however_they_are_written() -> None:
+    """30.0 is an integer to JSON Schema and in LivePerson's sample; it is sent as 30."""
+    parsed = parse(job(priority=5.0, **sde(type="personal", personal={"age": {"age": 30.0}})))
+    assert repr(parsed.priority) == "5"
+    age = parsed.profile["authenticatedData"]["lp_sdes"][0]["personal"]["age"]["age"]
+    assert repr(age) == "30"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31T09:00:00Z", datetime(2026, 1, 31, 9, tzinfo=UTC)),
+        ("2026-01-31t09:00:00z", datetime(2026, 1, 31, 9, tzinfo=UTC)),
+        ("2026-01-31T10:00:00+01:00", datetime(2026, 1, 31, 9, tzinfo=UTC)),
+        ("2026-01-31T00:00:00-23:59", datetime(2026, 1, 31, 23, 59, tzinfo=UTC)),
+        ("2026-01-31T09:00:00.5Z", datetime(2026, 1, 31, 9, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-01-31T09:00:00.123456789Z", datetime(2026, 1, 31, 9, 0, 0, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_reads_moments(text: str, moment: datetime) -> None:
+    """RFC 3339 with any offset is a moment in UTC."""
+    not_before = parse(job(notBefore=text)).not_before
+    assert not_before == moment
+    assert not_before is not None
+    assert not_before.utcoffset() == timedelta()
+
+
+FULL = job(
+    profile={"firstName": "J", "authenticatedData": {"lp_sdes": []}},
+    conversation={"skillId": "7", "campaignInfo": {"campaignId": "1", "engagementId": "2"}},
+    clientProperties={"features": ["AUTO_MESSAGES"]},
+    notBefore="2026-01-31T09:00:00Z",
+    expiresAt="2026-01-31T18:00:00Z",
+    priority=3,
+    metadata={"a": 1, "b": 2},
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"jobId": "another"},
+        {"onOpenConversation": "fail"},
+        {"notBefore": "2026-01-31T10:00:00.000+01:00"},
+        {"metadata": {"b": 2, "a": 1}},
+        {
+            "conversation": {
+                "campaignInfo": {"engagementId": 2, "campaignId": 1},
+                "channelType": "MESSAGING",
+                "brandId": ACCOUNT,
+                "skillId": 7,
+            }
+        },
+    ],
+)
+def test_the_same_content_has_the_same_digest(changes: dict[str, Any]) -> None:
+    """Order of keys, form of ids and moments, and what is filled in make no difference."""
+    assert parse(FULL | changes).digest == parse(FULL).digest
+    assert re.fullmatch("[0-9a-f]{64}", parse(FULL).digest)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accountId": "87654321"},
+        {"consumerId": "c-2"},
+        {"profile": {}},
+        {"conversation": {}},
+        {"conversation": {}, "engagement": {}},
+        {"clientProperties": {}},
+        {"onOpenConversation": "reuse"},
+        {"notBefore": "2026-01-31T09:00:01Z"},
+        {"expiresAt": "2026-01-31T18:00:01Z"},
+        {"priority": 4},
+        {"metadata": {"a": 1}},
+    ],
+)
+def test_other_content_has_another_digest(changes: dict[str, Any]) -> None:
+    """Every field but the jobId counts."""
+    assert parse(FULL | changes).digest != parse(FULL).digest
+
+
+def test_a_job_shows_no_content_in_its_repr() -> None:
+    """A job in a log line or a traceback tells its ids alone."""
+    shown = repr(parse(job(profile={"firstName": "Johanna"}, metadata={"note": "private"})))
+    assert "Johanna" not in shown
+    assert "private" not in shown
+    assert "order-4711" in shown
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["SharkContext", "ctmrinfo", "MESSAGING", ACCOUNT, "2026-01-31T09:00:00Z"])
+)
+names = st.sampled_from(
+    # Every name that the schema knows, on any level.
+    sorted(set(re.findall(r'"([A-Za-z_]+)": \{', json.dumps(JOB_DOCUMENT.json_schema()))))
+) | st.text(st.characters(exclude_categories=()), max_size=8)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@settings(derandomize=True, max_examples=500, deadline=None)
+@given(
+    values | st.builds(lambda fields: job() | fields, st.dictionaries(names, values, max_size=6))
+)
+def test_any_value_is_a_job_or_an_invalid_job(value: object) -> None:
+    """Nothing that a producer can send raises anything else."""
+    try:
+        parsed = parse(value)
+    except InvalidJob:
+        return
+    assert parsed.conversation["brandId"] == parsed.account_id

@@ -1,0 +1,157 @@
+"""The messages out: results and dead letters."""
+
+import pytest
+
+from worker.messages.fields.examples import EXAMPLES
+from worker.messages.json_text import dumps_compact, loads_strict
+from worker.messages.result import Attempt, DeadLetter, Result, dead_letter_id
+
+ATTEMPT = Attempt(at="2026-01-31T09:00:01.250Z", http_status=None, outcome="unknown")
+
+
+def result(**changes: object) -> Result:
+    fields: dict[str, object] = {
+        "job_id": "order-4711",
+        "account_id": "12345678",
+        "consumer_id": "c-1",
+        "status": "created",
+        "conversation_id": "8602832d",
+        "attempts": 1,
+        "created_at": "2026-01-31T09:00:01.250Z",
+    }
+    return Result(**(fields | changes))  # type: ignore[arg-type]  # a table of keyword arguments
+
+
+def dead_letter(**changes: object) -> DeadLetter:
+    fields: dict[str, object] = {
+        "code": "rejected",
+        "message": "LivePerson refused the request",
+        "failed_at": "2026-01-31T09:00:01.250Z",
+    }
+    return DeadLetter(**(fields | changes))  # type: ignore[arg-type]  # a table of keyword arguments
+
+
+def test_a_result_leaves_out_what_does_not_apply() -> None:
+    """The smallest result holds nothing that is null; its dialog is its conversation."""
+    assert result().to_dict() == {
+        "jobId": "order-4711",
+        "accountId": "12345678",
+        "consumerId": "c-1",
+        "status": "created",
+        "conversationId": "8602832d",
+        "dialogId": "8602832d",
+        "attempts": 1,
+        "createdAt": "2026-01-31T09:00:01.250Z",
+    }
+
+
+def test_a_result_holds_all_that_the_next_stage_needs() -> None:
+    """Every field has the name and the order of the contract."""
+    message = EXAMPLES["result"][0]
+    made = result(
+        consumer_id=message["consumerId"],
+        lp_consumer_id=message["lpConsumerId"],
+        conversation_id=message["conversationId"],
+        enqueued_at=message["enqueuedAt"],
+        client_properties=message["clientProperties"],
+        campaign_info=message["campaignInfo"],
+        metadata=message["metadata"],
+    )
+    assert dumps_compact(made.to_dict()) == dumps_compact(message)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"a": None, "b": [0, False, ""]}])
+def test_metadata_comes_back_untouched(metadata: dict[str, object]) -> None:
+    """Empty and null values within the metadata are the producer's own."""
+    assert result(metadata=metadata).to_dict()["metadata"] == metadata
+
+
+@pytest.mark.parametrize(
+    ("status", "routing_key"),
+    [("created", "conversation.created"), ("reused", "conversation.reused")],
+)
+def test_a_results_status_is_its_routing_key(status: str, routing_key: str) -> None:
+    """Consumers can bind to the one or the other."""
+    assert result(status=status).routing_key == routing_key
+
+
+def test_a_dead_letter_holds_the_job_as_it_was_received() -> None:
+    """Also what no field knows is kept, so that the job can be mended and replayed."""
+    job = {"jobId": "order-4711", "skil": 1, "nested": {"b": [1], "a": None}}
+    letter = dead_letter(job=job, http_status=400, error_code=40001, attempts=(ATTEMPT,))
+    assert letter.to_dict() == {
+        "job": job,
+        "status": "failed",
+        "error": {
+            "code": "rejected",
+            "message": "LivePerson refused the request",
+            "httpStatus": 400,
+            "errorCode": 40001,
+            "attempts": [
+                {"at": "2026-01-31T09:00:01.250Z", "httpStatus": None, "outcome": "unknown"}
+            ],
+        },
+        "failedAt": "2026-01-31T09:00:01.250Z",
+    }
+    assert letter.routing_key == "conversation.failed"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "encoding"),
+    [
+        (b"", "", "utf-8"),
+        (b"no json", "no json", "utf-8"),
+        ("é\0".encode(), "é\0", "utf-8"),
+        (b"\x80\x02}q\x00.", "gAJ9cQAu", "base64"),
+    ],
+)
+def test_what_cannot_be_read_is_kept_to_the_byte(raw: bytes, text: str, encoding: str) -> None:
+    """Text stays legible; what is not UTF-8 becomes base64."""
+    message = dead_letter(raw=raw, code="malformed_message").to_dict()
+    assert (message.get("raw"), message.get("rawEncoding")) == (text, encoding)
+    assert loads_strict(dumps_compact(message), max_bytes=10_000) == message
+    assert "job" not in message
+
+
+@pytest.mark.parametrize("content", [{}, {"job": {}, "raw": b""}])
+def test_a_dead_letter_has_one_content(content: dict[str, object]) -> None:
+    """Neither nothing nor two things can be buried in one letter."""
+    with pytest.raises(ValueError, match="either the job or the raw message"):
+        dead_letter(**content)
+
+
+def test_an_attempt_is_read_as_it_was_written() -> None:
+    """The ledger keeps attempts between deliveries."""
+    assert Attempt.from_dict(ATTEMPT.to_dict()) == ATTEMPT
+
+
+@pytest.mark.parametrize(
+    ("document", "identity"),
+    [
+        ({"jobId": "order-4711", "unknown": 1}, "order-4711"),
+        ({"jobId": "j" * 128}, "j" * 128),
+        ({"jobId": ""}, None),
+        ({"jobId": "j" * 129}, None),
+        ({"jobId": "é" * 128}, None),
+        ({"jobId": "a\nb"}, None),
+        ({"jobId": 4711}, None),
+        ({}, None),
+        (["jobId"], None),
+        (None, None),
+    ],
+)
+def test_a_dead_letters_id_is_the_jobs_where_it_can_be_one(
+    document: object, identity: str | None
+) -> None:
+    """An id that fits no `message_id` is replaced by a hash of the message's bytes."""
+    raw = b"the bytes"
+    expected = identity or dead_letter_id(None, raw)
+    assert dead_letter_id(document, raw) == expected
+
+
+def test_equal_bytes_are_one_dead_letter() -> None:
+    """A redelivery repeats the id, another message has another, and both fit a message_id."""
+    one, other = dead_letter_id(None, b"a"), dead_letter_id(None, b"b")
+    assert one == dead_letter_id(["different reading"], b"a")
+    assert one != other
+    assert max(len(one.encode()), len(other.encode())) <= 255

@@ -1,0 +1,143 @@
+"""LivePerson's retry policy, as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.liveperson.answer import Answer, Kind
+from worker.messages.result import Attempt
+from worker.retry import (
+    Again,
+    Created,
+    Decision,
+    Fail,
+    LookUp,
+    Policy,
+    Throttled,
+    conclude,
+    decide,
+)
+
+POLICY = Policy(schedule=(5, 10, 15))
+NEVER_REPEAT = Policy(schedule=(5, 10, 15), repeat_unknown=False)
+
+
+def answer(kind: Kind, stale: str | None = None) -> Answer:
+    """Make an answer of this kind."""
+    return Answer(kind=kind, stale_token="app" if stale == "app" else None)
+
+
+def history(*outcomes: str) -> list[Attempt]:
+    """Make earlier attempts that ended so."""
+    return [Attempt(at="2026-01-01T00:00:00.000Z", http_status=None, outcome=o) for o in outcomes]
+
+
+DOUBT = Fail("in_doubt")
+OURS = LookUp(found="created", otherwise=Again(after=10), unaskable=Again(after=10))
+
+TABLE: list[tuple[str, Kind, list[str], Decision]] = [
+    ("an id is a conversation", Kind.CREATED, [], Created()),
+    ("after anything", Kind.CREATED, ["unknown", "not_sent"], Created()),
+    ("429 pauses the pool", Kind.THROTTLED, [], Throttled()),
+    ("429 loses no retry", Kind.THROTTLED, ["throttled"] * 50, Throttled()),
+    ("400 is final", Kind.REJECTED, [], Fail("rejected")),
+    (
+        "400 after an unknown attempt is looked into first",
+        Kind.REJECTED,
+        ["unknown"],
+        LookUp(found="created", otherwise=Fail("rejected"), unaskable=DOUBT),
+    ),
+    ("not sent: first pause", Kind.NOT_SENT, [], Again(after=5)),
+    ("not sent: second pause", Kind.NOT_SENT, ["not_sent"], Again(after=10)),
+    ("not sent: third pause", Kind.NOT_SENT, ["not_sent", "unknown"], Again(after=15)),
+    ("429 uses up no pause", Kind.NOT_SENT, ["throttled", "unauthorized"], Again(after=5)),
+    ("a replay begins anew", Kind.NOT_SENT, ["not_sent"] * 3 + ["replayed"], Again(after=5)),
+    (
+        "a replay forgets no unknown attempt",
+        Kind.ALREADY_OPEN,
+        ["unknown", "replayed"],
+        LookUp(found="created", otherwise=Again(after=5), unaskable=Again(after=5)),
+    ),
+    ("not sent, exhausted", Kind.NOT_SENT, ["not_sent"] * 3, Fail("retries_exhausted")),
+    (
+        "not sent, exhausted after an unknown attempt",
+        Kind.NOT_SENT,
+        ["unknown", "not_sent", "not_sent"],
+        LookUp(found="created", otherwise=Fail("retries_exhausted"), unaskable=DOUBT),
+    ),
+    ("unknown: first pause", Kind.UNKNOWN, [], Again(after=5)),
+    ("unknown: third pause", Kind.UNKNOWN, ["unknown", "unknown"], Again(after=15)),
+    (
+        "unknown, exhausted",
+        Kind.UNKNOWN,
+        ["unknown"] * 3,
+        LookUp(found="created", otherwise=Fail("retries_exhausted"), unaskable=DOUBT),
+    ),
+    ("open before us", Kind.ALREADY_OPEN, [], Fail("already_open")),
+    ("open before us, after 429", Kind.ALREADY_OPEN, ["throttled"], Fail("already_open")),
+    ("open after an unknown attempt is ours", Kind.ALREADY_OPEN, ["unknown"], OURS),
+    (
+        "ours, but never found",
+        Kind.ALREADY_OPEN,
+        ["unknown", "already_open", "already_open"],
+        LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT),
+    ),
+]
+
+
+@pytest.mark.parametrize(("says", "kind", "before", "expected"), TABLE, ids=[t[0] for t in TABLE])
+def test_decision(says: str, kind: Kind, before: list[str], expected: Decision) -> None:
+    """Each row: an answer, the attempts before it, and what follows."""
+    del says
+    assert decide(answer(kind), history(*before), policy=POLICY) == expected
+
+
+def test_a_refused_token_is_renewed_once() -> None:
+    """401: one new token and one repeat, then the job is given up."""
+    refused = answer(Kind.UNAUTHORIZED, stale="app")
+    assert decide(refused, [], policy=POLICY) == Again(after=0, renew="app")
+    assert decide(refused, history("unauthorized"), policy=POLICY) == Fail("unauthorized")
+
+
+def test_a_token_refused_long_after_another_is_renewed_again() -> None:
+    """A token that expires during a long retry is no repeat of the first refusal."""
+    refused = answer(Kind.UNAUTHORIZED, stale="app")
+    before = history("unauthorized", "not_sent")
+    assert decide(refused, before, policy=POLICY) == Again(after=0, renew="app")
+
+
+def test_refused_credentials_are_final() -> None:
+    """Without a token to renew there is nothing to repeat."""
+    assert decide(answer(Kind.UNAUTHORIZED), [], policy=POLICY) == Fail("unauthorized")
+
+
+def test_reuse_takes_the_id_of_an_open_conversation() -> None:
+    """Open before us, and wanted: looked up; closed meanwhile: tried again."""
+    found = decide(answer(Kind.ALREADY_OPEN), [], policy=POLICY, reuse=True)
+    assert found == LookUp(found="reused", otherwise=Again(after=5), unaskable=Again(after=5))
+    last = decide(answer(Kind.ALREADY_OPEN), history(*["not_sent"] * 3), policy=POLICY, reuse=True)
+    gone = Fail("already_open")
+    assert last == LookUp(found="reused", otherwise=gone, unaskable=gone)
+
+
+def test_reuse_after_an_unknown_attempt_is_still_ours() -> None:
+    """What our own lost answer opened is created, not reused."""
+    decision = decide(answer(Kind.ALREADY_OPEN), history("unknown"), policy=POLICY, reuse=True)
+    assert decision == OURS
+
+
+def test_an_unknown_outcome_is_not_repeated_where_that_is_forbidden() -> None:
+    """unknown_outcome = in_doubt: looked up once, and never sent again."""
+    decision = decide(answer(Kind.UNKNOWN), [], policy=NEVER_REPEAT)
+    assert decision == LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT)
+
+
+@pytest.mark.parametrize("code", ["expired", "cancelled", "internal_error"])
+def test_giving_up_after_an_unknown_attempt_looks_first(code: str) -> None:
+    """A conversation that may exist is never reported as a plain failure."""
+    assert conclude(code, []) == Fail(code)  # type: ignore[arg-type] # the codes are spelt above
+    assert conclude(code, history("unknown")) == LookUp(  # type: ignore[arg-type] # likewise
+        found="created",
+        otherwise=Fail(code),  # type: ignore[arg-type] # likewise
+        unaskable=DOUBT,
+    )

@@ -1,0 +1,50 @@
+"""The Celery application: every setting that keeps a message from being lost, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from celery import Celery
+
+from config.queues import JOBS_QUEUE, jobs_queue
+from worker.messaging import amqp_transport, broker
+from worker.redis_transport import transport as redis_transport
+
+HEARTBEAT_SECONDS: Final = 20
+
+
+def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Celery:
+    """Make the application of a worker that consumes these jobs queues."""
+    amqp_transport.register()
+    redis_transport.register()
+    app = Celery("overture", set_as_current=True)
+    app.conf.update(
+        broker_url=amqp_transport.own_url(redis_transport.worker_url(broker_url)),
+        broker_transport_options=broker.transport_options(broker_url),
+        broker_connection_timeout=broker.CONNECT_SECONDS,
+        broker_heartbeat=HEARTBEAT_SECONDS,
+        # A broker that is away comes back: a worker that gave up would have to be started by hand.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # The worker knows tasks by name, so that nothing in `worker` imports `tasks`.
+        imports=["tasks.create_conversation"],
+        task_queues=[jobs_queue(name) for name in queues],
+        task_default_queue=JOBS_QUEUE,
+        task_create_missing_queues=False,
+        task_ignore_result=True,
+        accept_content=["json"],
+        worker_consumer="worker.consumer:JobConsumer",
+        worker_pool="worker.pool:TaskPool",
+        worker_prefetch_multiplier=1,
+        # Restored from a pool's thread after a reconnect, the count stalls the worker for good.
+        worker_enable_prefetch_count_reduction=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Both need fanout queues and a connection of their own, and neither sees our deliveries.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        # Our own lines are the log; Celery would replace the root logger's handlers.
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app

@@ -1,0 +1,57 @@
+"""`overture cancel`: gives jobs up that have not been sent yet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from redis import Redis
+
+from config.settings import Settings
+from worker.cli.pick import the_account
+from worker.cli.problem import Problem, complain, say
+from worker.cli.reach import reach, read_settings
+from worker.operator.accounts import accounts_with, known_accounts
+from worker.operator.records import cancel, keep_seconds
+
+FINISHED: Final = frozenset({"done", "published"})
+# What it means to cancel a job in each state of the ledger.
+SENTENCES: Final = {
+    "": "job {job}: not seen by a worker yet; it will be given up when one takes it",
+    "claimed": "job {job}: in a worker's hands; it will be given up before its next request",
+    "sending": "job {job}: being sent right now; it will be given up if that does not succeed",
+    "waiting": "job {job}: waiting; it will be given up at its turn",
+}
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.option("--account", metavar="ID", help="The jobs' account, where there are several.")
+def command(jobs: tuple[str, ...], *, account: str | None) -> int:
+    """Give jobs up before they are sent; JOB is a job's id.
+
+    A cancelled job becomes a dead letter with the code cancelled. What was sent already is not
+    called back: where an attempt may have opened a conversation, the job still ends with it if it
+    can be found.
+    """
+    settings = read_settings()
+    finished = 0
+    with reach(settings) as within:
+        for job in jobs:
+            account_id = _account_of(within.store, settings, account, job)
+            state = cancel(within.store, account_id, job, seconds=keep_seconds(settings))
+            if state in FINISHED:
+                finished += 1
+                complain(f"job {job}: has its outcome already; see overture status {job}")
+            else:
+                say(SENTENCES[state].format(job=job))
+    return int(finished > 0)
+
+
+def _account_of(store: Redis, settings: Settings, named: str | None, job: str) -> str:
+    if named is not None:
+        return the_account(store, settings, named)
+    seen = accounts_with(store, known_accounts(store, settings), job)
+    if len(seen) > 1:
+        raise Problem(f"accounts {', '.join(seen)} all have a job {job}; name one with --account")
+    return seen[0] if seen else the_account(store, settings, None)

@@ -1,0 +1,82 @@
+"""`overture check`: tries settings, broker, store, hosts and credentials."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Final
+
+import click
+
+from config.load import InvalidSettings, load_settings, misspelt
+from config.settings import Settings
+from worker.cli.problem import say
+from worker.embedded.server import EmbeddedServerError
+from worker.operator.checks import Finding, Verdict, check_broker, check_store
+from worker.operator.liveperson_checks import check_account
+from worker.servers import servers
+from worker.store.connection import connect
+
+MARKS: Final[dict[Verdict, tuple[str, str]]] = {
+    "works": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "fails": ("✗", "red"),
+}
+
+
+@click.command()
+def command() -> int:
+    """Try everything a worker needs, and say what to do where something does not work.
+
+    It declares the queues, sends a test message through a queue of its own, and asks LivePerson for
+    a token of each account. It opens no conversation, and shows no secret.
+    """
+    failures = 0
+    for finding in _findings():
+        failures += finding.verdict == "fails"
+        mark, colour = MARKS[finding.verdict]
+        shown = mark if _can_write(mark) else finding.verdict
+        say(f"{click.style(shown, fg=colour)} {finding.what}: {finding.text}")
+    return int(failures > 0)
+
+
+def _findings() -> Iterator[Finding]:
+    for sentence in misspelt():
+        yield Finding("warning", "settings", sentence)
+    try:
+        settings = load_settings()
+    except InvalidSettings as error:
+        for fault in error.faults:
+            yield Finding("fails", "settings", fault)
+        return
+    yield Finding("works", "settings", "can be read")
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(servers(settings))
+        except EmbeddedServerError as error:
+            yield Finding("fails", "embedded server", str(error))
+        else:
+            yield from check_broker(found.broker_url, settings)
+            store = stack.enter_context(closing(connect(found.store_url, connections=1)))
+            yield from check_store(store, found.store_url)
+        yield from _accounts(settings)
+
+
+def _accounts(settings: Settings) -> Iterator[Finding]:
+    for account_id in settings.accounts:
+        yield from check_account(settings, account_id)
+    if not settings.accounts:
+        text = (
+            "none is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
+            "OVERTURE_CLIENT_SECRET; overture demo needs none"
+        )
+        yield Finding("fails", "account", text)
+
+
+def _can_write(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""`overture demo`: everything on this machine, with a simulator in place of LivePerson."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich import box
+from rich.table import Table
+
+from worker.cli.problem import Problem, say, writing
+from worker.cli.progress import progress
+from worker.cli.view import console
+from worker.demo.play import play
+from worker.demo.reckoning import Outcomes, disagreements
+from worker.demo.sample import ACCOUNTS, DEFAULT_MESSAGES, Sample, make_sample
+from worker.demo.stage import WORKERS, StageError, stage
+from worker.embedded.server import EmbeddedServerError
+
+
+@click.command()
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1, max=100_000),
+    default=DEFAULT_MESSAGES,
+    show_default=True,
+    help="How many jobs; the special ones among them are always there.",
+)
+def command(*, jobs: int) -> None:
+    """See it work on this machine: nothing is configured, and nothing leaves it.
+
+    An embedded Valkey, the LivePerson simulator with two accounts, and two workers get a sample of
+    jobs of every kind: with all attributes, routed by campaign and by skill, repeated, cancelled,
+    expired, wrong, and some whose answers are lost on the way. The exit status is 0 only if what
+    came out agrees with what went in and with what the simulator saw.
+    """
+    sample = make_sample(jobs, now=datetime.now(UTC))
+    with _folder() as folder:
+        try:
+            _show(folder, sample)
+        except (StageError, EmbeddedServerError) as error:
+            raise Problem(str(error)) from None
+
+
+def _show(folder: Path, sample: Sample) -> None:
+    say("starting Valkey, the LivePerson simulator and two workers …")
+    with stage(folder) as found:
+        started = time.monotonic()
+        say(f"{len(sample.messages)} jobs for {len(ACCOUNTS)} accounts and {WORKERS} workers …")
+        with progress("jobs", total=sample.expected.total()) as report:
+            outcomes, waiting = play(found, sample, report)
+        seconds = time.monotonic() - started
+        stats = found.simulator.stats()
+        opened = found.simulator.conversation_ids()
+    with writing():
+        console().print(_table(sample, outcomes, stats, seconds))
+    faults = list(
+        disagreements(
+            outcomes,
+            sample.expected,
+            opened=opened,
+            second_conversations=stats["secondConversations"],
+            waiting=waiting,
+        )
+    )
+    if faults:
+        raise Problem(*faults, f"the logs are in {folder}")
+    say("the numbers agree: every job has one outcome, and no consumer two conversations")
+
+
+def _table(sample: Sample, outcomes: Outcomes, stats: dict[str, Any], seconds: float) -> Table:
+    table = Table("what happened", box=box.SIMPLE, pad_edge=False)
+    table.add_column("count", justify="right")
+    table.add_column("expected", justify="right")
+    table.add_row("messages enqueued", str(len(sample.messages)), "")
+    counts = outcomes.counts()
+    for kind in sorted({*sample.expected, *counts}):
+        table.add_row(
+            kind.replace("failed:", "failed as "), str(counts[kind]), str(sample.expected[kind])
+        )
+    found = sum("resolvedBy" in result for result in outcomes.results.values())
+    calls: dict[str, int] = stats["calls"].get("conversation", {})
+    table.add_row("of the created, found again after a lost answer", str(found), "")
+    table.add_row("outcomes that came more than once", str(outcomes.repeats), "")
+    table.add_section()
+    table.add_row(
+        "conversations that the simulator opened",
+        str(stats["conversationsCreated"]),
+        str(sample.expected["created"]),
+    )
+    table.add_row("second conversations of a consumer", str(stats["secondConversations"]), "0")
+    table.add_row("requests for them", str(sum(calls.values())), "")
+    table.add_row("of these answered 429", str(calls.get("429", 0)), "")
+    table.add_row("faults injected", str(sum(stats["faults"].values())), "")
+    table.add_section()
+    table.add_row("seconds", f"{seconds:.1f}", "")
+    return table
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Give a folder that is gone afterwards, unless something went wrong in it."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder = Path(tempfile.mkdtemp(prefix="overture-demo-"))
+    try:
+        yield folder
+    except Problem:
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does, so that what was started is ended as well."""
+    raise KeyboardInterrupt

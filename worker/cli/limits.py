@@ -1,0 +1,62 @@
+"""`overture limits`: what an account may ask of LivePerson, for the whole pool at once."""
+
+from __future__ import annotations
+
+import click
+
+from worker.cli.pick import the_account
+from worker.cli.problem import say
+from worker.cli.reach import reach, read_settings
+from worker.cli.view import held_by
+from worker.operator.accounts import known_accounts
+from worker.operator.overview import AccountView, view_account
+from worker.store.limits import reset_ceiling, set_ceiling
+
+account_option = click.option("--account", metavar="ID", help="The account, if there are several.")
+
+
+@click.group()
+def command() -> None:
+    """Show or change what an account may ask of LivePerson."""
+
+
+@command.command()
+def show() -> None:
+    """Show the limits in force, and what holds each account now."""
+    settings = read_settings()
+    with reach(settings) as within:
+        for account_id in known_accounts(within.store, settings):
+            say(sentence(view_account(within.store, settings, account_id)))
+
+
+@command.command("set")
+@account_option
+@click.option("--max-rate", type=click.FloatRange(min=0, min_open=True), help="Conversations/s.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), help="Requests at a time.")
+@click.option("--reset", is_flag=True, help="Go back to the limits of the settings.")
+def set_(
+    *, account: str | None, max_rate: float | None, max_in_flight: int | None, reset: bool
+) -> None:
+    """Change the limits of all workers at once; they hold until they are reset."""
+    given = max_rate is not None or max_in_flight is not None
+    if given == reset:
+        raise click.UsageError("give --max-rate or --max-in-flight, or else --reset")
+    settings = read_settings()
+    with reach(settings) as within:
+        account_id = the_account(within.store, settings, account)
+        if reset:
+            reset_ceiling(within.store, account_id)
+        set_ceiling(within.store, account_id, rate=max_rate, in_flight=max_in_flight)
+        say(sentence(view_account(within.store, settings, account_id)))
+
+
+def sentence(account: AccountView) -> str:
+    """Say in a line what an account may ask for, and what holds it."""
+    standing = account.standing
+    rate = "any rate" if account.max_rate is None else f"{account.max_rate:g}/s"
+    most = "any number" if account.max_in_flight is None else f"{account.max_in_flight}"
+    source = "set by an operator" if standing.is_set else "from the settings"
+    return (
+        f"account {account.account_id}: at most {rate} and {most} in flight ({source}); now "
+        f"{standing.accepted:.3g}/s and {standing.in_flight} in flight; held by {held_by(standing)}"
+    )

@@ -1,0 +1,42 @@
+"""Names of jobs queues, as options take them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from config.queues import JOBS_QUEUE
+
+
+class JobsQueue(click.ParamType[str]):
+    """The name of a jobs queue: of all accounts, or of one."""
+
+    name = "QUEUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what no worker would look at."""
+        name = str(value)
+        if name != JOBS_QUEUE and not name.startswith(f"{JOBS_QUEUE}."):
+            self.fail(
+                f"{name}: jobs queues are {JOBS_QUEUE} and {JOBS_QUEUE}.<accountId>", param, ctx
+            )
+        return name
+
+
+class JobsQueues(click.ParamType[tuple[str, ...]]):
+    """Several of them, with commas between."""
+
+    name = "QUEUE,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read each of them."""
+        if isinstance(value, tuple):
+            return value
+        parts = (part.strip() for part in str(value).split(","))
+        return tuple(ONE.convert(part, param, ctx) for part in parts if part)
+
+
+ONE: Final = JobsQueue()

@@ -1,0 +1,102 @@
+"""How commands get at settings, broker and store; what is away is said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from kombu import Connection
+from kombu.exceptions import KombuError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from config.load import InvalidSettings, load_settings, misspelt
+from config.settings import Settings
+from worker.cli.problem import Problem, complain
+from worker.embedded.server import EmbeddedServerError
+from worker.messaging import broker
+from worker.messaging.confirms import NotConfirmed
+from worker.operator.addresses import public_url, without_passwords
+from worker.servers import servers
+from worker.store.connection import connect
+
+# A command needs few connections to the store, whatever it does.
+STORE_CONNECTIONS = 8
+# What a broken connection to broker or store looks like, whatever library it comes from.
+BROKEN = (OSError, KombuError, RedisError, NotConfirmed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """The servers of one command, within reach; the URLs may hold passwords."""
+
+    broker_url: str = field(repr=False)
+    store_url: str = field(repr=False)
+    store: Redis
+
+    def connect(self) -> Connection:
+        """Connect to the broker, for publishing and declaring."""
+        connection = broker.connection(self.broker_url)
+        # At once or not at all: whoever waits at a terminal wants to know.
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        return connection
+
+
+def read_settings() -> Settings:
+    """Read the settings; every fault is said by name."""
+    for sentence in misspelt():
+        complain(sentence)
+    try:
+        return load_settings()
+    except InvalidSettings as error:
+        raise Problem(*error.faults) from None
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[Reach]:
+    """Give the broker and the store, and say which of them is away if one is."""
+    try:
+        with servers(settings) as found:
+            store = connect(found.store_url, connections=STORE_CONNECTIONS)
+            within = Reach(broker_url=found.broker_url, store_url=found.store_url, store=store)
+            with closing(store):
+                try:
+                    yield within
+                except errors_of(found.broker_url) as error:
+                    raise Problem(_diagnosis(within, error)) from None
+    except EmbeddedServerError as error:
+        raise Problem(str(error)) from None
+
+
+def errors_of(broker_url: str) -> tuple[type[BaseException], ...]:
+    """Return what broker and store raise when something is wrong with them."""
+    connection = broker.connection(broker_url)
+    return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
+
+
+def _diagnosis(within: Reach, error: BaseException) -> str:
+    """Find out which of the two it was; an error does not say, where both are Redis."""
+    try:
+        within.connect().release()
+    except errors_of(within.broker_url) as broker_error:
+        return _away("broker", within.broker_url, broker_error)
+    try:
+        within.store.ping()
+    except RedisError as store_error:
+        return _away("store", within.store_url, store_error)
+    name, said = public_url(within.broker_url), _text(error, within.broker_url)
+    return f"the broker at {name} refused, or the connection was lost: {said}; try again"
+
+
+def _away(what: str, url: str, error: BaseException) -> str:
+    return (
+        f"the {what} at {public_url(url)} cannot be used: {_text(error, url)}; "
+        f"start it, or correct OVERTURE_{what.upper()}_URL"
+    )
+
+
+def _text(error: BaseException, url: str) -> str:
+    # py-amqp puts the place of an error before its words.
+    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
+    return without_passwords(words, url)[:300].strip().rstrip(".")

@@ -1,0 +1,51 @@
+"""What a submission rejects: reported as it comes, and kept in a file to be corrected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from worker.cli.problem import Problem, complain
+from worker.cli.words import counted
+from worker.operator.submission import Rejected
+
+# So many are named on standard error; all of them are in the file.
+REPORTED: Final = 20
+
+
+class Rejects:
+    """The file of rejected entries, made when there is a first one."""
+
+    def __init__(self, path: Path, *, unit: str, append: bool) -> None:
+        """Count in `unit`s; a run that goes on with another one appends."""
+        self._path = path
+        self._unit = unit
+        self._mode = "ab" if append else "wb"
+        self._file: BinaryIO | None = None
+        self.count = 0
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, rejected: Rejected) -> None:
+        """Report an entry and keep it."""
+        self.count += 1
+        if self.count <= REPORTED:
+            complain(f"{self._unit} {rejected.number}: {rejected.reason}")
+        elif self.count == REPORTED + 1:
+            complain(f"more {self._unit}s are rejected; {self._path} has them all")
+        kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
+        try:
+            if self._file is None:
+                self._file = self._path.open(self._mode)  # type: ignore[assignment]  # a mode of bytes
+            assert self._file is not None
+            self._file.write(json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n")
+        except OSError as error:
+            raise Problem(f"{self._path} cannot be written: {error.strerror}") from None
+
+    def summary(self) -> str:
+        """Say how many there are, and where."""
+        return f"{counted(self.count, self._unit)} rejected, with the reasons in {self._path}"

@@ -1,0 +1,131 @@
+"""`overture dead-letters replay`: enqueues jobs again that got no conversation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import click
+
+from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
+from config.settings import Settings
+from worker.cli.problem import complain, say
+from worker.cli.queue_names import JobsQueue
+from worker.cli.reach import Reach, reach, read_settings
+from worker.cli.words import counted
+from worker.messaging import broker
+from worker.messaging.confirms import ConfirmedProducer
+from worker.operator.dead_letters import Dead, read_dead
+from worker.operator.replaying import Replayer
+from worker.operator.taking import body_of, taking
+
+# What is not chosen is in hand until the end; more of it than this is not passed over.
+MOST_HELD: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which dead letters are to be replayed."""
+
+    jobs: Collection[str]
+    code: str | None
+    sure: bool
+
+    def takes(self, letter: Dead) -> bool:
+        """Tell whether a letter is meant; all are where nothing is named."""
+        return (not self.jobs or letter.job_id in self.jobs) and self.code in {None, letter.code}
+
+    def is_sure(self, letter: Dead) -> bool:
+        """Ask before a job is repeated that may have opened a conversation."""
+        if self.sure or letter.code != "in_doubt":
+            return True
+        question = f"job {letter.job_id} is in doubt: it may have a conversation. Repeat it?"
+        return sys.stdin.isatty() and click.confirm(question, default=False, err=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Count:
+    """What a run has come to."""
+
+    replayed: int = 0
+    held: int = 0
+    in_doubt: int = 0
+    unreadable: int = 0
+    missing: set[str] = field(default_factory=set)
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--code", help="Replay those with this error code.")
+@click.option("--all", "everything", is_flag=True, help="Replay all of them.")
+@click.option("--yes", is_flag=True, help="Repeat jobs that are in_doubt without asking.")
+@click.option(
+    "--queue",
+    type=JobsQueue(),
+    default=JOBS_QUEUE,
+    show_default=True,
+    help="The jobs queue to put them on.",
+)
+def replay(
+    jobs: tuple[str, ...], *, code: str | None, everything: bool, yes: bool, queue: str
+) -> int:
+    """Enqueue jobs again that got no conversation; JOB is a job's id.
+
+    A dead letter is taken off once its job is enqueued. What was sent for a job stays known: a
+    conversation that an earlier attempt opened is found, not opened twice. A job that is in_doubt
+    is repeated only if you say so. What was no job cannot be replayed.
+    """
+    if bool(jobs) + bool(code) + everything != 1:
+        raise click.UsageError("name jobs, or give --code or --all")
+    settings = read_settings()
+    choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)
+    with reach(settings) as within:
+        count = _replay(within, settings, choice, queue)
+    return _report(count)
+
+
+def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Count:
+    count = Count(missing=set(choice.jobs))
+    with ExitStack() as stack:
+        connection = stack.enter_context(within.connect())
+        broker.declare(connection, [queue])
+        taker = stack.enter_context(taking(within.broker_url, DEAD_LETTERS_QUEUE))
+        producer = ConfirmedProducer(connection)
+        replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
+        # What fails anew meanwhile comes back behind these, and is left for another time.
+        for message in islice(iter(taker.take, None), taker.ready()):
+            letter = read_dead(body_of(message), message.headers)
+            count.missing.discard(letter.job_id)
+            if not choice.takes(letter):
+                count.held += 1
+            elif letter.job is None:
+                count.unreadable += 1
+            elif not choice.is_sure(letter):
+                count.in_doubt += 1
+            else:
+                replayer.add(message, letter)
+                count.replayed += 1
+            if count.held == MOST_HELD:
+                break
+        replayer.flush()
+    return count
+
+
+def _report(count: Count) -> int:
+    say(f"replayed {counted(count.replayed, 'dead letter')}")
+    for job_id in sorted(count.missing):
+        complain(f"there is no dead letter of job {job_id}")
+    if count.unreadable:
+        verb = "is no job" if count.unreadable == 1 else "are no jobs"
+        complain(f"{counted(count.unreadable, 'message')} {verb} and cannot be replayed")
+    if count.in_doubt:
+        verb, them = ("was", "it") if count.in_doubt == 1 else ("were", "them")
+        jobs = counted(count.in_doubt, "job")
+        complain(f"{jobs} in doubt {verb} not repeated; --yes repeats {them}")
+    if count.held == MOST_HELD:
+        complain(f"looked no further than {MOST_HELD} letters that were not chosen")
+    return int(bool(count.missing or count.unreadable or count.in_doubt or count.held == MOST_HELD))

@@ -1,0 +1,17 @@
+"""`overture schema`: prints the schema of a message."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from worker.cli.problem import say
+from worker.messages.schema import NAMES, Name, schema
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES), default="job")
+def command(name: Name) -> None:
+    """Print the JSON Schema of a job, a result or a dead letter, or all of it as AsyncAPI."""
+    say(json.dumps(schema(name), indent=2, ensure_ascii=False))

@@ -1,0 +1,58 @@
+"""`overture status`: counts, queues and limits, or one job's history."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import click
+
+from worker.cli.problem import Problem, say, writing
+from worker.cli.reach import Reach, reach, read_settings
+from worker.cli.view import console, describe, show_overview
+from worker.operator.accounts import known_accounts
+from worker.operator.overview import take_overview
+from worker.operator.records import read_record
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
+def command(job: str | None, *, form: Literal["text", "json"]) -> None:
+    """Show counts, queues and limits; or, for a job's id, what became of that job.
+
+    The counts are those of all time. "waiting" messages are ready to be taken, "delayed" ones have
+    their time to come, those "in hand" are being worked on; a broker that does not tell shows -.
+    """
+    settings = read_settings()
+    with reach(settings) as within:
+        if job is None:
+            overview = take_overview(within.broker_url, within.store, settings)
+            if form == "json":
+                say(json.dumps(overview.to_dict(), indent=2))
+            else:
+                with writing():
+                    console().print(show_overview(overview))
+            return
+        _show_job(within, known_accounts(within.store, settings), job, form)
+
+
+def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text", "json"]) -> None:
+    found = [read_record(within.store, account_id, job) for account_id in accounts]
+    records = [record for record in found if record is not None]
+    if not records:
+        raise Problem(
+            f"no ledger knows job {job}: no worker has seen it yet, or it ended long ago, or its "
+            "account is not configured here"
+        )
+    for record in records:
+        if form == "json":
+            say(json.dumps(record.to_dict(), indent=2))
+        else:
+            say("\n".join(describe(record)))

@@ -1,0 +1,165 @@
+"""`overture submit`: puts the jobs of a file on the queue."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import click
+
+from config.queues import JOBS_QUEUE
+from config.settings import Settings
+from worker.cli.problem import Interrupted, Problem, complain, say
+from worker.cli.progress import progress
+from worker.cli.queue_names import JobsQueue
+from worker.cli.reach import Reach, reach, read_settings
+from worker.cli.rejects import Rejects
+from worker.cli.submission_run import Submission
+from worker.cli.words import counted
+from worker.operator.accounts import workers_alive
+from worker.operator.job_file import Format
+from worker.operator.job_source import STANDARD_INPUT, open_source
+from worker.operator.waiting import Submitted, wait_for_outcomes
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "json", "csv"]),
+    help="JSON Lines, a JSON array or CSV.  [default: told from name and first character]",
+)
+@click.option("--dry-run", is_flag=True, help="Check every job and send none; needs no broker.")
+@click.option(
+    "--all-or-nothing", is_flag=True, help="Send nothing at all if a single job is rejected."
+)
+@click.option("--wait", is_flag=True, help="Wait until every job has its outcome, and count them.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=math.inf,
+    help="Seconds to wait at most.  [default: for ever]",
+)
+@click.option("--account", metavar="ID", help="The account of jobs that name none.")
+@click.option(
+    "--queue",
+    type=JobsQueue(),
+    default=JOBS_QUEUE,
+    show_default=True,
+    help=f"The jobs queue; {JOBS_QUEUE}.<accountId> holds the jobs of one account alone.",
+)
+@click.option(
+    "--skip",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Begin after line N, as a submission that broke off says.",
+)
+@click.option(
+    "--rejected",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where rejected lines go.  [default: FILE.rejected.jsonl]",
+)
+def command(
+    file: str,
+    form: Format | None,
+    *,
+    dry_run: bool,
+    all_or_nothing: bool,
+    wait: bool,
+    timeout: float,
+    account: str | None,
+    queue: str,
+    skip: int,
+    rejected: Path | None,
+) -> int:
+    """Put the jobs of FILE on the queue; - is standard input.
+
+    FILE holds one JSON job a line, or a JSON array of jobs, or CSV. It is read as a stream: its
+    size does not matter. Lines that are no valid job are reported, counted, and written with the
+    reason to FILE.rejected.jsonl; the others are sent all the same.
+
+    The columns of a CSV file are fields by their dotted path: consumerId, profile.firstName,
+    conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text stays as it stands
+    in the cell, what is documented as a number becomes one, lists of texts are separated by |, and
+    any other list or object is JSON. An empty cell is a field that is not there.
+
+    A job without jobId gets a UUID made of its content. So the same file can be submitted again: as
+    long as a job is remembered (OVERTURE_DEDUPE_DAYS), it is not done twice. Give jobs that are
+    alike, but are all to be done, jobIds of their own.
+    """
+    settings = read_settings()
+    _demand(settings, account)
+    name = "stdin" if file == STANDARD_INPUT else file
+    path = rejected or Path(f"{name}.rejected.jsonl")
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(open_source(file, form, twice=all_or_nothing))
+        except OSError as error:
+            raise Problem(f"{file} cannot be read: {error.strerror}") from None
+        rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
+        run = Submission(
+            source=source, settings=settings, account_id=account, skip=skip, rejects=rejects
+        )
+        if dry_run or all_or_nothing:
+            run.check_all()
+        if dry_run:
+            say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
+            return int(run.complain())
+        if all_or_nothing:
+            if run.complain():
+                raise Problem("nothing was submitted")
+            run.begin_anew()
+        submitted = stack.enter_context(closing(Submitted())) if wait else None
+        deadline = time.monotonic() + timeout
+        return _submit(run, queue=queue, submitted=submitted, deadline=deadline)
+
+
+def _demand(settings: Settings, account: str | None) -> None:
+    if account and settings.accounts and account not in settings.accounts:
+        known = ", ".join(settings.accounts)
+        raise Problem(f"--account {account}: is not configured; configured are {known}")
+
+
+def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadline: float) -> int:
+    is_sent = False
+    try:
+        with reach(run.settings) as within:
+            run.send_all(within, queue, submitted)
+            is_sent = True
+            say(f"submitted {counted(run.tally.confirmed, 'job')} to {queue}")
+            if run.tally.got_ids:
+                without = counted(run.tally.got_ids, "job")
+                say(f"{without} had no jobId and got one, made of the content")
+            failed = run.complain()
+            if submitted is not None:
+                failed |= _wait(within, submitted, deadline)
+            return int(failed)
+    except Problem as problem:
+        more = () if is_sent else (run.how_to_go_on(),)
+        raise Problem(*problem.sentences, *more) from None
+    except KeyboardInterrupt:
+        said = "the jobs are submitted; workers go on with them"
+        raise Interrupted(said if is_sent else run.how_to_go_on()) from None
+
+
+def _wait(within: Reach, submitted: Submitted, deadline: float) -> bool:
+    """Wait for the outcomes and count them; True if a job failed, or has none yet."""
+    if not workers_alive(within.store):
+        complain("no worker runs; start one with: overture worker")
+    with progress("waiting", total=submitted.count) as report:
+        outcomes = wait_for_outcomes(within.store, submitted, until=deadline, progress=report)
+    say(_counted(outcomes))
+    if outcomes["waiting"]:
+        waiting = counted(outcomes["waiting"], "job")
+        complain(f"no outcome yet of {waiting}; workers go on")
+    return outcomes.keys() - {"created", "reused"} != set()
+
+
+def _counted(outcomes: Counter[str]) -> str:
+    parts = [f"{name.replace('failed:', 'failed as ')} {count}" for name, count in outcomes.items()]
+    return ", ".join(sorted(parts)) or "there was no job to wait for"

@@ -1,0 +1,49 @@
+"""`overture worker`: runs one worker process."""
+
+from __future__ import annotations
+
+import click
+
+from config.logs import configure_logging
+from config.queues import JOBS_QUEUE
+from worker.cli.problem import Problem
+from worker.cli.queue_names import JobsQueues
+from worker.cli.reach import reach, read_settings
+from worker.run import run_worker, secrets_of
+
+
+@click.command()
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Jobs at a time.  [default: OVERTURE_CONCURRENCY]",
+)
+@click.option(
+    "--queues",
+    type=JobsQueues(),
+    help=f"Jobs queues to work on.  [default: {JOBS_QUEUE} and those of the accounts]",
+)
+def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
+    """Run one worker process, until SIGTERM or Ctrl-C.
+
+    The first signal drains: no new job is taken, those in hand are finished, and the exit status is
+    0. A second one hands them back at once.
+    """
+    settings = read_settings()
+    if not settings.accounts:
+        raise Problem(
+            "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
+            "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
+        )
+    configure_logging(
+        level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
+    )
+    with reach(settings) as within:
+        return run_worker(
+            settings,
+            broker_url=within.broker_url,
+            store_url=within.store_url,
+            concurrency=concurrency,
+            queues=queues or None,
+        )

@@ -1,0 +1,101 @@
+"""The consumer: Celery's own, but for what it does with a message.
+
+Celery's consumer drops what is no task message, what names an unknown task and what cannot be
+decoded. This one hands every message to the task as a delivery, which settles it whatever it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from celery.worker.consumer import Consumer
+from kombu import Message
+from kombu.common import ignore_errors
+
+from config.queues import JOBS_QUEUE, TASK_NAME
+from worker import runtime
+from worker.messaging.broker import queue_of
+from worker.messaging.delivery import Delivery
+from worker.messaging.in_hand import InHand
+
+TURN_SECONDS: Final = 1.0
+# Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
+# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs.
+LEAST_AHEAD: Final = 4
+
+
+class JobConsumer(Consumer):
+    """Hands each message to `conversations.create`, and knows which ones are in hand."""
+
+    # Celery sets them; its types do not say so.
+    hub: Any
+    task_consumer: Any
+    conninfo: Any
+    initial_prefetch_count: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._untouched: list[Message] = []
+        self.turned_at = self.received_at = time.monotonic()
+        super().__init__(*args, **kwargs)
+        is_amqp = self.conninfo.transport.driver_type == "amqp"
+        self._in_hand = InHand(self.hub.call_soon, is_amqp=is_amqp)
+        self.initial_prefetch_count += max(LEAST_AHEAD, self.initial_prefetch_count // 2)
+
+    def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
+        """Return what is called with every message that arrives."""
+        run = self.app.tasks[TASK_NAME].run
+        parts = runtime.current()
+        sender, draining = parts.publisher, parts.shutdown.draining
+        queues = tuple(self.app.amqp.queues.consume_from)
+        default = queues[0] if queues else JOBS_QUEUE
+        # py-amqp would decode a body by the encoding that its message names: not what was sent.
+        self.task_consumer.channel.auto_decode = False
+
+        def on_message(message: Message) -> None:
+            if draining.is_set():
+                # Given back now, it would come again at once, until the broker took it for poison.
+                self._untouched.append(message)
+                return
+            delivery = Delivery(
+                message,
+                queue=queue_of(message.delivery_info, queues, default),
+                in_hand=self._in_hand,
+                sender=sender,
+            )
+            self._in_hand.add(delivery)
+            self.received_at = time.monotonic()
+            self.pool.apply_async(run, (delivery,))
+
+        return on_message
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Take a message that kombu could not unpack like any other: it becomes a dead letter."""
+        del exc
+        self.task_consumer.on_message(message)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Have the loop show that it turns; Celery calls this for each connection."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(TURN_SECONDS, self._turn)
+
+    def in_hand(self) -> int:
+        """Return how many messages are being worked on."""
+        return len(self._in_hand)
+
+    def stop_taking(self) -> None:
+        """Take no more messages; what is in hand goes on. For any thread.
+
+        What comes after a reconnect stays untouched, and goes back when the connection is closed.
+        """
+        self.hub.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        connection = cast("Any", self)
+        ignore_errors(connection, self.task_consumer.cancel)
+        while self._untouched:
+            ignore_errors(connection, self._untouched.pop().requeue)
+
+    def _turn(self) -> None:
+        self.turned_at = time.monotonic()

@@ -1,0 +1,1 @@
+"""The Valkey server that runs where no broker or store is configured."""

@@ -1,0 +1,1 @@
+"""LivePerson's Connector API, as Overture uses it: hosts, tokens, conversations, engagements."""

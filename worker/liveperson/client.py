@@ -1,0 +1,167 @@
+"""Everything the pipeline asks of LivePerson, for one account: one object, shared by threads."""
+
+import json
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from worker.liveperson import reading
+from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.app_tokens import AppTokens, TokenStore
+from worker.liveperson.consumer_tokens import ConsumerTokens
+from worker.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
+from worker.liveperson.domains import Domains
+from worker.liveperson.engagement import (
+    Engaged,
+    EngagementFailure,
+    LookupFailed,
+    Monitoring,
+    Visit,
+)
+from worker.liveperson.http import FateUnknown, Http, NotSent
+from worker.liveperson.sentinel import Sentinel
+from worker.liveperson.services import Services
+from worker.liveperson.tokens import TokenFailure, Tokens
+from worker.messages.job import Job
+
+__all__ = [
+    "Engaged",
+    "EngagementFailure",
+    "LivePersonClient",
+    "LookupFailed",
+    "TokenFailure",
+    "TokenStore",
+    "Tokens",
+    "Visit",
+]
+
+_SERVICE = "asyncMessagingEnt"
+
+
+class LivePersonClient:
+    """Opens conversations of one account, and gets what that takes.
+
+    `connect_timeout` and `read_timeout` are in seconds, see `Http`; `pool_size` is the number of
+    threads. Raises ValueError for a Domain API URL that may not be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        client_id: str,
+        client_secret: SecretStr,
+        token_store: TokenStore,
+        domain_api_url: str,
+        trusted_hosts: Collection[str],
+        connect_timeout: float,
+        read_timeout: float,
+        pool_size: int,
+        user_agent: str,
+        already_open_text: str = ALREADY_OPEN_TEXT,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._http = Http(
+            pool_size=pool_size,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            user_agent=user_agent,
+            context=tls,
+        )
+        self.domains = Domains(
+            self._http,
+            account_id=account_id,
+            domain_api_url=domain_api_url,
+            trusted_hosts=trusted_hosts,
+        )
+        services = Services(self._http, self.domains)
+        sentinel = Sentinel(
+            services, account_id=account_id, client_id=client_id, client_secret=client_secret
+        )
+        self.app_tokens = AppTokens(sentinel, token_store, account_id=account_id)
+        self._services = services
+        self._consumer_tokens = ConsumerTokens(services, self.app_tokens, account_id=account_id)
+        self._monitoring = Monitoring(services, account_id=account_id, client_id=client_id)
+        self._already_open_text = already_open_text
+        account = quote(account_id, safe="")
+        self._path = f"/api/account/{account}/messaging/consumer/conversation?v=3"
+
+    def tokens(self, consumer_id: str) -> Tokens:
+        """Return what a CONVERSATION call for this consumer needs; raises TokenFailure."""
+        return self._consumer_tokens.get(consumer_id)
+
+    def renew(self, tokens: Tokens, stale: Literal["app", "consumer"]) -> None:
+        """Let go of a token that an answer called stale; `tokens` then gives another one."""
+        if stale == "app":
+            self.app_tokens.invalidate(tokens.app_jwt)
+        else:
+            self._consumer_tokens.forget(tokens)
+
+    def create(
+        self,
+        job: Job,
+        tokens: Tokens,
+        *,
+        profile_id: str,
+        conversation_id: str,
+        conversation: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Make one CONVERSATION call; whatever network and server do comes back as an Answer.
+
+        The ids are those of the two items, unique to this attempt. `conversation` stands in for
+        the job's own where an engagement was merged into it.
+        """
+        body = batch(
+            job,
+            profile_id=profile_id,
+            conversation_id=conversation_id,
+            conversation=conversation,
+        )
+        try:
+            response = self._services.call(
+                _SERVICE, "POST", self._path, headers=_headers(job, tokens), body=body
+            )
+        except NotSent as error:
+            return Answer(kind=Kind.NOT_SENT, http_status=error.http_status, message=str(error))
+        except FateUnknown as error:
+            return Answer(kind=Kind.UNKNOWN, message=str(error))
+        answer = read_answer(
+            response.status,
+            response.headers,
+            response.body,
+            request_id=conversation_id,
+            already_open_text=self._already_open_text,
+        )
+        if not answer.message:
+            return answer
+        message = reading.printable(answer.message, tokens.app_jwt, tokens.consumer_jws)
+        return replace(answer, message=message)
+
+    def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
+        """Ask Monitoring for campaign and context; raises EngagementFailure."""
+        return self._monitoring.engage(job, visit)
+
+    def find_open_conversation(self, consumer_id: str) -> str | None:
+        """Ask Monitoring for the consumer's open conversation; raises LookupFailed."""
+        return self._monitoring.find_open_conversation(consumer_id)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._http.close()
+
+
+def _headers(job: Job, tokens: Tokens) -> dict[str, str]:
+    """Both tokens go bare: LivePerson wants no `Bearer` here."""
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": tokens.app_jwt,
+        "X-LP-ON-BEHALF": tokens.consumer_jws,
+    }
+    if job.client_properties is not None:
+        # A header is ASCII: json escapes everything else.
+        headers["Client-Properties"] = json.dumps(job.client_properties, separators=(",", ":"))
+    return headers

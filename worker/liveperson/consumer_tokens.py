@@ -1,0 +1,80 @@
+"""ConsumerJWSs: one per consumer; they do not expire, so each process keeps the latest ones.
+
+Source: Connector API, "Authorization and authentication", and its overview (to be cached).
+"""
+
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from urllib.parse import quote
+
+from worker.liveperson import reading
+from worker.liveperson.answer import no_answer, refusal
+from worker.liveperson.app_tokens import AppTokens
+from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
+from worker.liveperson.services import Services
+from worker.liveperson.tokens import TokenFailure, Tokens, claims, token_in
+
+# A retry comes within minutes; 4,096 tokens of about a kilobyte are 4 MiB.
+KEPT_CONSUMERS = 4096
+_SERVICE = "idp"
+_JSON = {"Content-Type": "application/json"}
+_UNAUTHORIZED = frozenset({401, 403, 451})
+
+
+class ConsumerTokens:
+    """Gives both tokens for a consumer of one account; threads share one."""
+
+    def __init__(self, services: Services, app_tokens: AppTokens, *, account_id: str) -> None:
+        self._services = services
+        self._app_tokens = app_tokens
+        self._path = f"/api/account/{quote(account_id, safe='')}/consumer?v=1.0"
+        self._kept: OrderedDict[str, Tokens] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, consumer_id: str) -> Tokens:
+        """Return the consumer's tokens; raises TokenFailure."""
+        app_jwt = self._app_tokens.get()
+        with self._lock:
+            kept = self._kept.get(consumer_id)
+            if kept:
+                self._kept.move_to_end(consumer_id)
+        if kept is None:
+            return self._ask(consumer_id, app_jwt)
+        return kept if kept.app_jwt == app_jwt else replace(kept, app_jwt=app_jwt)
+
+    def forget(self, tokens: Tokens) -> None:
+        """Let go of a ConsumerJWS that was refused, unless another has taken its place already."""
+        with self._lock:
+            kept = self._kept.get(tokens.consumer_id)
+            if kept and kept.consumer_jws == tokens.consumer_jws:
+                del self._kept[tokens.consumer_id]
+
+    def _ask(self, consumer_id: str, app_jwt: str) -> Tokens:
+        response = self._call(consumer_id, app_jwt)
+        if response.status == 401:
+            self._app_tokens.invalidate(app_jwt)
+            app_jwt = self._app_tokens.get()
+            response = self._call(consumer_id, app_jwt)
+        token = token_in(response, "token") if response.status in {200, 201} else None
+        if token is None:
+            answer = refusal(_SERVICE, response, unauthorized=_UNAUTHORIZED)
+            message = reading.printable(answer.message, app_jwt)
+            raise TokenFailure(replace(answer, message=message))
+        lp_consumer_id = reading.identifier(claims(token).get("lp_consumer_id"))
+        tokens = Tokens(consumer_id, app_jwt, token, lp_consumer_id)
+        with self._lock:
+            self._kept[consumer_id] = tokens
+            if len(self._kept) > KEPT_CONSUMERS:
+                self._kept.popitem(last=False)
+        return tokens
+
+    def _call(self, consumer_id: str, app_jwt: str) -> HttpResponse:
+        body = json.dumps({"ext_consumer_id": consumer_id}).encode("ascii")
+        headers = {**_JSON, "Authorization": app_jwt}
+        try:
+            return self._services.call(_SERVICE, "POST", self._path, headers=headers, body=body)
+        except (NotSent, FateUnknown) as error:
+            answer = no_answer(_SERVICE, error)
+        raise TokenFailure(answer)

@@ -1,0 +1,125 @@
+"""Where an account's services live: asked of the Domain API, and trusted only within bounds."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from worker.liveperson import reading
+from worker.liveperson.answer import refusal
+from worker.liveperson.http import FateUnknown, Http, NotSent
+from worker.liveperson.trust import UntrustedHost, require_trusted_api, trusted_origin
+
+# LivePerson's Proactive FAQ lets a host be kept for a day at most.
+KEEP_SECONDS = 24 * 3600.0
+# A host that fails is looked up again, but not more often than this.
+RECHECK_SECONDS = 60.0
+# After a failed look-up the next ones fail at once, so that nobody queues for a silent server.
+FAILURE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    origin: str
+    found_at: float
+    checked_at: float
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: NotSent
+    until: float
+
+
+class Domains:
+    """The hosts of one account's services, looked up once and kept for a day; threads share one.
+
+    Raises ValueError for a Domain API URL that is plain http where that is not allowed.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        *,
+        account_id: str,
+        domain_api_url: str,
+        trusted_hosts: Collection[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_trusted_api(domain_api_url, trusted_hosts)
+        self._http = http
+        self._account_id = account_id
+        self._api_url = domain_api_url.rstrip("/")
+        self._trusted_hosts = tuple(trusted_hosts)
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._lock = threading.Lock()
+
+    def base_url(self, service: str) -> str:
+        """Return `https://host` of a service; raises NotSent if it cannot be found out."""
+        known = self._known.get(service)
+        if known is None or known.suspect or self._is_over(known):
+            with self._lock:
+                known = self._found(service)
+        return known.origin
+
+    def forget(self, service: str) -> None:
+        """Look a service up again, since its host failed; until that succeeds the old one serves.
+
+        A transient failure must not make the worker depend on the Domain API as well.
+        """
+        known = self._known.get(service)
+        if known and self._clock() - known.checked_at >= RECHECK_SECONDS:
+            self._known[service] = replace(known, suspect=True)
+
+    def _is_over(self, known: _Known) -> bool:
+        return self._clock() - known.found_at >= KEEP_SECONDS
+
+    def _found(self, service: str) -> _Known:
+        known = self._known.get(service)
+        if known and not known.suspect and not self._is_over(known):
+            return known  # another thread found it while this one waited
+        failed = self._failed.get(service)
+        if failed and self._clock() < failed.until:
+            raise _again(failed.error)
+        try:
+            origin = self._look_up(service)
+        except NotSent as error:
+            now = self._clock()
+            if known and not self._is_over(known) and not isinstance(error, UntrustedHost):
+                found = replace(known, checked_at=now, suspect=False)
+            else:
+                self._failed[service] = _Failed(_again(error), now + FAILURE_SECONDS)
+                raise
+        else:
+            now = self._clock()
+            found = _Known(origin, found_at=now, checked_at=now)
+        self._known[service] = found
+        return found
+
+    def _look_up(self, service: str) -> str:
+        path = f"/api/account/{quote(self._account_id, safe='')}/service/{service}/baseURI.json"
+        try:
+            response = self._http.call("GET", f"{self._api_url}{path}?version=1.0", headers={})
+        except (NotSent, FateUnknown) as error:
+            failure = NotSent(f"the Domain API did not answer: {error}")
+        else:
+            document = reading.document(response.body)
+            base_uri = document.get("baseURI") if isinstance(document, dict) else None
+            if response.status == 200 and isinstance(base_uri, str):
+                return trusted_origin(
+                    base_uri, api_url=self._api_url, trusted_hosts=self._trusted_hosts
+                )
+            refused = refusal(f"the Domain API, asked for {service},", response)
+            failure = NotSent(
+                refused.message, http_status=response.status, retry_after=refused.retry_after
+            )
+        raise failure
+
+
+def _again(error: NotSent) -> NotSent:
+    """Copy an error: one that is kept would keep its tracebacks, one for each time it is raised."""
+    return NotSent(str(error), http_status=error.http_status, retry_after=error.retry_after)

@@ -1,0 +1,189 @@
+"""Monitoring's Engagement call: which campaign a consumer gets, or which conversation is open.
+
+Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CONVERSATION request.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from worker.liveperson import reading
+from worker.liveperson.answer import Answer, CallFailed, Kind, no_answer, refusal
+from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
+from worker.liveperson.services import Services
+from worker.messages.job import Job
+from worker.messages.json_text import dumps_compact
+
+_SERVICE = "smt"
+_NAME = "Monitoring"
+_JSON = {"Content-Type": "application/json"}
+# Monitoring's internal codes for a visitor and a session that it does not know any more.
+_VISIT_IS_OVER = frozenset({37, 39})
+_LOADING = re.compile(r"\bvid: ([\x21-\x7e]{1,256})")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The visitor and session of earlier calls; LivePerson refuses callers that keep making new."""
+
+    visitor_id: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engaged:
+    """What Monitoring offered: the campaign, and the context to open a conversation in.
+
+    `open_conversation_id` is there if the consumer has a conversation already.
+    """
+
+    campaign_info: Mapping[str, str]
+    context: Mapping[str, str]
+    visit: Visit
+    open_conversation_id: str | None = None
+
+    def merged_into(self, conversation: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the conversation with campaign and context; its own language stays."""
+        context = {**conversation.get("conversationContext", {}), **self.context}
+        return {
+            **conversation,
+            "campaignInfo": dict(self.campaign_info),
+            "conversationContext": context,
+        }
+
+
+class EngagementFailure(CallFailed):
+    """No engagement was got; `visit` is the one to ask again with."""
+
+    def __init__(self, answer: Answer, visit: Visit) -> None:
+        super().__init__(answer)
+        self.visit = visit
+
+
+class LookupFailed(CallFailed):
+    """Whether the consumer has an open conversation could not be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A documented answer: the visit, and the details of its engagements."""
+
+    visit: Visit
+    details: tuple[Mapping[str, Any], ...]
+
+    @property
+    def open_conversations(self) -> list[Mapping[str, Any]]:
+        return [detail for detail in self.details if detail.get("status") == "conversation"]
+
+
+class Monitoring:
+    """Asks the Monitoring API of one account; threads share one."""
+
+    def __init__(self, services: Services, *, account_id: str, client_id: str) -> None:
+        self._services = services
+        # The id of the app installation is the client_id (Connector guide).
+        self._path = (
+            f"/api/account/{quote(account_id, safe='')}/app/{quote(client_id, safe='')}/engagement"
+        )
+
+    def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
+        """Ask what a job's consumer is offered; raises EngagementFailure.
+
+        `visit` is that of an earlier attempt of the job; the first one has the job's own, if any.
+        """
+        asked = job.engagement
+        if visit is None:
+            visit = Visit(asked.visitor_id, asked.session_id) if asked else Visit()
+        body = {**_who(job.consumer_id), **(asked.body if asked else {})}
+        try:
+            response = self._call(body, visit)
+            if response.status == 404 and _code(response) in _VISIT_IS_OVER:
+                visit = Visit()
+                response = self._call(body, visit)
+        except (NotSent, FateUnknown) as error:
+            answer = no_answer(_NAME, error)
+        else:
+            offer = _read(response)
+            if offer:
+                return _engaged(offer)
+            answer = refusal(_NAME, response)
+            loading = _LOADING.search(answer.message)
+            visit = Visit(loading[1], visit.session_id) if loading else visit
+        raise EngagementFailure(answer, visit)
+
+    def find_open_conversation(self, consumer_id: str) -> str | None:
+        """Return the id of the consumer's open conversation, None if none is shown.
+
+        Raises LookupFailed where Monitoring gave no answer to go by.
+        """
+        try:
+            response = self._call(_who(consumer_id), Visit())
+        except (NotSent, FateUnknown) as error:
+            answer = no_answer(_NAME, error)
+        else:
+            offer = _read(response)
+            found = offer.open_conversations if offer else []
+            ids = [reading.identifier(detail.get("conversationId")) for detail in found]
+            if offer and all(ids):
+                return next(iter(ids), None)
+            answer = refusal(_NAME, response)
+        raise LookupFailed(answer)
+
+    def _call(self, body: Mapping[str, Any], visit: Visit) -> HttpResponse:
+        query = {"v": "1.1", "vid": visit.visitor_id, "sid": visit.session_id, "obh": "true"}
+        given = urlencode({name: value for name, value in query.items() if value})
+        return self._services.call(
+            _SERVICE, "POST", f"{self._path}?{given}", headers=_JSON, body=dumps_compact(body)
+        )
+
+
+def _who(consumer_id: str) -> dict[str, Any]:
+    """Name the consumer both ways: `consumerId` is deprecated, `identities` its successor."""
+    identity = {"iss": "LivePerson", "acr": "0", "sub": consumer_id}
+    return {"consumerId": consumer_id, "identities": [identity]}
+
+
+def _read(response: HttpResponse) -> _Offer | None:
+    """Read a documented answer: without engagements too, it names visitor and session."""
+    document = reading.document(response.body)
+    if response.status not in {200, 201} or not isinstance(document, dict):
+        return None
+    visitor_id = reading.identifier(document.get("visitorId"))
+    session_id = reading.identifier(document.get("sessionId"))
+    details = document.get("engagementDetails") or []
+    if visitor_id is None or session_id is None or not isinstance(details, list):
+        return None
+    known = tuple(detail for detail in details if isinstance(detail, dict))
+    return _Offer(Visit(visitor_id, session_id), known)
+
+
+def _code(response: HttpResponse) -> int | None:
+    return reading.error_code(reading.document(response.body))
+
+
+def _engaged(offer: _Offer) -> Engaged:
+    for detail in (*offer.open_conversations, *offer.details):
+        campaign_id = reading.identifier(detail.get("campaignId"))
+        engagement_id = reading.identifier(detail.get("engagementId"))
+        if campaign_id and engagement_id:
+            context = {
+                "type": "SharkContext",
+                "visitorId": offer.visit.visitor_id,
+                "sessionId": offer.visit.session_id,
+                "interactionContextId": reading.identifier(detail.get("contextId")),
+            }
+            return Engaged(
+                campaign_info={"campaignId": campaign_id, "engagementId": engagement_id},
+                context={name: value for name, value in context.items() if value},
+                visit=offer.visit,
+                open_conversation_id=reading.identifier(detail.get("conversationId")),
+            )
+    message = (
+        f"{_NAME} offers this consumer no engagement; check that a campaign is meant for them "
+        "and published"
+    )
+    raise EngagementFailure(
+        Answer(kind=Kind.REJECTED, http_status=200, message=message), offer.visit
+    )

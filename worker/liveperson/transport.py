@@ -1,0 +1,239 @@
+"""The way of a request of `http.Http`: it knows whether the request can have reached the server.
+
+Connecting, TLS and certificates are urllib3's, reading an answer is the standard library's. What
+lies between is done here, in a third of the time: a request goes out in one write, so that whatever
+fails before that write is known not to have been sent; an answer is read against one deadline, so
+that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
+idle is not used again, so that few requests meet a server that is just closing it.
+"""
+
+import io
+import socket
+import ssl
+import time
+import zlib
+from collections import deque
+from functools import cache
+from http.client import HTTPResponse, IncompleteRead
+from typing import Any
+
+import certifi
+from requests import PreparedRequest, Response
+from requests.adapters import BaseAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+# Common servers close an idle connection after 5 seconds at the earliest (Apache, Node).
+IDLE_SECONDS = 4.0
+# A documented answer has a few hundred bytes.
+MAX_BODY_BYTES = 1024 * 1024
+READ_BYTES = 16 * 1024
+
+
+class BeforeSending(Exception):
+    """The request failed before its first byte was written; the message holds nothing of it."""
+
+
+class TooLarge(Exception):
+    """The answer is larger than any that is documented."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Unwrap what urllib3 wraps: the error that happened at the socket."""
+    wrapped = next((part for part in error.args if isinstance(part, BaseException)), None)
+    inner = wrapped or error.__cause__
+    return innermost(inner) if inner else error
+
+
+class TimedReader(io.RawIOBase):
+    """Reads a socket until a deadline, however many reads it takes.
+
+    `until` is monotonic time; the socket's own timeout is what is left to it at the first read.
+    """
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock = sock
+        self._until = until
+        self._timeout = sock.gettimeout()
+        self._is_first = True
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Stand in for the socket, as http.client asks for it."""
+        del mode
+        return io.BufferedReader(self, READ_BYTES)
+
+    def readable(self) -> bool:
+        """Say that this is a stream to read from, as io.BufferedReader asks."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read what has come; raise TimeoutError at the deadline."""
+        if self._is_first:
+            self._is_first = False
+            return self._sock.recv_into(buffer)
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer was not complete in time")
+        self._sock.settimeout(left)
+        try:
+            return self._sock.recv_into(buffer)
+        finally:
+            self._sock.settimeout(self._timeout)
+
+
+class Connection:
+    """One kept-alive connection to an origin, `https://host` or `http://host`."""
+
+    def __init__(
+        self, origin: str, *, context: ssl.SSLContext, timeout: tuple[float, float]
+    ) -> None:
+        """Connect; `timeout` are the seconds for that, and for each answer.
+
+        Raises BeforeSending for every failure.
+        """
+        scheme, _, self._host = origin.partition("://")
+        name, port = _host_and_port(self._host)
+        connect_seconds, self._read_seconds = timeout
+        self._connection = (
+            HTTPSConnection(name, port, timeout=connect_seconds, ssl_context=context)
+            if scheme == "https"
+            else HTTPConnection(name, port, timeout=connect_seconds)
+        )
+        try:
+            self._connection.connect()
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
+            failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
+        else:
+            self._sock: socket.socket = self._connection.sock
+            self._sock.settimeout(self._read_seconds)
+            self._used_at = time.monotonic()
+            return
+        self._connection.close()
+        raise failure
+
+    def is_usable(self) -> bool:
+        """Tell whether another request may be sent: it was used lately, and nothing came since."""
+        return time.monotonic() - self._used_at < IDLE_SECONDS and self._connection.is_connected
+
+    def exchange(self, request: PreparedRequest, path: str) -> tuple[Response, bool]:
+        """Send a request and read its answer; also tell whether the connection may be kept.
+
+        Raises BeforeSending; after any other error the request may have been received.
+        """
+        content = self._render(request, path)
+        self._sock.sendall(content)
+        until = time.monotonic() + self._read_seconds
+        answer = HTTPResponse(TimedReader(self._sock, until), method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone
+        answer.begin()
+        body = _read(answer)
+        self._used_at = time.monotonic()
+        response = Response()
+        response.status_code, response.headers = answer.status, answer.headers  # type: ignore[assignment] # names are found in any case here as well
+        response.raw = io.BytesIO(body)
+        return response, not answer.will_close
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def _render(self, request: PreparedRequest, path: str) -> bytes:
+        headers = request.headers
+        lines = [f"{request.method} {path} HTTP/1.1", f"Host: {self._host}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join(lines)
+        if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
+            raise BeforeSending("cannot write the request: a header holds a line break")
+        try:
+            return f"{head}\r\n\r\n".encode("latin-1") + bytes(request.body or b"")  # type: ignore[arg-type] # ours are bytes
+        except UnicodeEncodeError as error:
+            failure = BeforeSending(f"cannot write the request: {type(error).__name__}")
+        raise failure
+
+
+class Adapter(BaseAdapter):
+    """A transport adapter for requests: no proxies, cookies, redirects or retries.
+
+    `timeout` are the seconds for connecting, TLS included, and for an answer; of each host
+    `pool_size` idle connections are kept.
+    """
+
+    def __init__(
+        self, *, pool_size: int, timeout: tuple[float, float], context: ssl.SSLContext
+    ) -> None:
+        super().__init__()
+        self._pool_size = pool_size
+        self._timeout = timeout
+        self._context = context
+        self._idle: dict[str, deque[Connection]] = {}
+
+    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
+        """Make one call, the answer's whole body in `raw`."""
+        origin, path = split(request.url)
+        idle = self._idle.setdefault(origin, deque(maxlen=self._pool_size))
+        connection = self._take(idle) or Connection(
+            origin, context=self._context, timeout=self._timeout
+        )
+        try:
+            response, keep = connection.exchange(request, path)
+        except BaseException:
+            connection.close()
+            raise
+        if keep and len(idle) < self._pool_size:
+            idle.append(connection)
+        else:
+            connection.close()
+        return response
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+
+    def _take(self, idle: deque[Connection]) -> Connection | None:
+        """Return the connection that was used last, if it may be used again."""
+        while True:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                return None
+            if connection.is_usable():
+                return connection
+            connection.close()
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Trust what the machine trusts (`SSL_CERT_FILE` is honoured) and what requests trusts.
+
+    Made once per process: loading the certificates takes longer than a whole call.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def split(url: str | None) -> tuple[str, str]:
+    """Split `https://host/path?query` into `https://host` and the rest."""
+    whole = url or ""
+    end = whole.index("/", len("https://"))
+    return whole[:end], whole[end:]
+
+
+def _host_and_port(host: str) -> tuple[str, int | None]:
+    name, mark, port = host.rpartition(":")
+    return (name, int(port)) if mark and port.isdigit() else (host, None)
+
+
+def _read(answer: HTTPResponse) -> bytes:
+    """Read an answer's body whole; raises TooLarge, and IncompleteRead for one that is cut off."""
+    body = answer.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge
+    if answer.length:
+        raise IncompleteRead(body, answer.length)
+    if answer.headers.get("Content-Encoding", "").lower() in {"gzip", "x-gzip"}:
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        body = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge
+    return body

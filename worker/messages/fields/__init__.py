@@ -1,0 +1,1 @@
+"""What a job may hold, field by field: the one source of its checks, its schema and its faults."""

@@ -1,0 +1,88 @@
+"""A job as a document: its fields, and how one is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Required
+
+from pydantic import TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+from worker.messages.fields.client_properties import ClientProperties
+from worker.messages.fields.conversation import Conversation
+from worker.messages.fields.engagement import Engagement
+from worker.messages.fields.kinds import (
+    STRICT,
+    AccountId,
+    Identifier,
+    JobId,
+    JsonObject,
+    Moment,
+    Priority,
+    about,
+)
+from worker.messages.fields.profile import Profile
+
+
+@with_config(STRICT)
+class JobDocument(TypedDict, total=False):
+    """One LivePerson conversation to open."""
+
+    jobId: Required[
+        Annotated[
+            JobId,
+            about(
+                "The producer's idempotency key: the same id with the same content is done once, "
+                "with other content it is a conflict. No control characters; at most 255 bytes.",
+                examples=["order-4711"],
+            ),
+        ]
+    ]
+    accountId: Annotated[
+        AccountId,
+        about(
+            "The LivePerson account; may be left out where exactly one is configured.",
+            examples=["12345678"],
+        ),
+    ]
+    consumerId: Required[
+        Annotated[
+            Identifier,
+            about(
+                "LivePerson's ext_consumer_id: stable per person, unguessable, never reused for "
+                "another.",
+                min_length=1,
+                max_length=512,
+                examples=["c-9f2d7c1e-52a4-4f0e-8d55-6f2b1f1f7a10"],
+            ),
+        ]
+    ]
+    profile: Profile
+    conversation: Conversation
+    engagement: Engagement
+    clientProperties: ClientProperties
+    onOpenConversation: Annotated[
+        Literal["fail", "reuse"],
+        about(
+            "What an already open conversation means: a failure, or a result that holds its id.",
+            json_schema_extra={"default": "fail"},
+        ),
+    ]
+    notBefore: Annotated[
+        Moment, about("Never sent before this moment.", examples=["2026-01-31T09:00:00Z"])
+    ]
+    expiresAt: Annotated[
+        Moment,
+        about(
+            "Never sent after this moment: the job fails as expired.",
+            examples=["2026-01-31T10:00:00+01:00"],
+        ),
+    ]
+    priority: Annotated[
+        Priority, about("9 goes first, where the broker can.", json_schema_extra={"default": 0})
+    ]
+    metadata: Annotated[
+        JsonObject, about("Comes back in the result untouched; at most 4 KiB as compact JSON.")
+    ]
+
+
+JOB_DOCUMENT: Final = TypeAdapter(JobDocument)

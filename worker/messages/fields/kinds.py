@@ -1,0 +1,110 @@
+"""The kinds of values that fields are made of.
+
+Sizes are in characters (Unicode code points), as JSON Schema counts them, unless a name says bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+# Unknown names are faults, and nothing is coerced in silence.
+STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# For objects whose names LivePerson does not document: what we do not know passes as it is.
+OPEN: Final = STRICT | ConfigDict(extra="allow")
+
+# AMQP 0-9-1 carries `message_id` as a short string, and a job's id becomes one.
+MESSAGE_ID_MAX_BYTES: Final = 255
+
+# What every JSON reader holds exactly (RFC 8259, section 6).
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+def _whole(value: Any) -> Any:
+    # JSON has one kind of number: 30.0 is an integer to JSON Schema, and LivePerson writes ages so.
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _digits(value: Any) -> Any:
+    number = _whole(value)
+    return str(number) if type(number) is int and abs(number) <= MAX_SAFE_INTEGER else number
+
+
+def _short_string(value: str) -> str:
+    if len(value.encode()) > MESSAGE_ID_MAX_BYTES:
+        raise ValueError(
+            f"takes more than {MESSAGE_ID_MAX_BYTES} bytes in UTF-8, the most a message id may; "
+            "give a shorter one"
+        )
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    """Read an RFC 3339 date-time into UTC; it must say its offset."""
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        raise ValueError(
+            "is no RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
+        )
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("names a moment that does not exist; correct the date") from None
+
+
+PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+Identifier = Annotated[str, Field(pattern=PLAIN)]
+"""An id in somebody else's format: any text without control characters."""
+
+NumericId = Annotated[
+    str,
+    Field(pattern=PLAIN, min_length=1, max_length=64),
+    BeforeValidator(_digits),
+    Field(
+        json_schema_extra={
+            "type": ["string", "integer"],
+            "minimum": -MAX_SAFE_INTEGER,
+            "maximum": MAX_SAFE_INTEGER,
+        }
+    ),
+]
+"""An id that LivePerson's answers hold as a number and its requests as a string."""
+
+SkillId = Annotated[
+    str,
+    Field(pattern="^(-1|[0-9]{1,10})$"),
+    BeforeValidator(_digits),
+    Field(json_schema_extra={"type": ["string", "integer"], "minimum": -1, "maximum": 10**10 - 1}),
+]
+"""At most 10 digits (LivePerson's release notes, February 2019), or -1."""
+
+JobId = Annotated[
+    str, Field(pattern=PLAIN, min_length=1, max_length=128), AfterValidator(_short_string)
+]
+
+AccountId = Annotated[str, Field(pattern=PLAIN, min_length=1, max_length=64)]
+
+Integer = Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER), BeforeValidator(_whole)]
+
+Priority = Annotated[int, Field(ge=0, le=9), BeforeValidator(_whole)]
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+JsonObject = dict[str, Any]
+
+
+def about(description: str, **schema: Any) -> Any:
+    """Describe a field, for its schema and for the faults of what does not fit it."""
+    return Field(description=description, **schema)

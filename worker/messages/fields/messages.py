@@ -1,0 +1,126 @@
+"""The messages out, field by field: what consumers read, and the one source of its schema.
+
+Consumers meet every name written here; what does not apply is absent from a result, and null in a
+dead letter's error. Moments are RFC 3339 in UTC, to the millisecond.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from worker.messages.fields.kinds import about
+
+ErrorCode = Literal[
+    "malformed_message",
+    "invalid_job",
+    "unknown_account",
+    "conflict",
+    "rejected",
+    "unauthorized",
+    "already_open",
+    "expired",
+    "cancelled",
+    "retries_exhausted",
+    "in_doubt",
+    "internal_error",
+]
+
+# Why a job got no conversation: the closed set, each with its meaning.
+ERROR_CODES: Final[dict[ErrorCode, str]] = {
+    "malformed_message": "The message is no JSON, or no message that holds a job.",
+    "invalid_job": "A field of the job is missing, unknown, or holds what does not fit.",
+    "unknown_account": "The job's account is not configured here.",
+    "conflict": "The jobId was used before, with other content.",
+    "rejected": "LivePerson refused the request, and would refuse it again.",
+    "unauthorized": "LivePerson refused the credentials, or a token it had just issued.",
+    "already_open": "The consumer had an open conversation, and the job did not ask to reuse it.",
+    "expired": "The job's expiresAt passed before a conversation was opened.",
+    "cancelled": "Somebody cancelled the job.",
+    "retries_exhausted": "Every attempt failed, and none of them left a conversation open.",
+    "in_doubt": "An attempt may have opened a conversation, and it could not be found out.",
+    "internal_error": "A fault of Overture itself.",
+}
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class ResultMessage(TypedDict, total=False):
+    """An open conversation, for the stage that sends messages into it."""
+
+    jobId: Required[
+        Annotated[
+            str, about("The job's; also the `message_id`. Results may repeat: deduplicate on it.")
+        ]
+    ]
+    accountId: Required[str]
+    consumerId: Required[Annotated[str, about("The job's consumerId.")]]
+    lpConsumerId: Annotated[
+        str, about("LivePerson's own id of the consumer: 64 hexadecimal digits.")
+    ]
+    status: Required[
+        Annotated[
+            Literal["created", "reused"],
+            about("created: opened for this job; reused: it was open, and the job asked for it."),
+        ]
+    ]
+    conversationId: Required[Annotated[str, about("LivePerson's id of the conversation.")]]
+    dialogId: Required[Annotated[str, about("Its main dialog; the same id.")]]
+    attempts: Required[Annotated[int, about("Requests that it took.", ge=0)]]
+    enqueuedAt: Annotated[Moment, about("When the job was enqueued, if its message says so.")]
+    createdAt: Required[Annotated[Moment, about("When the answer was there.")]]
+    resolvedBy: Annotated[
+        str,
+        about(
+            "Where the id was read, if not in the answer to the request itself.",
+            examples=["monitoring"],
+        ),
+    ]
+    clientProperties: Annotated[
+        dict[str, Any], about("The job's, to be sent with every message that follows.")
+    ]
+    campaignInfo: Annotated[dict[str, Any], about("Campaign and engagement that were sent.")]
+    metadata: Annotated[dict[str, Any], about("The job's, untouched.")]
+
+
+class AttemptMessage(TypedDict):
+    """One request to LivePerson."""
+
+    at: Moment
+    httpStatus: Annotated[int | None, about("Null where no answer came.")]
+    outcome: Annotated[str, about("What it came to.", examples=["unknown", "throttled"])]
+
+
+class ErrorMessage(TypedDict):
+    """Why there is no conversation."""
+
+    code: Annotated[
+        ErrorCode, about(" ".join(f"{code}: {why}" for code, why in ERROR_CODES.items()))
+    ]
+    message: Annotated[str, about("What is wrong and what to do, for people.")]
+    httpStatus: Annotated[int | None, about("Of LivePerson's last answer.")]
+    errorCode: Annotated[int | None, about("LivePerson's own code, as 40102.")]
+    attempts: list[AttemptMessage]
+
+
+class DeadJob(TypedDict):
+    """A job that got no conversation, as it was received: replay it by enqueuing `job` again."""
+
+    job: dict[str, Any]
+    status: Literal["failed"]
+    error: ErrorMessage
+    failedAt: Moment
+
+
+class DeadMessage(TypedDict):
+    """A message that held no JSON object to be read as a job, to the byte."""
+
+    raw: str
+    rawEncoding: Annotated[
+        Literal["utf-8", "base64"], about("base64 where the message was not UTF-8.")
+    ]
+    status: Literal["failed"]
+    error: ErrorMessage
+    failedAt: Moment

@@ -1,0 +1,96 @@
+"""Reading a message from the jobs queue: a Celery message of either protocol, or the bare job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from config.queues import TASK_NAME
+from worker.messages.json_text import MalformedJSON, loads_strict
+
+# Whatever else a message says it is, it is refused unread: pickle above all.
+CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
+ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
+
+
+class Malformed(Exception):
+    """The message is no job; the text says what it is instead and what to send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A message as the broker handed it over."""
+
+    body: bytes
+    headers: Mapping[str, Any]
+    content_type: str
+    content_encoding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a message asks for: the job's document, and Celery's own `eta` and `expires`."""
+
+    document: object
+    eta: str | None = None
+    expires: str | None = None
+
+
+def read(letter: Letter, *, max_bytes: int) -> Order:
+    """Take the job's document out of a message.
+
+    Raises Malformed.
+    """
+    kind = letter.content_type.split(";")[0].strip().lower()
+    if kind not in CONTENT_TYPES and not kind.endswith("+json"):
+        raise Malformed(f"content type {kind[:80]!r} is refused: send application/json")
+    if letter.content_encoding.lower() not in ENCODINGS:
+        raise Malformed(f"content encoding {letter.content_encoding[:80]!r} is refused: send utf-8")
+    try:
+        body = loads_strict(letter.body, max_bytes=max_bytes)
+    except MalformedJSON as error:
+        raise Malformed(str(error)) from None
+    headers = letter.headers
+    if "task" in headers:
+        return _protocol_2(headers, body)
+    if isinstance(body, dict) and "task" in body:
+        return _protocol_1(body)
+    return Order(document=body)
+
+
+def _protocol_2(headers: Mapping[str, Any], body: object) -> Order:
+    _demand_task(headers["task"])
+    match body:
+        case [list() as args, dict() as kwargs, *_]:
+            document = _only_argument(args, kwargs)
+        case _:
+            raise Malformed("the body is not Celery's [args, kwargs, embed]")
+    return Order(document=document, eta=_when(headers, "eta"), expires=_when(headers, "expires"))
+
+
+def _protocol_1(body: dict[str, Any]) -> Order:
+    _demand_task(body["task"])
+    args, kwargs = body.get("args") or [], body.get("kwargs") or {}
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise Malformed("args is not a list or kwargs is not an object")
+    document = _only_argument(args, kwargs)
+    return Order(document=document, eta=_when(body, "eta"), expires=_when(body, "expires"))
+
+
+def _demand_task(name: object) -> None:
+    if name != TASK_NAME:
+        raise Malformed(f"task {str(name)[:80]!r} is not known: send {TASK_NAME}")
+
+
+def _only_argument(args: list[Any], kwargs: dict[str, Any]) -> object:
+    if len(args) == 1 and not kwargs:
+        return args[0]
+    if not args and kwargs.keys() == {"job"}:
+        return kwargs["job"]
+    raise Malformed(f"{TASK_NAME} takes one argument, the job: send args=[job]")
+
+
+def _when(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,143 @@
+"""Strict reading, and compact writing, of the JSON text of messages.
+
+Python's own reader takes what RFC 8259 does not (NaN), keeps the last of two equal keys in
+silence, and can be driven into RecursionError. A job is somebody's conversation: what two readers
+could understand differently is refused here, by name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+MAX_DEPTH: Final = 64
+MIN_INTEGER: Final = -(2**63)
+MAX_INTEGER: Final = 2**64 - 1
+MAX_NUMBER_CHARACTERS: Final = 64
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONGEST_QUOTE: Final = 64
+
+
+class MalformedJSON(ValueError):
+    """The bytes are no JSON that every reader understands in the same way."""
+
+
+def loads_strict(data: bytes, *, max_bytes: int) -> object:
+    """Read one JSON text from bytes that nobody has checked yet.
+
+    Refuses what is longer than `max_bytes`, not UTF-8, nested deeper than `MAX_DEPTH`, followed by
+    anything, NaN or Infinity, an integer beyond 64 bits, half of a surrogate pair, and an object
+    that names a key twice. Raises `MalformedJSON`, whose message is one sentence, and nothing else.
+    """
+    if len(data) > max_bytes:
+        raise MalformedJSON(f"the message has {len(data)} bytes; at most {max_bytes} are read")
+    if not data:
+        raise MalformedJSON("the message is empty; send one JSON text")
+    if data.startswith(_BYTE_ORDER_MARK):
+        raise MalformedJSON("the message begins with a byte order mark; send UTF-8 without one")
+    try:
+        value: object = _DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise MalformedJSON(f"the message is not UTF-8: byte {error.start} does not fit") from None
+    except json.JSONDecodeError as error:
+        # Some of Python's messages end in "at", which the position then follows.
+        fault = error.msg.removesuffix(" at")
+        raise MalformedJSON(
+            f"the message is not JSON: {fault} at line {error.lineno} column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if is_too_deep(value, data):
+        raise _too_deep()
+    if _SURROGATE_ESCAPE.search(data):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
+    """Write JSON as UTF-8 without white space; with `sort_keys`, equal values give equal bytes.
+
+    Raises ValueError (UnicodeEncodeError among them), TypeError or RecursionError for what
+    `loads_strict` would never have returned: NaN, half of a surrogate pair, other types.
+    """
+    encoder = _SORTING_ENCODER if sort_keys else _ENCODER
+    return encoder.encode(value).encode("utf-8")
+
+
+def is_too_deep(value: object, text: bytes) -> bool:
+    """Tell whether a value, whose JSON text is at hand, is nested deeper than `MAX_DEPTH`."""
+    # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
+    return text.count(b"{") + text.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise MalformedJSON(f"the key {_quoted(name)} stands twice in one object")
+            seen.add(name)
+    return value
+
+
+def _integer(text: str) -> int:
+    # The length is looked at first: reading a long number takes time that grows with its square.
+    if len(text) > MAX_NUMBER_CHARACTERS or not MIN_INTEGER <= (value := int(text)) <= MAX_INTEGER:
+        raise MalformedJSON("the message holds an integer beyond 64 bits; send it as a string")
+    return value
+
+
+def _float(text: str) -> float:
+    if len(text) > MAX_NUMBER_CHARACTERS or math.isinf(value := float(text)):
+        raise MalformedJSON(
+            "the message holds a number beyond double precision; send it as a string"
+        )
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedJSON(f"the message holds {name}, which JSON does not have")
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            child for item in level for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+def _too_deep() -> MalformedJSON:
+    return MalformedJSON(f"the message is nested deeper than {MAX_DEPTH} levels")
+
+
+def _refuse_lone_surrogates(value: object) -> None:
+    try:
+        dumps_compact(value)
+    except UnicodeEncodeError:
+        raise MalformedJSON(
+            "the message holds half of a surrogate pair (\\ud800-\\udfff)"
+        ) from None
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name if len(name) <= _LONGEST_QUOTE else name[:_LONGEST_QUOTE] + "…")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=_refuse_constant,
+)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_SORTING_ENCODER: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, sort_keys=True
+)

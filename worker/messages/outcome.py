@@ -1,0 +1,137 @@
+"""What came of a job, as the message that says so: recorded first, published afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from config.queues import EXCHANGE_NAME
+from worker.messages.job import InvalidJob, Job
+from worker.messages.json_text import dumps_compact
+from worker.messages.moment import rfc3339
+from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, dead_letter_id
+from worker.messaging.confirms import Outgoing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One message out, a result or a dead letter, to the byte.
+
+    `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
+    is empty where no account could be read.
+    """
+
+    message_id: str
+    account_id: str
+    routing_key: str
+    body: bytes = field(repr=False)
+    count: str
+
+    def outgoing(self) -> Outgoing:
+        """Address it to the exchange of what comes out."""
+        return Outgoing(
+            exchange=EXCHANGE_NAME,
+            routing_key=self.routing_key,
+            body=self.body,
+            message_id=self.message_id,
+            type=self.routing_key,
+        )
+
+
+def opened(
+    job: Job,
+    *,
+    status: Literal["created", "reused"],
+    conversation_id: str,
+    lp_consumer_id: str | None,
+    attempts: int,
+    enqueued_at: str,
+    resolved_by: str | None,
+    conversation: Mapping[str, Any],
+) -> Outcome:
+    """Say that a job has its conversation; `conversation` is the body that was sent."""
+    result = Result(
+        job_id=job.job_id,
+        account_id=job.account_id,
+        consumer_id=job.consumer_id,
+        lp_consumer_id=lp_consumer_id,
+        status=status,
+        conversation_id=conversation_id,
+        attempts=attempts,
+        enqueued_at=enqueued_at,
+        created_at=rfc3339(datetime.now(UTC)),
+        resolved_by=resolved_by,
+        client_properties=job.client_properties,
+        campaign_info=conversation.get("campaignInfo"),
+        metadata=job.metadata,
+    )
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key=result.routing_key,
+        body=dumps_compact(result.to_dict()),
+        count=status,
+    )
+
+
+def failed(
+    job: Job,
+    document: Mapping[str, Any],
+    *,
+    code: ErrorCode,
+    message: str,
+    http_status: int | None = None,
+    error_code: int | None = None,
+    attempts: Sequence[Attempt] = (),
+) -> Outcome:
+    """Say that a job got no conversation; `document` is the job as it was received."""
+    letter = DeadLetter(
+        code=code,
+        message=message,
+        failed_at=rfc3339(datetime.now(UTC)),
+        job=document,
+        http_status=http_status,
+        error_code=error_code,
+        attempts=tuple(attempts),
+    )
+    return _dead(letter, message_id=job.job_id, account_id=job.account_id)
+
+
+def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
+    """Say that a message holds no valid job."""
+    is_object = isinstance(document, dict)
+    letter = DeadLetter(
+        code=error.code,
+        message=error.message,
+        failed_at=rfc3339(datetime.now(UTC)),
+        job=document if isinstance(document, dict) else None,
+        raw=None if is_object else raw,
+    )
+    return _dead(letter, message_id=dead_letter_id(document, raw))
+
+
+def malformed(raw: bytes, reason: str) -> Outcome:
+    """Say that a message holds no job that could be read."""
+    return _raw("malformed_message", raw, reason)
+
+
+def broken(raw: bytes) -> Outcome:
+    """Say that an error of our own kept a message from being read."""
+    return _raw("internal_error", raw, "an error of Overture's own; its log says more")
+
+
+def _raw(code: ErrorCode, raw: bytes, message: str) -> Outcome:
+    letter = DeadLetter(code=code, message=message, failed_at=rfc3339(datetime.now(UTC)), raw=raw)
+    return _dead(letter, message_id=dead_letter_id(None, raw))
+
+
+def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "") -> Outcome:
+    return Outcome(
+        message_id=message_id,
+        account_id=account_id,
+        routing_key=letter.routing_key,
+        body=dumps_compact(letter.to_dict()),
+        count=f"failed:{letter.code}",
+    )

@@ -1,0 +1,76 @@
+"""From a message to work: the job it asks for, or the dead letter that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from worker.messages.intake import Letter as Message
+from worker.messages.intake import Malformed, Order, read
+from worker.messages.job import InvalidJob, Job, parse_job
+from worker.messages.outcome import Outcome, invalid, malformed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A job as it is worked on: what it asks for, when it may be sent, and as whom we hold it."""
+
+    job: Job
+    document: Mapping[str, Any] = field(repr=False)
+    owner: str
+    enqueued_at: str | None
+    not_before: datetime | None
+    expires_at: datetime | None
+
+    def is_expired(self, now: datetime) -> bool:
+        """Tell whether the job may no longer be sent."""
+        return self.expires_at is not None and now >= self.expires_at
+
+    def seconds_to_wait(self, now: datetime) -> float:
+        """Return how long the job must not be sent yet; 0 when it may."""
+        return max(0.0, (self.not_before - now).total_seconds()) if self.not_before else 0.0
+
+
+def receive(
+    message: Message,
+    *,
+    owner: str,
+    accounts: Collection[str],
+    max_bytes: int,
+    enqueued_at: str | None,
+) -> Work | Outcome:
+    """Read a message. What is no job, or no valid one, is its own outcome."""
+    try:
+        order = read(message, max_bytes=max_bytes)
+    except Malformed as error:
+        return malformed(message.body, str(error))
+    try:
+        job = parse_job(order.document, accounts=accounts)
+    except InvalidJob as error:
+        return invalid(order.document, message.body, error)
+    return _work(job, order, owner=owner, enqueued_at=enqueued_at)
+
+
+def _work(job: Job, order: Order, *, owner: str, enqueued_at: str | None) -> Work:
+    eta, expires = _moment(order.eta), _moment(order.expires)
+    starts = [moment for moment in (job.not_before, eta) if moment]
+    ends = [moment for moment in (job.expires_at, expires) if moment]
+    return Work(
+        job=job,
+        document=cast("Mapping[str, Any]", order.document),
+        owner=owner,
+        enqueued_at=enqueued_at,
+        not_before=max(starts, default=None),
+        expires_at=min(ends, default=None),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read Celery's own `eta` and `expires`; what cannot be read asks for nothing."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

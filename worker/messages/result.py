@@ -1,0 +1,158 @@
+"""What comes out: a result for each conversation, a dead letter for each job that got none."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Literal, Self, cast
+
+from config.queues import CREATED_KEY, FAILED_KEY, REUSED_KEY
+from worker.messages.fields.messages import (
+    ERROR_CODES,
+    AttemptMessage,
+    DeadJob,
+    DeadMessage,
+    ErrorCode,
+    ErrorMessage,
+    ResultMessage,
+)
+from worker.messages.job import readable_job_id
+
+__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "dead_letter_id"]
+
+_ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond."""
+
+    at: str
+    http_status: int | None
+    outcome: str
+
+    def to_dict(self) -> AttemptMessage:
+        """Write it as ledger and dead letters hold it."""
+        return {"at": self.at, "httpStatus": self.http_status, "outcome": self.outcome}
+
+    @classmethod
+    def from_dict(cls, message: AttemptMessage) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls(at=message["at"], http_status=message["httpStatus"], outcome=message["outcome"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A conversation that is open; moments are RFC 3339 in UTC, to the millisecond."""
+
+    job_id: str
+    account_id: str
+    consumer_id: str
+    status: Literal["created", "reused"]
+    conversation_id: str
+    attempts: int
+    created_at: str
+    enqueued_at: str | None = None
+    lp_consumer_id: str | None = None
+    resolved_by: str | None = None
+    client_properties: Mapping[str, Any] | None = field(default=None, repr=False)
+    campaign_info: Mapping[str, Any] | None = field(default=None, repr=False)
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def routing_key(self) -> str:
+        """Its routing key, which is also the message's `type`."""
+        return _ROUTING_KEYS[self.status]
+
+    def to_dict(self) -> ResultMessage:
+        """Write the message; what does not apply is not there."""
+        message = {
+            "jobId": self.job_id,
+            "accountId": self.account_id,
+            "consumerId": self.consumer_id,
+            "lpConsumerId": self.lp_consumer_id,
+            "status": self.status,
+            "conversationId": self.conversation_id,
+            # The main dialog of a conversation has the conversation's id (LivePerson's guide).
+            "dialogId": self.conversation_id,
+            "attempts": self.attempts,
+            "enqueuedAt": self.enqueued_at,
+            "createdAt": self.created_at,
+            "resolvedBy": self.resolved_by,
+            "clientProperties": self.client_properties,
+            "campaignInfo": self.campaign_info,
+            "metadata": self.metadata,
+        }
+        return cast(
+            "ResultMessage", {name: value for name, value in message.items() if value is not None}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A job that got no conversation, whole: what was received, and why it ended.
+
+    Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
+    byte) is given. `error_code` is LivePerson's own number, as 40102.
+    """
+
+    code: ErrorCode
+    message: str
+    failed_at: str
+    job: Mapping[str, Any] | None = field(default=None, repr=False)
+    raw: bytes | None = field(default=None, repr=False)
+    http_status: int | None = None
+    error_code: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a dead letter without its content, or with two."""
+        if (self.job is None) == (self.raw is None):
+            raise ValueError("a dead letter holds either the job or the raw message")
+
+    @property
+    def routing_key(self) -> str:
+        """Its routing key, which is also the message's `type`."""
+        return FAILED_KEY
+
+    def to_dict(self) -> DeadJob | DeadMessage:
+        """Write the message."""
+        error: ErrorMessage = {
+            "code": self.code,
+            "message": self.message,
+            "httpStatus": self.http_status,
+            "errorCode": self.error_code,
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
+        }
+        if self.job is not None:
+            return {
+                "job": dict(self.job),
+                "status": "failed",
+                "error": error,
+                "failedAt": self.failed_at,
+            }
+        text, encoding = _text(self.raw or b"")
+        return {
+            "raw": text,
+            "rawEncoding": encoding,
+            "status": "failed",
+            "error": error,
+            "failedAt": self.failed_at,
+        }
+
+
+def dead_letter_id(document: object, raw: bytes) -> str:
+    """Identify a dead letter: by its job's id, or else by the bytes that were received.
+
+    A message that comes twice is thus one dead letter twice, and never two.
+    """
+    return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
+
+
+def _text(raw: bytes) -> tuple[str, Literal["utf-8", "base64"]]:
+    try:
+        return raw.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return b64encode(raw).decode("ascii"), "base64"

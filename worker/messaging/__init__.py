@@ -1,0 +1,1 @@
+"""How messages travel: the broker, confirmed publishing, and deliveries in hand."""

@@ -1,0 +1,104 @@
+"""The broker: how to reach it, what is declared on it, and how a message waits on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from kombu import Connection, Queue
+from kombu.transport.native_delayed_delivery import (
+    MAX_LEVEL,
+    bind_queue_to_native_delayed_delivery_exchange,
+    calculate_routing_key,
+    declare_native_delayed_delivery_exchanges_and_queues,
+    level_name,
+)
+
+from config.queues import dead_letters_queue, jobs_queue, results_queue
+from config.values import is_redis
+from worker.messaging import amqp_transport
+
+# A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
+# leaders for its quorum queues first, and declarations wait for them.
+CONNECT_SECONDS: Final = 5
+ANSWER_SECONDS: Final = 30
+DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
+
+
+def is_rabbitmq(url: str) -> bool:
+    """Tell whether a broker URL names RabbitMQ."""
+    return urlsplit(url).scheme in {"amqp", "amqps", "pyamqp"}
+
+
+def transport_options(url: str) -> dict[str, Any]:
+    """Return the options under which no call to the broker can hang."""
+    if is_rabbitmq(url):
+        return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+    if is_redis(url):
+        return {
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_keepalive": True,
+        }
+    return {}
+
+
+def connection(url: str) -> Connection:
+    """Return a connection for what is not a worker's consuming side; it connects at first use."""
+    amqp_transport.register()
+    return Connection(
+        _kombu_url(url), connect_timeout=CONNECT_SECONDS, transport_options=transport_options(url)
+    )
+
+
+def declare(broker: Connection, job_queues: Iterable[str] = ()) -> None:
+    """Declare the jobs queues named, the results and the dead letters; repeating it is harmless."""
+    queues = [jobs_queue(name) for name in job_queues]
+    with broker.channel() as channel:
+        for queue in (*queues, results_queue(), dead_letters_queue()):
+            queue.bind(channel).declare()
+    if queues and broker.transport.driver_type == "amqp":
+        declare_delays(broker, queues)
+
+
+def declare_delays(broker: Connection, queues: Iterable[Queue]) -> None:
+    """Declare Celery's native delayed delivery, as its own workers do, for these queues."""
+    declare_native_delayed_delivery_exchanges_and_queues(broker, "quorum")
+    for queue in queues:
+        bind_queue_to_native_delayed_delivery_exchange(broker, queue)
+
+
+def delayed_routing_key(queue: str, seconds: int) -> str:
+    """Return the key under which DELAY_EXCHANGE brings a message to a jobs queue later."""
+    return calculate_routing_key(seconds, queue)
+
+
+def ready_messages(broker: Connection, queue: str) -> int:
+    """Count the messages of a queue that nobody has in hand; one that is not there has none.
+
+    Redis does not know an empty queue, and says so as RabbitMQ does of one that was never declared.
+    """
+    channel = cast("Any", broker.channel())
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except broker.channel_errors:
+        return 0
+    finally:
+        channel.close()
+
+
+def queue_of(delivery_info: Mapping[str, Any], queues: Iterable[str], default: str) -> str:
+    """Return the jobs queue that a message came from.
+
+    After a delay its routing key carries the delay's bits in front.
+    """
+    key = str(delivery_info.get("routing_key") or "")
+    return next((name for name in queues if key == name or key.endswith(f".{name}")), default)
+
+
+def _kombu_url(url: str) -> str:
+    """Write Valkey's URL schemes as kombu knows them, and RabbitMQ's as ours."""
+    scheme, _, rest = url.partition("://")
+    known = {"valkey": "redis", "valkeys": "rediss"}
+    return amqp_transport.own_url(f"{known.get(scheme, scheme)}://{rest}")

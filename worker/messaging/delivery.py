@@ -1,0 +1,101 @@
+"""A delivery: one message in hand, which ends acknowledged, handed back, or put off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from kombu import Message
+
+from worker.messages.intake import Letter
+from worker.messaging import broker
+from worker.messaging.confirms import Outgoing
+from worker.messaging.in_hand import InHand
+
+ENQUEUED_HEADER: Final = "enqueued-at"
+# RabbitMQ's native delay counts whole seconds.
+SHORTEST_DELAY_SECONDS: Final = 1
+
+
+class Sender(Protocol):
+    """What a delivery needs of the publisher."""
+
+    def send(self, message: Outgoing, confirmed: Callable[[], None]) -> None:
+        """Have a message sent and `confirmed` called afterwards."""
+
+
+class Delivery:
+    """One message in hand. `ack`, `requeue` and `defer` are for any thread, one of them once."""
+
+    def __init__(self, message: Message, *, queue: str, in_hand: InHand, sender: Sender) -> None:
+        self._message = message
+        self._in_hand = in_hand
+        self._sender = sender
+        self.queue = queue
+        self.channel: Any = message.channel
+        self.tag: Any = message.delivery_tag
+
+    @property
+    def letter(self) -> Letter:
+        """The message as it came, for reading."""
+        message = self._message
+        body = message.body or b""
+        return Letter(
+            body=body.encode() if isinstance(body, str) else bytes(body),
+            headers=message.headers,
+            content_type=message.content_type or "",
+            content_encoding=message.content_encoding or "",
+        )
+
+    @property
+    def unreadable(self) -> str:
+        """Why the message could not even be decompressed; empty for nearly all."""
+        errors = self._message.errors
+        return str(errors[0][1])[:200] if errors else ""
+
+    @property
+    def enqueued_at(self) -> str | None:
+        """When the producer enqueued the job, if the message says so: RFC 3339."""
+        value = self._message.headers.get(ENQUEUED_HEADER)
+        return value if isinstance(value, str) else None
+
+    def ack(self) -> None:
+        """Tell the broker that the message is dealt with."""
+        self._in_hand.ack(self)
+
+    def requeue(self) -> None:
+        """Give the message back, for another worker to take at once."""
+        self._in_hand.end(self, self._message.requeue)
+
+    def defer(self, seconds: float) -> None:
+        """Have the broker hand the message out again after so many seconds.
+
+        The delay is the broker's to keep: no memory of a worker holds it.
+        """
+        if hasattr(self.channel, "defer"):
+            self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
+            return
+        self._sender.send(self._later(seconds), self.ack)
+
+    def acknowledge(self, *, multiple: bool) -> None:
+        """Write the acknowledgement; in the connection's own thread."""
+        self._message.ack(multiple=multiple)
+
+    def _later(self, seconds: float) -> Outgoing:
+        message = self._message
+        whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
+        headers: dict[str, Any] = {
+            name: value for name, value in message.headers.items() if not name.startswith("x-")
+        }
+        letter = self.letter
+        return Outgoing(
+            exchange=broker.DELAY_EXCHANGE,
+            routing_key=broker.delayed_routing_key(self.queue, whole),
+            body=letter.body,
+            message_id=str(message.properties.get("message_id") or ""),
+            priority=int(message.properties.get("priority") or 0),
+            headers=headers,
+            content_type=letter.content_type or "application/json",
+            content_encoding=letter.content_encoding or "utf-8",
+        )

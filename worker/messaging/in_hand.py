@@ -1,0 +1,115 @@
+"""What a worker has in hand, and how it gets rid of it: acknowledged, handed back or put off.
+
+Only the thread that owns the connection may write to it, and it is told of many ends at once: one
+turn of the loop takes all of them, and one acknowledgement stands for as many as it can.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+End = Callable[[], object]
+
+
+class Held(Protocol):
+    """A message in hand."""
+
+    @property
+    def channel(self) -> Any:
+        """The channel it came through; on RabbitMQ tags count up on each."""
+
+    @property
+    def tag(self) -> Any:
+        """The broker's name for this delivery."""
+
+    def acknowledge(self, *, multiple: bool) -> None:
+        """Tell the broker that it is dealt with; with `multiple`, all before it as well."""
+
+
+class InHand:
+    """The messages in hand, in the order in which they came.
+
+    `in_loop` runs a function in the thread that owns the connection; `add` is for that thread, the
+    rest for any. `is_amqp` tells that one acknowledgement can stand for many (AMQP, basic.ack).
+    """
+
+    def __init__(self, in_loop: Callable[[End], object], *, is_amqp: bool) -> None:
+        self._in_loop = in_loop
+        self._is_amqp = is_amqp
+        self._held: dict[Held, None] = {}
+        self._ended: deque[tuple[Held, End | None]] = deque()
+        self._is_told = threading.Lock()
+        self._unsound: Any = None
+
+    def __len__(self) -> int:
+        """Return how many messages are in hand."""
+        return len(self._held)
+
+    def add(self, held: Held) -> None:
+        """Take a message in hand."""
+        self._held[held] = None
+
+    def ack(self, held: Held) -> None:
+        """Be done with a message."""
+        self._tell(held, None)
+
+    def end(self, held: Held, how: End) -> None:
+        """Get a message out of hand in another way."""
+        self._tell(held, how)
+
+    def _tell(self, held: Held, how: End | None) -> None:
+        self._ended.append((held, how))
+        if self._is_told.acquire(blocking=False):
+            self._in_loop(self._settle)
+
+    def _settle(self) -> None:
+        self._is_told.release()
+        acked: dict[Held, None] = {}
+        while self._ended:
+            held, how = self._ended.popleft()
+            if how is None:
+                acked[held] = None
+            else:
+                self._end(held, how)
+                self._held.pop(held, None)
+        for held, multiple in self._acks(acked):
+            self._end(held, lambda: held.acknowledge(multiple=multiple))  # noqa: B023 - called at once
+        for held in acked:
+            self._held.pop(held, None)
+
+    def _acks(self, acked: dict[Held, None]) -> Iterator[tuple[Held, bool]]:
+        """Say what to write: those older than all that stays in hand go with the newest of them."""
+        if not self._is_amqp:
+            yield from ((held, False) for held in acked)
+            return
+        for channel in {held.channel: None for held in acked}:
+            mine = sorted((held for held in acked if held.channel is channel), key=_tag)
+            stays = (held for held in self._held if held.channel is channel and held not in acked)
+            oldest = next(stays, None)
+            together = [
+                held
+                for held in mine
+                if channel is not self._unsound and (oldest is None or held.tag < oldest.tag)
+            ]
+            if together:
+                yield together[-1], True
+            yield from ((held, False) for held in mine[len(together) :])
+
+    def _end(self, held: Held, how: End) -> None:
+        try:
+            how()
+        except Exception as error:  # noqa: BLE001 - whatever broke, the broker delivers it again
+            log.warning("delivery.not_acknowledged", error=str(error)[:200])
+            # It may still be the broker's: no later acknowledgement may stand for it.
+            self._unsound = held.channel
+
+
+def _tag(held: Held) -> Any:
+    return held.tag

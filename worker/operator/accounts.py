@@ -1,0 +1,44 @@
+"""Which accounts and workers there are, and where a job's record is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from redis import Redis
+
+from config.settings import Settings
+from worker.store.connection import Keys, text
+
+# How many keys one step of a search through the whole store looks at.
+SCAN_KEYS: Final = 5000
+
+_COUNTS: Final = re.compile(r"overture:\{(.+)\}:counts")
+WORKER_PREFIX: Final = "overture:worker:"
+
+
+def known_accounts(store: Redis, settings: Settings) -> list[str]:
+    """Return the configured accounts; where there are none, those that jobs were done for.
+
+    Raises StoreError.
+    """
+    if settings.accounts:
+        return sorted(settings.accounts)
+    found = (_COUNTS.fullmatch(name) for name in _names(store, "overture:{*}:counts"))
+    return sorted({match[1] for match in found if match})
+
+
+def workers_alive(store: Redis) -> list[str]:
+    """Return the workers that have shown themselves lately. Raises StoreError."""
+    names = _names(store, f"{WORKER_PREFIX}*")
+    return sorted({name.removeprefix(WORKER_PREFIX) for name in names})
+
+
+def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[str]:
+    """Return the accounts whose ledger has a record of a job. Raises StoreError."""
+    return [one for one in accounts if store.exists(Keys(one).job(job_id))]
+
+
+def _names(store: Redis, pattern: str) -> Iterable[str]:
+    return map(text, store.scan_iter(match=pattern, count=SCAN_KEYS))

@@ -1,0 +1,28 @@
+"""URLs of servers as they may be shown."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+HIDDEN: Final = "[redacted]"
+
+
+def public_url(url: str) -> str:
+    """Return a URL without password and query; of alternatives (`a;b`) each."""
+    return ";".join(map(_public, url.split(";")))
+
+
+def without_passwords(text: str, url: str) -> str:
+    """Take the passwords of a URL out of a text, such as that of a library's error."""
+    for part in url.split(";"):
+        if password := urlsplit(part).password:
+            text = text.replace(password, HIDDEN)
+    return text
+
+
+def _public(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{host}{parts.path}"

@@ -1,0 +1,129 @@
+"""Trying everything that a worker needs, one finding a thing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from kombu import Connection, Queue
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from config.queues import JOBS_QUEUE, account_queue
+from config.settings import Settings
+from worker.messaging import broker
+from worker.messaging.confirms import ConfirmedProducer, NotConfirmed, Outgoing
+from worker.operator.addresses import public_url, without_passwords
+
+Verdict = Literal["works", "warning", "fails"]
+
+# BLMOVE, which the Redis transport waits with, came with Redis 6.2; Valkey is a later one.
+OLDEST_REDIS: Final = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was tried, how it went, and what to do if it did not go well."""
+
+    verdict: Verdict
+    what: str
+    text: str
+
+
+def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
+    """Connect, declare what a worker declares, and send a message through a queue of its own."""
+    name = public_url(url)
+    connection = broker.connection(url)
+    errors: tuple[type[BaseException], ...] = (
+        *connection.connection_errors,
+        *connection.channel_errors,
+        NotConfirmed,
+        OperationalError,
+    )
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+    except errors as error:
+        todo = "start it, or correct OVERTURE_BROKER_URL"
+        yield Finding("fails", "broker", f"{name} cannot be used: {_said(error, url)}; {todo}")
+        return
+    with connection:
+        yield Finding("works", "broker", f"{name} answers")
+        try:
+            broker.declare(connection, [JOBS_QUEUE, *map(account_queue, settings.accounts)])
+            yield Finding("works", "queues", "are declared")
+        except errors as error:
+            todo = (
+                "a queue that was made with other arguments has to be deleted first; the user "
+                "needs the right to configure"
+            )
+            yield Finding("fails", "queues", f"are refused: {_said(error, url)}; {todo}")
+        try:
+            _echo(connection)
+            yield Finding("works", "message", "a test message came back")
+        except errors as error:
+            todo = "the user needs the rights to write and to read"
+            yield Finding("fails", "message", f"is refused: {_said(error, url)}; {todo}")
+
+
+def _echo(connection: Connection) -> None:
+    """Send a message to a queue that only this connection knows, and get it back."""
+    name = f"{JOBS_QUEUE}.check-{uuid.uuid4()}"
+    channel: Any = connection.channel()
+    queue = Queue(name, durable=False, exclusive=True, auto_delete=True).bind(channel)
+    queue.queue_declare()
+    try:
+        message = Outgoing(exchange="", routing_key=name, body=b"{}", message_id=name)
+        ConfirmedProducer(connection).publish([message])
+        if queue.get(no_ack=True) is None:
+            raise NotConfirmed("it was confirmed, and is not there")
+    finally:
+        queue.delete()
+
+
+def check_store(store: Redis, url: str) -> Iterator[Finding]:
+    """Ask the server for an answer, for a script, and for how well it keeps what it is told."""
+    name = public_url(url)
+    try:
+        store.ping()
+        store.eval("return redis.call('TIME')", 0)
+        known: Any = store.info("server")
+    except RedisError as error:
+        todo = "start it, correct OVERTURE_STORE_URL, or allow its user the commands and scripts"
+        yield Finding("fails", "store", f"{name} cannot be used: {_said(error, url)}; {todo}")
+        return
+    version = str(known.get("valkey_version") or known.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        yield Finding(
+            "fails", "store", f"{name} is version {version}; 6.2 is the oldest that will do"
+        )
+        return
+    yield Finding("works", "store", f"{name} answers and runs scripts")
+    yield from _durability(store)
+
+
+def _durability(store: Redis) -> Iterator[Finding]:
+    try:
+        found: Any = store.config_get("append*", "maxmemory*")
+    except ResponseError:
+        text = "does not tell; see to it that appendonly is yes and maxmemory-policy noeviction"
+        yield Finding("warning", "durability", text)
+        return
+    if found.get("appendonly") != "yes":
+        text = "appendonly is off: a restart of the server forgets what was sent; set it to yes"
+        yield Finding("warning", "durability", text)
+    else:
+        yield Finding("works", "durability", f"appendonly, appendfsync {found.get('appendfsync')}")
+    policy = found.get("maxmemory-policy", "noeviction")
+    if policy != "noeviction" and found.get("maxmemory") != "0":
+        text = (
+            f"maxmemory-policy is {policy}: jobs are forgotten when memory is short; set noeviction"
+        )
+        yield Finding("warning", "eviction", text)
+
+
+def _said(error: BaseException, url: str) -> str:
+    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
+    return without_passwords(words, url)[:300].strip().rstrip(".")

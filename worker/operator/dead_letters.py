@@ -1,0 +1,89 @@
+"""Dead letters as an operator meets them, among them those that the broker put there itself."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from worker.messages.intake import Letter, Malformed, read
+from worker.messages.json_text import MalformedJSON, loads_strict
+from worker.messages.moment import rfc3339
+from worker.messages.result import DeadLetter, dead_letter_id
+
+# RabbitMQ's own note on a message that it moved here by itself.
+DEATH_HEADER: Final = "x-death"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """A message of the dead-letter queue.
+
+    `document` is the dead letter as documented; for what the broker put there by itself it is made
+    up here.
+    """
+
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def job(self) -> Mapping[str, Any] | None:
+        """The job as it was received, where it was a JSON object."""
+        job = self.document.get("job")
+        return job if isinstance(job, dict) else None
+
+    @property
+    def job_id(self) -> str:
+        """Its job's id, or what stands for it: a message that was no job has one too."""
+        raw = str(self.document.get("raw", ""))
+        is_base64 = self.document.get("rawEncoding") == "base64"
+        return dead_letter_id(self.job, b64decode(raw) if is_base64 else raw.encode())
+
+    @property
+    def account_id(self) -> str | None:
+        """Its job's account, where the job names one."""
+        account_id = (self.job or {}).get("accountId")
+        return account_id if isinstance(account_id, str) else None
+
+    @property
+    def code(self) -> str:
+        """Why the job failed."""
+        return str(self.document["error"].get("code"))
+
+
+def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
+    """Read a message of the dead-letter queue, whatever it is."""
+    try:
+        document = loads_strict(body, max_bytes=len(body))
+    except MalformedJSON:
+        document = None
+    match document:
+        case {"status": "failed", "error": dict(), **_rest}:
+            return Dead(document=cast("Mapping[str, Any]", document))
+    job = _job(body, headers)
+    letter = DeadLetter(
+        code="internal_error",
+        message=f"the broker gave the message up: {_reason(headers)}",
+        failed_at=rfc3339(datetime.now(UTC)),
+        job=job,
+        raw=body if job is None else None,
+    )
+    return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
+
+
+def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Take the job out of a message as its producer wrote it."""
+    letter = Letter(body=body, headers=headers, content_type="", content_encoding="")
+    try:
+        document = read(letter, max_bytes=len(body)).document
+    except Malformed:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _reason(headers: Mapping[str, Any]) -> str:
+    match headers.get(DEATH_HEADER):
+        case [{"reason": reason}, *_]:
+            return str(reason)
+    return "no reason is known"

@@ -1,0 +1,69 @@
+"""Where jobs are submitted from: a file or standard input, in one of three formats."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Final, cast
+
+from worker.operator.csv_rows import read_csv
+from worker.operator.job_file import SNIFFED_BYTES, Entry, Format, guess_format
+from worker.operator.json_array import read_json_array
+from worker.operator.json_lines import read_json_lines
+
+STANDARD_INPUT: Final = "-"
+READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
+
+
+class Source:
+    """An open file of jobs; `size` is in bytes, where it is known."""
+
+    def __init__(self, file: BufferedReader, form: Format, *, size: int | None) -> None:
+        self._file = file
+        self._form = form
+        self.size = size
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of its entries count."""
+        return "element" if self._form == "json" else "line"
+
+    def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
+        """Read its entries but those up to number `skip`. Raises UnreadableFile."""
+        for entry in READERS[self._form](self._file, max_bytes=max_bytes):
+            if entry.number > skip:
+                yield entry
+
+    def position(self) -> int:
+        """Return how many bytes have been read; 0 where that is not known."""
+        return self._file.tell() if self.size else 0
+
+    def rewind(self) -> None:
+        """Begin anew; only what was opened to be read twice can."""
+        self._file.seek(0)
+
+
+@contextmanager
+def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Source]:
+    """Open a file of jobs, or standard input for `-`. Raises OSError.
+
+    `twice` says that it will be read twice: what cannot be is copied to disk first.
+    """
+    with ExitStack() as stack:
+        file = cast("BufferedReader", sys.stdin.buffer)
+        if name != STANDARD_INPUT:
+            file = stack.enter_context(Path(name).open("rb"))
+        if twice and not file.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            file = cast("BufferedReader", copy)
+        guessed = guess_format(name, file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES])
+        size = os.fstat(file.fileno()).st_size if file.seekable() else None
+        yield Source(file, form or guessed, size=size)

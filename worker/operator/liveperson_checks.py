@@ -1,0 +1,64 @@
+"""Trying an account's way to LivePerson: its services' hosts, and its credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
+
+from config.settings import Settings
+from config.version import USER_AGENT
+from worker.liveperson.domains import Domains
+from worker.liveperson.http import Http, NotSent
+from worker.liveperson.sentinel import Sentinel
+from worker.liveperson.services import Services
+from worker.liveperson.tokens import TokenFailure
+from worker.operator.checks import Finding
+
+# What a job may need: to open a conversation, for its two tokens, and to look one up.
+SERVICES: Final = ("asyncMessagingEnt", "sentinel", "idp", "smt")
+
+
+def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
+    """Look the services up, and ask for an AppJWT; no conversation is opened."""
+    what = f"account {account_id}"
+    account = settings.accounts[account_id]
+    http = Http(
+        pool_size=1,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        user_agent=USER_AGENT,
+    )
+    with closing(http):
+        try:
+            domains = Domains(
+                http,
+                account_id=account_id,
+                domain_api_url=settings.domain_api_url,
+                trusted_hosts=settings.trusted_hosts,
+            )
+            hosts = [domains.base_url(service) for service in SERVICES]
+        except ValueError as error:
+            yield Finding("fails", what, str(error))
+            return
+        except NotSent as error:
+            todo = "check OVERTURE_ACCOUNT_ID, OVERTURE_DOMAIN_API_URL and the way out"
+            yield Finding("fails", what, f"its services cannot be found: {error}; {todo}")
+            return
+        yield Finding("works", what, f"its services are at {', '.join(dict.fromkeys(hosts))}")
+        sentinel = Sentinel(
+            Services(http, domains),
+            account_id=account_id,
+            client_id=account.client_id,
+            client_secret=account.client_secret,
+        )
+        try:
+            sentinel.ask()
+        except TokenFailure as failure:
+            todo = (
+                "check client id and secret, that the app is enabled, and that its IP allow list "
+                "holds this host"
+            )
+            yield Finding("fails", what, f"got no AppJWT: {failure}; {todo}")
+        else:
+            yield Finding("works", what, "its credentials are good for an AppJWT")

@@ -1,0 +1,98 @@
+"""Waiting for the outcomes of submitted jobs, however many, in constant memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from redis import Redis
+
+from config.queues import CREATED_KEY, FAILED_KEY
+from worker.store.connection import Keys, text
+
+BATCH_JOBS: Final = 500
+# How often the ledger is asked about what is not done yet, in seconds.
+LOOK_SECONDS: Final = 0.25
+
+Job = tuple[str, str]
+
+
+class Submitted:
+    """The account and id of every job that was submitted, on disk."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed at exit
+        self.count = 0
+
+    def close(self) -> None:
+        """Give the disk's space back."""
+        self._file.close()
+
+    def add(self, account_id: str, job_id: str) -> None:
+        """Note one more."""
+        self._file.write(json.dumps([account_id, job_id]) + "\n")
+        self.count += 1
+
+    def batches(self) -> Iterator[list[Job]]:
+        """Give them back in their order, some at a time."""
+        self._file.seek(0)
+        batch: list[Job] = []
+        for line in self._file:
+            account_id, job_id = json.loads(line)
+            batch.append((account_id, job_id))
+            if len(batch) == BATCH_JOBS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def wait_for_outcomes(
+    store: Redis,
+    submitted: Submitted,
+    *,
+    until: float,
+    progress: Callable[[int], None],
+) -> Counter[str]:
+    """Count the jobs by outcome: `created`, `reused`, `failed:<code>`, or `waiting`.
+
+    Returns once every job has one, or at the moment `until` of the monotonic clock; `progress` is
+    told how many have one. Raises StoreError.
+    """
+    outcomes: Counter[str] = Counter()
+    for batch in submitted.batches():
+        waiting = batch
+        while waiting:
+            found = outcomes_of(store, waiting)
+            done = [job for job in waiting if found[job]]
+            outcomes.update(found[job] for job in done)
+            progress(outcomes.total())
+            waiting = [job for job in waiting if not found[job]]
+            if waiting and time.monotonic() >= until:
+                outcomes["waiting"] += len(waiting)
+                break
+            if waiting:
+                time.sleep(LOOK_SECONDS)
+    return outcomes
+
+
+def outcomes_of(store: Redis, jobs: list[Job]) -> dict[Job, str]:
+    """Look the outcomes of jobs up; empty for those that have none yet. Raises StoreError."""
+    with store.pipeline(transaction=False) as pipe:
+        for account_id, job_id in jobs:
+            pipe.hmget(Keys(account_id).job(job_id), ["state", "key", "outcome"])
+        answers = pipe.execute()
+    return {job: _outcome(*map(text, answer)) for job, answer in zip(jobs, answers, strict=True)}
+
+
+def _outcome(state: str, key: str, body: str) -> str:
+    # What is recorded will be published: nothing can change it any more.
+    if state not in {"done", "published"}:
+        return ""
+    if key == FAILED_KEY:
+        return f"failed:{json.loads(body)['error']['code']}"
+    return "created" if key == CREATED_KEY else "reused"

@@ -1,0 +1,166 @@
+"""Permits: where a job waits until the ledger lets it go, in its slot or in the broker."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from typing import Final
+
+import structlog
+
+from worker.account import Account
+from worker.gate import Rank
+from worker.messages.receive import Work
+from worker.seats import Seats
+from worker.shutdown import Shutdown, insist
+from worker.store.ledger import Beginning, Held, Ledger, Wait
+from worker.store.pulse import Pulse
+
+# How long a thread waits for a request in flight to end before it asks again, in seconds.
+FLIGHT_POLL_SECONDS: Final = 0.02
+# A thread that waits asks again after this long at most, in seconds: limits can change.
+LONGEST_SLEEP_SECONDS: Final = 1.0
+# A thread that has a slot so soon lets the next one ask, in seconds.
+AHEAD_SECONDS: Final = 0.1
+# Shorter than any wait, also than that for a request in flight, whose length nobody knows.
+NONE_SECONDS: Final = -1.0
+# What is worth a line in the log: the others are a limiter's everyday work.
+REMARKABLE: Final = frozenset({"pause", "circuit"})
+
+log = structlog.get_logger()
+
+
+class Permits:
+    """Begins jobs in the ledger, and waits where it says so."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pulse: Pulse,
+        shutdown: Shutdown,
+        *,
+        seats: Seats,
+        patience: float,
+    ) -> None:
+        """Let a job wait in its slot for `patience` seconds; then it comes back later."""
+        self._ledger = ledger
+        self._pulse = pulse
+        self._shutdown = shutdown
+        self._seats = seats
+        self._patience = patience
+
+    def seat(self, work: Work) -> AbstractContextManager[bool]:
+        """Hold one of the process's slots for a job's account, if it has not too many already."""
+        return self._seats.seat(work.job.account_id)
+
+    def put_off(self, work: Work, account: Account) -> float:
+        """Return after how many seconds a job may come back that got no seat. Raises Stopping."""
+        return insist(
+            lambda: self._ledger.put_off(work.job, ceiling=account.ceiling),
+            until=self._shutdown.draining,
+        )
+
+    def claim(self, work: Work, account: Account, *, failing: bool = False) -> Beginning:
+        """Claim the job without a permit: never waits for more than the store. Raises Stopping.
+
+        One that is `failing` could not be made ready to be sent.
+        """
+        begun = self._ask(work, account, send=False, failing=failing)
+        assert not isinstance(begun, Wait)
+        return begun
+
+    def begin(self, work: Work, account: Account) -> Beginning:
+        """Claim the job and get its permit, waiting for it if need be. Raises Stopping."""
+        deadline = time.monotonic() + self._patience
+        begun: Beginning | Wait | None = None
+        if account.gate.is_free():
+            begun = self._ask(work, account, patience=self._patience)
+        while begun is None or isinstance(begun, Wait):
+            if begun is not None and begun.slot:
+                self._shutdown.sleep(begun.left())
+                begun = self._ask(work, account, slot=begun.slot, patience=self._patience)
+            else:
+                begun = self._line_up(work, account, begun, deadline)
+        return begun
+
+    def _line_up(
+        self, work: Work, account: Account, wait: Wait | None, deadline: float
+    ) -> Beginning | Wait:
+        """Wait in line for a slot that is near, or for an answer that ends the waiting."""
+        gate = account.gate
+        if not gate.enter(_rank(work), seconds=deadline - time.monotonic()):
+            return self._last_word(work, account)
+        try:
+            while True:
+                if wait is not None:
+                    self._note(account, wait)
+                    self._sleep(wait, account)
+                if time.monotonic() > deadline:
+                    return self._last_word(work, account)
+                begun = self._ask(work, account, patience=self._patience)
+                if not isinstance(begun, Wait):
+                    return begun
+                if begun.slot:
+                    # Few slots are booked, so that a limit that falls is followed at once; but more
+                    # than one, so that a thread that wakes late keeps no other one waiting.
+                    self._note(account, begun)
+                    self._shutdown.sleep(max(0.0, begun.left() - AHEAD_SECONDS))
+                    return begun
+                wait = begun
+        finally:
+            gate.leave()
+
+    def _last_word(self, work: Work, account: Account) -> Beginning:
+        begun = self._ask(work, account)
+        assert not isinstance(begun, Wait)
+        return begun
+
+    def _ask(
+        self,
+        work: Work,
+        account: Account,
+        *,
+        send: bool = True,
+        failing: bool = False,
+        slot: float = 0,
+        patience: float = NONE_SECONDS,
+    ) -> Beginning | Wait:
+        dead_owner = ""
+        while True:
+            begun = insist(
+                lambda: self._ledger.begin(
+                    work.job,
+                    work.owner,
+                    ceiling=account.ceiling,
+                    send=send,
+                    failing=failing,
+                    slot=slot,
+                    dead_owner=dead_owner,  # noqa: B023 - called before it changes
+                    patience=patience,
+                ),
+                until=self._shutdown.draining,
+            )
+            if not isinstance(begun, Held) or begun.owner == dead_owner:
+                return begun
+            if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023
+                return begun
+            dead_owner = begun.owner
+
+    def _sleep(self, wait: Wait, account: Account) -> None:
+        if wait.seconds > 0:
+            self._shutdown.sleep(min(wait.left(), LONGEST_SLEEP_SECONDS))
+            return
+        account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
+        self._shutdown.sleep(0)
+
+    def _note(self, account: Account, wait: Wait) -> None:
+        """Say in the log when something other than its pace begins to hold an account."""
+        gate = account.gate
+        if wait.why != gate.held_by and wait.why in REMARKABLE:
+            log.warning("account.held", why=wait.why, seconds=round(wait.seconds, 1))
+        gate.held_by = wait.why
+
+
+def _rank(work: Work) -> Rank:
+    """Return a job's place in the line; owners are numbered in the order of their deliveries."""
+    return -work.job.priority, int(work.owner.rpartition("/")[2])

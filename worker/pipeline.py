@@ -1,0 +1,149 @@
+"""The story of a delivery: received, attempted until it has an outcome, published, acknowledged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from worker.attempt import HELD_SECONDS, Attempts
+from worker.messages.outcome import Outcome, broken, malformed
+from worker.messages.receive import Work, receive
+from worker.messaging.delivery import Delivery
+from worker.messaging.publisher import Publisher
+from worker.shutdown import Shutdown, Stopping
+from worker.step import AtOnce, Ended, PutOff
+from worker.store.connection import StoreError
+from worker.store.ledger import Ledger, Lost, Replay
+from worker.store.pulse import Pulse
+
+# When to try again after an error of our own, in seconds.
+STUMBLE_SECONDS: Final = 10.0
+
+log = structlog.get_logger()
+
+
+class Pipeline:
+    """Takes deliveries from message to acknowledgement; all threads share one."""
+
+    def __init__(
+        self,
+        *,
+        attempts: Attempts,
+        ledger: Ledger,
+        publisher: Publisher,
+        pulse: Pulse,
+        shutdown: Shutdown,
+        accounts: Collection[str],
+        max_message_bytes: int,
+    ) -> None:
+        self._attempts = attempts
+        self._ledger = ledger
+        self._publisher = publisher
+        self._pulse = pulse
+        self._shutdown = shutdown
+        self._accounts = accounts
+        self._max_message_bytes = max_message_bytes
+
+    def run(self, delivery: Delivery) -> None:
+        """Settle one delivery: acknowledged behind its outcome, put off, or handed back."""
+        if self._shutdown.draining.is_set():
+            delivery.requeue()
+            return
+        received = self._receive(delivery)
+        if isinstance(received, Outcome):
+            log.warning("message.refused", message_id=received.message_id, outcome=received.count)
+            self._publish(received, delivery)
+            return
+        job = received.job
+        with bound_contextvars(job_id=job.job_id, account=job.account_id):
+            self._work(received, delivery)
+
+    def _receive(self, delivery: Delivery) -> Work | Outcome:
+        letter = delivery.letter
+        if delivery.unreadable:
+            return malformed(letter.body, delivery.unreadable)
+        try:
+            return receive(
+                letter,
+                owner=self._pulse.owner(),
+                accounts=self._accounts,
+                max_bytes=self._max_message_bytes,
+                enqueued_at=delivery.enqueued_at,
+            )
+        except Exception:
+            log.exception("message.unread")
+            return broken(letter.body)
+
+    def _work(self, work: Work, delivery: Delivery) -> None:
+        started = time.monotonic()
+        try:
+            step = self._attempt(work)
+        except Stopping:
+            self._hand_back(work, delivery)
+            return
+        except Exception:
+            # The claim stays, so that the ledger counts how often a job does this.
+            log.exception("job.stumbled", retry_in=STUMBLE_SECONDS)
+            delivery.defer(STUMBLE_SECONDS)
+            return
+        seconds = round(time.monotonic() - started, 3)
+        if isinstance(step, PutOff):
+            log.info("job.put_off", why=step.why, retry_in=round(step.seconds, 1))
+            delivery.defer(step.seconds)
+            return
+        if isinstance(step, Ended):
+            log.info("job.ended", outcome=step.outcome.count, seconds=seconds)
+            self._record(step, delivery)
+            return
+        log.info("job.ended", outcome=step.count, seconds=seconds)
+        self._publish(step, delivery)
+
+    def _attempt(self, work: Work) -> Outcome | Ended | PutOff:
+        wait = work.seconds_to_wait(datetime.now(UTC))
+        if wait > 0 and not work.is_expired(datetime.now(UTC)):
+            return PutOff(wait, "notBefore")
+        while isinstance(step := self._attempts.make(work), AtOnce):
+            self._shutdown.sleep(step.seconds)
+        return step
+
+    def _hand_back(self, work: Work, delivery: Delivery) -> None:
+        try:
+            if not self._shutdown.over.is_set():  # else an attempt may be left unrecorded
+                self._ledger.release(work.job, work.owner)
+        except StoreError as error:
+            log.warning("job.still_claimed", error=str(error)[:200])
+        delivery.requeue()
+
+    def _record(self, ended: Ended, delivery: Delivery) -> None:
+        """Write the outcome down, then publish it; the slot waits for neither."""
+        work, gate = ended.turn.work, ended.turn.account.gate
+
+        def recorded(found: Replay | Lost) -> None:
+            gate.freed()
+            if isinstance(found, Replay):
+                self._publish(found.outcome, delivery)
+            else:
+                delivery.defer(HELD_SECONDS)
+
+        self._ledger.finish(
+            work.job,
+            work.owner,
+            outcome=ended.outcome,
+            feedback=ended.turn.feedback,
+            then=recorded,
+        )
+
+    def _publish(self, outcome: Outcome, delivery: Delivery) -> None:
+        """Acknowledge the message once the broker has its outcome."""
+
+        def confirmed() -> None:
+            if outcome.account_id:
+                self._ledger.mark_published(outcome.account_id, outcome.message_id)
+            delivery.ack()
+
+        self._publisher.send(outcome.outgoing(), confirmed)

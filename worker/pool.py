@@ -1,0 +1,57 @@
+"""The pool: threads that take deliveries off a queue.
+
+Celery's own pool of threads makes a future for every task, with its locks and conditions. Here
+nobody waits for one: a delivery says itself what became of it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from celery.concurrency.base import BasePool
+
+Task = tuple[Callable[..., object], Sequence[Any]]
+log = structlog.get_logger()
+
+
+class TaskPool(BasePool):
+    """As many threads as the worker has slots, each started when it is first needed."""
+
+    body_can_be_buffer = True
+    signal_safe = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def on_apply(
+        self, target: Callable[..., object], args: Sequence[Any], *_: Any, **__: Any
+    ) -> None:
+        """Have a function called by the next thread that is free."""
+        self._tasks.put((target, args))
+        if len(self._threads) < self.limit:
+            thread = threading.Thread(
+                target=self._work, name=f"slot-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def on_stop(self) -> None:
+        """Let every thread finish what it is doing."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            target, args = task
+            try:
+                target(*args)
+            except Exception:
+                log.exception("task.failed")

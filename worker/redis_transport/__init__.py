@@ -1,0 +1,1 @@
+"""kombu's Redis transport with a consuming side that loses nothing."""

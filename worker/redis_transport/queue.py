@@ -1,0 +1,68 @@
+"""What a queue of the Redis transport is made of on the server, and how deep it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kombu.transport.redis import PRIORITY_STEPS
+from kombu.transport.redis import Channel as KombuChannel
+from redis import Redis
+
+# A message in a list carries what the broker knows of it under this name, as RabbitMQ's do.
+DELIVERIES_HEADER: Final = "x-delivery-count"
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages of a queue can be taken, wait for their time, and are in hand."""
+
+    ready: int
+    delayed: int
+    unacked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names the keys of queues, as kombu's producers and the scripts expect them."""
+
+    prefix: str = ""
+    separator: str = KombuChannel.sep
+    steps: tuple[int, ...] = tuple(sorted(PRIORITY_STEPS, reverse=True))
+
+    def list_of(self, queue: str, step: int = 0) -> str:
+        """Name the list that producers push messages of this priority step to."""
+        return f"{self.prefix}{queue}{self.separator}{step}" if step else f"{self.prefix}{queue}"
+
+    def keys(self, queues: Iterable[str]) -> list[str]:
+        """Name every key of the queues, in the order in which the scripts take them."""
+        return [
+            key
+            for queue in queues
+            for key in (
+                f"{self.prefix}{queue}:records",
+                f"{self.prefix}{queue}:leases",
+                f"{self.prefix}{queue}:delayed",
+                *(self.list_of(queue, step) for step in self.steps),
+            )
+        ]
+
+
+def queue_depths(client: Redis, queues: Sequence[str]) -> dict[str, Depth]:
+    """Count the messages of each queue, in one round trip. Raises redis.RedisError."""
+    layout = Layout()
+    width = 2 + len(layout.steps)
+    with client.pipeline(transaction=False) as pipe:
+        for queue in queues:
+            _, leases, delayed, *lists = layout.keys([queue])
+            pipe.zcard(delayed)
+            pipe.zcard(leases)
+            for name in lists:
+                pipe.llen(name)
+        counts: list[Any] = pipe.execute()
+    return {
+        queue: Depth(ready=sum(lengths), delayed=delayed, unacked=unacked)
+        for number, queue in enumerate(queues)
+        for delayed, unacked, *lengths in [counts[number * width : (number + 1) * width]]
+    }

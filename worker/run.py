@@ -1,0 +1,123 @@
+"""One worker process, from its start to the end of its drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+from celery.worker import state
+
+from config.queues import JOBS_QUEUE, account_queue
+from config.settings import Settings
+from worker import runtime
+from worker.app import create_app
+from worker.consumer import JobConsumer
+from worker.messaging import broker, compression
+from worker.runtime import Runtime
+from worker.watchdog import Watchdog
+
+LOOK_SECONDS: Final = 0.1
+# What is left after the drain: confirms to await, connections to close, in seconds.
+CLOSE_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+
+def run_worker(
+    settings: Settings,
+    *,
+    broker_url: str,
+    store_url: str,
+    concurrency: int | None = None,
+    queues: Sequence[str] | None = None,
+) -> int:
+    """Work until a signal ends it; returns the exit status.
+
+    The first SIGTERM or SIGINT drains: nothing new is taken, what is in hand is finished or handed
+    back within `drain_timeout`. A second one hands everything back at once. Raises what the
+    broker's connection raises, if it cannot be reached at the start.
+    """
+    names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
+    slots = concurrency or settings.concurrency
+    compression.bound(settings.max_message_bytes)
+    with broker.connection(broker_url) as connection:
+        broker.declare(connection, names)
+    parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
+    runtime.use(parts)
+    parts.start()
+    app = create_app(broker_url, queues=names)
+    worker: Any = app.WorkController(
+        concurrency=slots,
+        without_gossip=True,
+        without_mingle=True,
+        # Its events would go through the loop that also answers AMQP's own heartbeats.
+        without_heartbeat=True,
+        ready_callback=lambda _: log.info("worker.ready", queues=names, slots=slots),
+    )
+    stop = Stop(worker, parts, drain_seconds=settings.drain_timeout)
+    stop.listen()
+    watchdog = Watchdog(
+        worker.consumer,
+        broker_url=broker_url,
+        queues=names,
+        slots=slots,
+        health_file=settings.health_file,
+        draining=parts.shutdown.draining,
+    )
+    watchdog.start()
+    worker.start()
+    stop.finish()
+    return int(worker.exitcode or 0)
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the values that may appear in no line of the log."""
+    return [account.client_secret.get_secret_value() for account in settings.accounts.values()]
+
+
+class Stop:
+    """Ends a worker by signal, in order and in bounded time."""
+
+    def __init__(self, worker: Any, parts: Runtime, *, drain_seconds: float) -> None:
+        self._worker = worker
+        self._parts = parts
+        self._drain_seconds = drain_seconds
+        self._asked = 0
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT over from Python."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def finish(self) -> None:
+        """Publish what is left and let go; called when the worker's loop has ended."""
+        self._parts.close(seconds=CLOSE_SECONDS)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._asked += 1
+        if self._asked == 1:
+            self._parts.shutdown.draining.set()
+            threading.Thread(target=self._drain, args=(number,), name="drain", daemon=True).start()
+
+    def _drain(self, number: int) -> None:
+        consumer: JobConsumer = self._worker.consumer
+        log.info("worker.draining", signal=signal.Signals(number).name, in_hand=consumer.in_hand())
+        consumer.stop_taking()
+        deadline = time.monotonic() + self._drain_seconds
+        while consumer.in_hand() and time.monotonic() < deadline and self._asked == 1:
+            time.sleep(LOOK_SECONDS)
+        left = consumer.in_hand()
+        log.info("worker.drained", handed_back=left)
+        # Celery's loop looks at this flag in every turn.
+        state.should_stop = 0  # type: ignore[assignment] # typed by its first value, None
+        if left:
+            # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
+            self._parts.close(seconds=CLOSE_SECONDS)
+            os._exit(0)

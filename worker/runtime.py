@@ -1,0 +1,145 @@
+"""What a worker process is made of: its parts are built once, started, shared and closed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis import Redis
+
+from config.settings import Settings
+from config.version import USER_AGENT
+from worker.account import Account
+from worker.attempt import Attempts
+from worker.liveperson.client import LivePersonClient
+from worker.messaging.publisher import Publisher
+from worker.permits import Permits
+from worker.pipeline import Pipeline
+from worker.retry import Policy
+from worker.seats import Seats
+from worker.shutdown import Shutdown
+from worker.store.connection import connect
+from worker.store.ledger import Ceiling, Ledger
+from worker.store.pulse import Pulse
+from worker.store.tokens import SharedTokens
+
+SECONDS_A_DAY = 24 * 60 * 60
+# Beside one thread for each slot: the pulse, the publisher and the watchdog use the store too.
+SPARE_CONNECTIONS = 8
+# How long a closing worker waits for the store to take what it has yet to be told, in seconds.
+LAST_WORD_SECONDS = 1.0
+# In a pool for several accounts a job waits so long for its permit in its slot, in seconds; then it
+# goes back to the broker, so that others' jobs get through.
+PATIENCE_SECONDS = 1.0
+# In a pool for one account nobody else needs its slot, and its backlog keeps its order in the
+# broker. But RabbitMQ gives up on a message that is in hand for half an hour.
+PATIENCE_ALONE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts that outlive a delivery."""
+
+    store: Redis
+    ledger: Ledger
+    publisher: Publisher
+    pulse: Pulse
+    shutdown: Shutdown
+    pipeline: Pipeline
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.pulse.start()
+        self.publisher.start()
+
+    def close(self, *, seconds: float) -> None:
+        """Publish what is waiting, for at most so many seconds, and let go of everything."""
+        self.publisher.close(seconds=seconds)
+        self.ledger.close(seconds=LAST_WORD_SECONDS)
+        self.shutdown.over.set()
+        self.pulse.stop()
+
+
+def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: int) -> Runtime:
+    """Put the parts together; nothing connects yet."""
+    store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
+    shutdown, pulse = Shutdown(), Pulse(store)
+    publisher = Publisher(broker_url)
+    repeat_unknown = settings.unknown_outcome == "repeat"
+    ledger = Ledger(
+        store,
+        dedupe_seconds=settings.dedupe_days * SECONDS_A_DAY,
+        flight_seconds=settings.connect_timeout + settings.read_timeout,
+        max_losses=settings.max_deliveries,
+        repeat_unknown=repeat_unknown,
+    )
+    accounts = _accounts(settings, store, concurrency=concurrency)
+    alone = len(accounts) == 1
+    permits = Permits(
+        ledger,
+        pulse,
+        shutdown,
+        seats=Seats(concurrency, shared=not alone),
+        patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
+    )
+    attempts = Attempts(
+        ledger,
+        permits,
+        shutdown,
+        accounts=accounts,
+        policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
+        max_losses=settings.max_deliveries,
+    )
+    pipeline = Pipeline(
+        attempts=attempts,
+        ledger=ledger,
+        publisher=publisher,
+        pulse=pulse,
+        shutdown=shutdown,
+        accounts=frozenset(accounts),
+        max_message_bytes=settings.max_message_bytes,
+    )
+    return Runtime(store, ledger, publisher, pulse, shutdown, pipeline)
+
+
+def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str, Account]:
+    # A token call may also have to look its host up first.
+    tokens = SharedTokens(
+        store, refresh_seconds=2 * (settings.connect_timeout + settings.read_timeout)
+    )
+    return {
+        account_id: Account(
+            client=LivePersonClient(
+                account_id=account_id,
+                client_id=account.client_id,
+                client_secret=account.client_secret,
+                domain_api_url=settings.domain_api_url,
+                trusted_hosts=settings.trusted_hosts,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+                already_open_text=settings.already_open_text,
+                pool_size=concurrency,
+                token_store=tokens,
+                user_agent=USER_AGENT,
+            ),
+            ceiling=Ceiling(
+                rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)
+            ),
+        )
+        for account_id, account in settings.accounts.items()
+    }
+
+
+_current: Runtime | None = None
+
+
+def use(runtime: Runtime) -> None:
+    """Make this the runtime of the process: Celery builds its consumer and tasks by name alone."""
+    global _current  # noqa: PLW0603 - a process has one runtime, as it has one Celery application
+    _current = runtime
+
+
+def current() -> Runtime:
+    """Return the runtime of the process."""
+    if _current is None:
+        raise RuntimeError("no worker runs in this process")
+    return _current

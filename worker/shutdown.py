@@ -1,0 +1,54 @@
+"""The two moments of a graceful stop, and how a call to the store waits between them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from worker.store.connection import StoreError
+
+# Pauses between attempts at a store that is away, in seconds; the last one repeats.
+STORE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Stopping(Exception):
+    """The worker stops: what is in hand is to be handed back."""
+
+
+class Shutdown:
+    """Set once and for the whole process: `draining`, when nothing new may begin; then `over`.
+
+    Between the two, what was sent is still brought to its end.
+    """
+
+    def __init__(self) -> None:
+        self.draining = threading.Event()
+        self.over = threading.Event()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in a slot. Raises Stopping when the worker begins to drain."""
+        if self.draining.wait(seconds):
+            raise Stopping
+
+
+def insist(call: Callable[[], T], *, until: threading.Event) -> T:
+    """Call the store until it answers: without it nothing is sent, and nothing forgotten.
+
+    Raises Stopping once `until` is set.
+    """
+    pauses = iter(STORE_PAUSES_SECONDS)
+    pause = STORE_PAUSES_SECONDS[-1]
+    while not until.is_set():
+        try:
+            return call()
+        except StoreError as error:
+            pause = next(pauses, STORE_PAUSES_SECONDS[-1])
+            log.warning("store.away", error=str(error)[:200], retry_in=pause)
+            until.wait(pause)
+    raise Stopping

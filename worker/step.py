@@ -1,0 +1,132 @@
+"""What one attempt at a job leads to, and what is known when it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.account import Account
+from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.tokens import Tokens
+from worker.messages.moment import rfc3339
+from worker.messages.outcome import Outcome, failed, opened
+from worker.messages.receive import Work
+from worker.messages.result import Attempt, ErrorCode
+from worker.store.ledger import Claim, Feedback
+
+MESSAGES: Mapping[str, str] = {
+    "already_open": 'the consumer has an open conversation; onOpenConversation "reuse" takes it',
+    "cancelled": "an operator cancelled the job",
+    "conflict": "the jobId was used before with other content; give a new job a new jobId",
+    "expired": "expiresAt passed before the job could be sent",
+    "in_doubt": "a request was sent, and whether it opened a conversation could not be found out",
+    "internal_error": "too many workers were lost with the job in hand",
+}
+
+# Says nothing of the job: it is the account that does not answer.
+NO_ANSWER = frozenset({Kind.UNKNOWN, Kind.NOT_SENT})
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """The job is to come back from the broker after so many seconds."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """The job is to be attempted again without leaving its slot, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What a request needs beside its permit: the tokens, and the body to send."""
+
+    tokens: Tokens
+    conversation: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One attempt, when it comes to its decision.
+
+    `sent` tells that the request to open the conversation left; `answer` is what LivePerson said
+    to it, or to what had to be asked before it. `at` is RFC 3339.
+    """
+
+    work: Work
+    account: Account
+    claim: Claim
+    at: str
+    sent: bool
+    ready: Ready | None
+    answer: Answer | None
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt as the ledger keeps it; None if nothing was asked of LivePerson."""
+        if self.answer is None:
+            return None
+        return Attempt(
+            at=self.at, http_status=self.answer.http_status, outcome=self.answer.kind.value
+        )
+
+    @property
+    def history(self) -> tuple[Attempt, ...]:
+        """Every attempt, this one included."""
+        return self.claim.history if self.attempt is None else (*self.claim.history, self.attempt)
+
+    @property
+    def feedback(self) -> Feedback:
+        """What the limiter learns from this attempt."""
+        if self.answer is None:
+            return ""
+        if self.answer.kind in NO_ANSWER:
+            return "failed"
+        if not self.sent:
+            return ""
+        return "throttled" if self.answer.kind is Kind.THROTTLED else "ok"
+
+    def opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Outcome:
+        """Make the result."""
+        work, ready = self.work, self.ready
+        return opened(
+            work.job,
+            status="reused" if status == "reused" else "created",
+            conversation_id=conversation_id,
+            lp_consumer_id=ready.tokens.lp_consumer_id if ready else None,
+            attempts=self.claim.sent,
+            enqueued_at=work.enqueued_at or rfc3339(self.claim.seen_at),
+            resolved_by=resolved_by,
+            conversation=ready.conversation if ready else work.job.conversation,
+        )
+
+    def failed(self, code: ErrorCode) -> Outcome:
+        """Make the dead letter."""
+        answer = self.answer
+        said = answer.message if answer else ""
+        return failed(
+            self.work.job,
+            self.work.document,
+            code=code,
+            message=MESSAGES.get(code) or said or code,
+            http_status=answer.http_status if answer else None,
+            error_code=answer.error_code if answer else None,
+            attempts=self.history,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job has its outcome, which is to be recorded before it is published."""
+
+    turn: Turn
+    outcome: Outcome
+
+
+Step = Outcome | Ended | PutOff | AtOnce

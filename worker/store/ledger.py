@@ -1,0 +1,344 @@
+"""The ledger: who works on a job, what was sent for it, and what came of it.
+
+A job is `claimed`, then `sending` (written before the request leaves), then `waiting` for its next
+attempt or `done`, and `published` once the broker has its outcome. The store's scripts make each
+step in one round trip, and take the limiter's permit with it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from redis import Redis
+
+from worker.messages.job import Job
+from worker.messages.moment import rfc3339
+from worker.messages.outcome import Outcome
+from worker.messages.result import Attempt
+from worker.store.batches import ScriptBatches
+from worker.store.connection import LIMITER, Keys, script, text
+
+MILLISECONDS: Final = 1000
+# A claim that was not renewed for so long is over, whatever its worker says, in seconds.
+CLAIM_SECONDS: Final = 120.0
+# In-flight permits outlive the longest call by this much, in seconds.
+FLIGHT_MARGIN_SECONDS: Final = 5.0
+
+Feedback = Literal["", "ok", "throttled", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the ledger knows of a job that is ours to work on.
+
+    `history` is what earlier attempts came to, `sent` how often the request left, this time
+    included, `losses` how many workers were lost with the job.
+    """
+
+    seen_at: datetime
+    history: tuple[Attempt, ...]
+    sent: int
+    losses: int
+    visit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The permit is granted and the attempt written down: send now."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The job is ours; no permit was asked for."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job is ours, and an operator wants it given up."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask again after so many seconds, with the slot that was booked (0: none)."""
+
+    seconds: float
+    slot: float
+    why: str
+    said_at: float = field(default_factory=time.monotonic, compare=False)
+
+    def left(self) -> float:
+        """Return how many of the seconds are left."""
+        return max(0.0, self.said_at + self.seconds - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Nobody holds the job; it should come back after so many seconds."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another delivery of the job is being worked on."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The job has its outcome already: publish it again."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The job id was used before, with other content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The claim was taken over; what this delivery found out does not count."""
+
+
+Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """What an account may ask of LivePerson: conversations per second, and requests in flight."""
+
+    rate: float
+    in_flight: int
+
+
+class Ledger:
+    """The ledger in the store. Every method raises StoreError where the store is away."""
+
+    def __init__(
+        self,
+        store: Redis,
+        *,
+        dedupe_seconds: float,
+        flight_seconds: float,
+        max_losses: int,
+        repeat_unknown: bool,
+    ) -> None:
+        """Finished jobs are remembered for `dedupe_seconds`; no call takes over `flight_seconds`.
+
+        A job that `max_losses` workers were lost with is claimed, but not sent again; nor is one
+        of unknown outcome, unless `repeat_unknown`.
+        """
+        self._max_losses = max_losses
+        self._repeat_unknown = repeat_unknown
+        self._record_ms = int(dedupe_seconds * MILLISECONDS)
+        self._flight_ms = int((flight_seconds + FLIGHT_MARGIN_SECONDS) * MILLISECONDS)
+        self._batches = ScriptBatches(store)
+        self._begin = script(store, *LIMITER, "begin")
+        self._finish = script(store, *LIMITER, "finish")
+        self._put_off = script(store, *LIMITER, "put_off")
+        self._published = script(store, "published")
+
+    def begin(
+        self,
+        job: Job,
+        owner: str,
+        *,
+        ceiling: Ceiling,
+        send: bool,
+        failing: bool = False,
+        slot: float = 0,
+        dead_owner: str = "",
+        patience: float,
+    ) -> Beginning | Wait:
+        """Claim the job and, with `send`, take a permit and write the attempt down.
+
+        A job that is `failing` could not be made ready to be sent: it is claimed, unless its
+        account's circuit is open, so that it waits instead of using up an attempt. `slot` is the
+        one an earlier Wait booked; `dead_owner` may be taken over; a wait of more than `patience`
+        seconds becomes a Defer.
+        """
+        keys = Keys(job.account_id)
+        args: list[Any] = [
+            owner,
+            job.digest,
+            job.job_id,
+            "fail" if failing else "send" if send else "claim",
+            ceiling.rate,
+            ceiling.in_flight,
+            slot,
+            dead_owner,
+            self._flight_ms,
+            int(CLAIM_SECONDS * MILLISECONDS),
+            self._record_ms,
+            rfc3339(datetime.now(UTC)),
+            patience * MILLISECONDS,
+            self._max_losses,
+            int(self._repeat_unknown),
+        ]
+        names = [keys.job(job.job_id), keys.consumer(job.consumer_id), keys.limit, keys.in_flight]
+        return _beginning(job, self._batches.call(self._begin, names, args))
+
+    def finish(
+        self,
+        job: Job,
+        owner: str,
+        *,
+        outcome: Outcome,
+        feedback: Feedback = "",
+        then: Callable[[Replay | Lost], None],
+    ) -> None:
+        """Record the outcome and free what the job held; the store gets it when it can.
+
+        `then` is called, in another thread, with the outcome to publish, which is another's if that
+        came first.
+        """
+        names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
+
+        def answered(answer: Any) -> None:
+            then(_ended(job, answer) or Replay(outcome))
+
+        self._batches.post(self._finish, names, args, answered)
+
+    def release(
+        self,
+        job: Job,
+        owner: str,
+        *,
+        attempt: Attempt | None = None,
+        feedback: Feedback = "",
+        retry_after: float = 0,
+        keep_consumer: bool = False,
+        visit: str = "",
+    ) -> Replay | Lost | None:
+        """Let the job wait for its next attempt; one that settled nothing is recorded."""
+        names, args = self._ending(
+            job,
+            owner,
+            "again",
+            attempt=attempt,
+            feedback=feedback,
+            retry_after=retry_after,
+            keep_consumer=keep_consumer,
+            visit=visit,
+        )
+        return _ended(job, self._batches.call(self._finish, names, args))
+
+    def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
+        """Return after how many seconds a job may come back that nobody has a slot for."""
+        answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
+        return float(answer) / MILLISECONDS
+
+    def mark_published(self, account_id: str, job_id: str) -> None:
+        """Write down that the broker has the outcome; the store gets it when it can."""
+        names = [Keys(account_id).job(job_id)]
+        self._batches.post(self._published, names, [], lambda _: None)
+
+    def close(self, *, seconds: float) -> None:
+        """Wait until the store has what it was yet to be told, for at most so many seconds."""
+        told = threading.Event()
+        self._batches.post(self._published, [], [], lambda _: told.set())
+        told.wait(seconds)
+
+    def _ending(
+        self,
+        job: Job,
+        owner: str,
+        verb: str,
+        *,
+        attempt: Attempt | None = None,
+        outcome: Outcome | None = None,
+        feedback: Feedback = "",
+        retry_after: float = 0,
+        keep_consumer: bool = False,
+        visit: str = "",
+    ) -> tuple[list[str], list[Any]]:
+        keys = Keys(job.account_id)
+        args: list[Any] = [
+            owner,
+            job.job_id,
+            verb,
+            json.dumps(attempt.to_dict()) if attempt else "",
+            feedback,
+            retry_after * MILLISECONDS,
+            self._record_ms,
+            outcome.body if outcome else "",
+            outcome.routing_key if outcome else "",
+            outcome.count if outcome else "",
+            int(keep_consumer),
+            visit,
+        ]
+        names = [
+            keys.job(job.job_id),
+            keys.consumer(job.consumer_id),
+            keys.limit,
+            keys.in_flight,
+            keys.counts,
+        ]
+        return names, args
+
+
+def _ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
+    match text(answer[0]):
+        case "replay":
+            return Replay(_outcome(job, answer))
+        case "lost":
+            return Lost()
+    return None
+
+
+def _beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
+    match text(answer[0]):
+        case "go":
+            return Go(_claim(answer[1]))
+        case "claimed":
+            return Claimed(_claim(answer[1]))
+        case "cancelled":
+            return Cancelled(_claim(answer[1]))
+        case "wait":
+            return Wait(float(answer[1]) / MILLISECONDS, float(answer[2]), text(answer[3]))
+        case "defer":
+            return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]))
+        case "held":
+            return Held(text(answer[1]))
+        case "replay":
+            return Replay(_outcome(job, answer))
+        case "conflict":
+            return Conflict()
+        case other:
+            raise AssertionError(f"the ledger's script answered {other!r}")
+
+
+def _claim(facts: Sequence[Any]) -> Claim:
+    seen, history, sent, losses, visit = facts
+    return Claim(
+        seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
+        history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
+        sent=int(sent),
+        losses=int(losses),
+        visit=text(visit),
+    )
+
+
+def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key=text(answer[1]),
+        body=bytes(answer[2]),
+        count="replayed",
+    )

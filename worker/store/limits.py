@@ -1,0 +1,75 @@
+"""How an account's limits stand, for whoever looks on, and the ceilings that an operator sets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from redis import Redis
+
+from worker.store.connection import LIMITER, Keys, script, text
+
+Holds = Literal["", "pause", "circuit", "rate", "in_flight"]
+OVERRIDES: Final = ("max_rate", "max_in_flight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What holds an account now, and what it may ask of LivePerson.
+
+    `holds` is "pause" after a 429, "circuit" while nothing but failures comes back, "rate" or
+    "in_flight" where jobs wait for these, or empty; a pause or an open circuit lasts `seconds`
+    more. Rates are calls a second, `accepted` the average over the last few seconds. The ceilings
+    are None until a worker has named its settings'; the learned ones are None where LivePerson has
+    shown no limit below the ceiling. `is_set`: an operator's ceiling stands in for the settings'.
+    """
+
+    holds: Holds
+    seconds: float
+    in_flight: int
+    accepted: float
+    max_rate: float | None
+    max_in_flight: int | None
+    learned_rate: float | None
+    learned_in_flight: int | None
+    is_set: bool
+
+
+def read_standing(store: Redis, account_id: str) -> Standing:
+    """Read how an account stands, in one round trip. Raises StoreError."""
+    keys = Keys(account_id)
+    answer = script(store, *LIMITER, "standing")([keys.limit, keys.in_flight], [])
+    found: dict[str, Any] = json.loads(text(answer))
+    in_flight, learned = found.get("max_in_flight"), found.get("learned_in_flight")
+    return Standing(
+        holds=found["holds"],
+        seconds=round(found["seconds"], 1),
+        in_flight=found["in_flight"],
+        accepted=round(found["accepted"], 2),
+        max_rate=found.get("max_rate"),
+        max_in_flight=None if in_flight is None else int(in_flight),
+        learned_rate=found.get("learned_rate"),
+        learned_in_flight=None if learned is None else int(learned),
+        is_set=found["is_set"],
+    )
+
+
+# What was booked at another pace: whoever waits for it asks again within a second.
+BOOKED: Final = ("tat", "backlog")
+
+
+def set_ceiling(
+    store: Redis, account_id: str, *, rate: float | None = None, in_flight: int | None = None
+) -> None:
+    """Set what is given; every worker goes by it from its next request on. Raises StoreError."""
+    values = dict(zip(OVERRIDES, (rate, in_flight), strict=True))
+    given: Any = {name: value for name, value in values.items() if value is not None}
+    if given:
+        store.hset(Keys(account_id).limit, mapping=given)
+        store.hdel(Keys(account_id).limit, *BOOKED)
+
+
+def reset_ceiling(store: Redis, account_id: str) -> None:
+    """Go back to the ceilings of the workers' settings. Raises StoreError."""
+    store.hdel(Keys(account_id).limit, *OVERRIDES, *BOOKED)

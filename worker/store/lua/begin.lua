@@ -1,0 +1,96 @@
+-- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
+-- KEYS: job, consumer lock, limit, in flight
+-- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
+--       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
+--       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
+--       after an unknown outcome?
+local job, lock, limit, in_flight = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local at, patience = ARGV[12], tonumber(ARGV[13])
+local max_losses, repeat_unknown = tonumber(ARGV[14]), ARGV[15] == '1'
+local now = clock()
+
+local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
+
+local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
+  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit')
+local state, holder = is[2], is[3]
+
+if is[1] and is[1] ~= digest then
+  return { 'conflict' }
+end
+if state == 'done' or state == 'published' then
+  return { 'replay', is[6], is[5] }
+end
+if holder and holder ~= owner and holder ~= dead and tonumber(is[4]) > now then
+  return { 'held', holder }
+end
+
+local history, losses = is[7] or '', tonumber(is[9] or 0)
+local seen, sent = is[8] or string.format('%.3f', now), tonumber(is[12] or 0)
+if holder and holder ~= owner then
+  -- Whoever held the job is gone. What it may have sent has an unknown fate.
+  losses = losses + 1
+  if is[11] then
+    local lost = string.format('{"at":"%s","httpStatus":null,"outcome":"unknown"}', is[11])
+    history = history == '' and lost or history .. ',' .. lost
+    redis.call('HDEL', job, 'sending')
+  end
+end
+redis.call('HSET', job, 'digest', digest, 'state', 'claimed', 'owner', owner, 'seen', seen,
+  'lease', string.format('%.3f', now + lease_ms), 'history', history, 'losses', losses)
+redis.call('PEXPIRE', job, record_ms)
+
+local facts = { seen, history, sent, losses, is[13] or '' }
+if is[10] then
+  return { 'cancelled', facts }
+end
+local in_doubt = not repeat_unknown and string.find(history, '"unknown"', 1, true)
+if purpose == 'claim' or losses > max_losses or in_doubt then
+  return { 'claimed', facts }
+end
+
+local account = recall(limit, now)
+give(account, rate, cap)
+
+-- The job goes back to the broker, so nobody holds it.
+local function hand_back(ms, why)
+  redis.call('HDEL', job, 'owner', 'lease')
+  redis.call('HSET', job, 'state', 'waiting')
+  save(account, limit)
+  return { 'defer', tostring(ms), why }
+end
+
+if purpose == 'fail' then
+  local shut = blocked(account, now)
+  if shut then
+    return hand_back(queue_up(account, now, shut), 'circuit')
+  end
+  probe(account, now, owner, flight_ms)
+  save(account, limit)
+  return { 'claimed', facts }
+end
+
+local first = redis.call('GET', lock)
+if first and first ~= job_id then
+  return hand_back(BUSY_MS, 'consumer')
+end
+local wait = permit(account, in_flight, now, slot, patience)
+if wait then
+  if wait[1] > patience then
+    return hand_back(queue_up(account, now, wait[1]), wait[3])
+  end
+  save(account, limit)
+  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3] }
+end
+
+-- The attempt is written down before the request leaves.
+facts[3] = sent + 1
+local permit_record = depart(account, in_flight, now, owner, flight_ms)
+probe(account, now, owner, flight_ms)
+save(account, limit)
+redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)
+redis.call('SET', lock, job_id, 'PX', record_ms)
+return { 'go', facts }

@@ -1,0 +1,61 @@
+-- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
+-- KEYS: job, consumer lock, limit, in flight, counts
+-- ARGV: owner, job id, verb (done, again, release), attempt, feedback, retry after ms, record ms,
+--       outcome, routing key, count name, keep the consumer lock?, visit
+local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local owner, job_id, verb, attempt, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local retry_after_ms, record_ms = tonumber(ARGV[6]), ARGV[7]
+local outcome, key, count, keep, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11] == '1', ARGV[12]
+local now = clock()
+
+local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit')
+
+redis.call('ZREM', in_flight, owner)
+if feedback ~= '' then
+  local account = recall(limit, now)
+  if feedback == 'failed' then
+    failed(account, now, owner)
+  else
+    answered(account)
+    if feedback == 'throttled' then
+      refused(account, now, is[2] == owner and is[6], retry_after_ms)
+    else
+      accepted(account, now)
+    end
+  end
+  save(account, limit)
+end
+
+if is[1] == 'done' or is[1] == 'published' then
+  return { 'replay', is[5], is[4] }
+end
+-- An id that was read from LivePerson's answer is worth more than whoever took the job over.
+if is[2] ~= owner and not (verb == 'done' and count == 'created') then
+  return { 'lost' }
+end
+
+if verb ~= 'done' then
+  if attempt ~= '' then
+    local history = is[3] or ''
+    redis.call('HSET', job, 'history', history == '' and attempt or history .. ',' .. attempt)
+  end
+  if visit ~= '' then
+    redis.call('HSET', job, 'visit', visit)
+  end
+  redis.call('HSET', job, 'state', 'waiting')
+  redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit')
+  if not keep and redis.call('GET', lock) == job_id then
+    redis.call('DEL', lock)
+  end
+  return { 'ok' }
+end
+
+redis.call('HSET', job, 'state', 'done', 'outcome', outcome, 'key', key)
+redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'history', 'losses', 'sent', 'visit',
+  'cancelled')
+redis.call('PEXPIRE', job, record_ms)
+if redis.call('GET', lock) == job_id then
+  redis.call('DEL', lock)
+end
+redis.call('HINCRBY', counts, count, 1)
+return { 'ok' }

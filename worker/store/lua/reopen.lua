@@ -1,0 +1,20 @@
+-- Lets a job that has failed wait for another attempt; what was sent for it stays known.
+-- KEYS: job, counts
+-- ARGV: the dead letter it is recorded with, its count, its attempts, how many they are, record ms
+local job, counts = KEYS[1], KEYS[2]
+local letter, count, history, sent, record_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local is = redis.call('HMGET', job, 'state', 'outcome')
+if is[1] == 'done' or is[1] == 'published' then
+  -- Another outcome is newer than this dead letter, or of another job with the same id.
+  if is[2] ~= letter then
+    return 0
+  end
+  redis.call('HDEL', job, 'outcome', 'key')
+  redis.call('HINCRBY', counts, count, -1)
+elseif is[1] then
+  return 0
+end
+redis.call('HSET', job, 'state', 'waiting', 'history', history, 'sent', sent)
+redis.call('PEXPIRE', job, record_ms)
+return 1

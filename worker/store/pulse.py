@@ -1,0 +1,69 @@
+"""The pulse: how a worker shows the others that it is alive, and so what it holds is held."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import Final
+
+import structlog
+from redis import Redis
+
+from worker.store.connection import StoreError
+
+BEAT_SECONDS: Final = 2.0
+# A worker that has not shown itself for so long is gone: others take its jobs over.
+GONE_SECONDS: Final = 7.0
+
+log = structlog.get_logger()
+
+
+class Pulse:
+    """Keeps this process's sign of life in the store, and reads that of others.
+
+    Owners are written `<worker>/<number>`, one for each delivery that is worked on.
+    """
+
+    def __init__(self, store: Redis) -> None:
+        self._store = store
+        self._stop = threading.Event()
+        self._numbers = 0
+        self._lock = threading.Lock()
+        self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Show the first sign of life and keep it up."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the sign away: what is still held here may be taken over at once."""
+        self._stop.set()
+
+    def owner(self) -> str:
+        """Return a name for the holder of one more delivery."""
+        with self._lock:
+            self._numbers += 1
+            return f"{self.worker}/{self._numbers}"
+
+    def is_alive(self, owner: str) -> bool:
+        """Tell whether the worker behind an owner has shown itself lately. Raises StoreError."""
+        worker = owner.partition("/")[0]
+        return worker == self.worker or bool(self._store.exists(_key(worker)))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._store.set(_key(self.worker), 1, px=int(GONE_SECONDS * 1000))
+            except StoreError as error:
+                log.warning("pulse.missed", error=str(error)[:200])
+            self._stop.wait(BEAT_SECONDS)
+        try:
+            self._store.delete(_key(self.worker))
+        except StoreError as error:
+            log.warning("pulse.left_behind", error=str(error)[:200])
+
+
+def _key(worker: str) -> str:
+    return f"overture:worker:{worker}"

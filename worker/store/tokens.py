@@ -1,0 +1,67 @@
+"""AppJWTs in the store: the whole pool shares one per account, and one worker renews it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from redis import Redis
+
+from worker.store.connection import Keys, script, text
+
+# How often one that waits looks whether the other is done, in seconds.
+LOOK_SECONDS: Final = 0.05
+MILLISECONDS: Final = 1000
+
+
+class SharedTokens:
+    """The pool's AppJWTs. Every method raises StoreError where the store is away."""
+
+    def __init__(self, store: Redis, *, refresh_seconds: float) -> None:
+        """Give a worker that renews a token `refresh_seconds` before another may."""
+        self._store = store
+        self._refresh_seconds = refresh_seconds
+        self._drop_if_same = script(store, "drop_if_same")
+
+    def get_app_token(self, account_id: str) -> str | None:
+        """Return the account's token, if there is one."""
+        return text(self._store.get(Keys(account_id).app_token)) or None
+
+    def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
+        """Keep a token for its time."""
+        milliseconds = max(1, int(ttl_seconds * MILLISECONDS))
+        self._store.set(Keys(account_id).app_token, token, px=milliseconds)
+
+    def drop_app_token(self, account_id: str, token: str) -> None:
+        """Forget the token, if it is still this one."""
+        self._drop_if_same([Keys(account_id).app_token], [token])
+
+    @contextmanager
+    def lock_refresh(self, account_id: str) -> Iterator[bool]:
+        """Let one worker refresh: True for that one, False for one that waited for it."""
+        name, mark = Keys(account_id).token_lock, secrets.token_hex(8)
+        milliseconds = int(self._refresh_seconds * MILLISECONDS)
+        if not self._store.set(name, mark, px=milliseconds, nx=True):
+            deadline = time.monotonic() + self._refresh_seconds
+            while self._store.exists(name) and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._drop_if_same([name], [mark])
+
+    def token_pause(self, account_id: str) -> float:
+        """Return how long the pool has yet to wait before it may ask for a token, in seconds."""
+        left = self._store.pttl(Keys(account_id).token_pause)
+        return max(0, int(str(left))) / MILLISECONDS
+
+    def pause_tokens(self, account_id: str, seconds: float) -> None:
+        """Let nobody ask for a token for so long; a longer pause stays."""
+        if seconds > self.token_pause(account_id):
+            milliseconds = max(1, int(seconds * MILLISECONDS))
+            self._store.set(Keys(account_id).token_pause, 1, px=milliseconds)
