@@ -12,6 +12,7 @@ from worker import retry
 from worker.account import Account
 from worker.liveperson.answer import Answer, CallFailed
 from worker.liveperson.engagement import EngagementFailure, Visit
+from worker.messages.job import Job
 from worker.messages.moment import rfc3339
 from worker.messages.outcome import failed
 from worker.messages.receive import Work
@@ -192,7 +193,15 @@ class Attempts:
             return self._settle(turn, decision.unaskable)
         if found is None:
             return self._settle(turn, decision.otherwise)
+        if decision.of_another is not None and self._is_of_another(turn.work.job, found):
+            return self._settle(turn, decision.of_another)
         return Ended(turn, turn.opened(decision.found, found, resolved_by="monitoring"))
+
+    def _is_of_another(self, job: Job, conversation_id: str) -> bool:
+        opener = insist(
+            lambda: self._ledger.opener(job.account_id, conversation_id), until=self._shutdown.over
+        )
+        return opener not in {"", job.job_id}
 
     def _throttled(self, turn: Turn, *, visit: str) -> Step:
         """Pause the whole pool after a 429; one for a token has a pause of its own."""

@@ -51,13 +51,14 @@ class Throttled:
 class LookUp:
     """Ask the Monitoring API for the consumer's open conversation.
 
-    Found, it is `found`. Without one the job goes `otherwise`; where it cannot be asked,
-    `unaskable`.
+    Found, it is `found`; one that another job opened leads to `of_another`, if that matters.
+    Without one the job goes `otherwise`; where it cannot be asked, `unaskable`.
     """
 
     found: Literal["created", "reused"]
     otherwise: Again | Fail
     unaskable: Again | Fail
+    of_another: Fail | LookUp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,10 @@ def conclude(code: ErrorCode, history: Sequence[Attempt]) -> Fail | LookUp:
     """Give a job up; where an attempt may have opened a conversation, look for it first."""
     if not was_unknown(history):
         return Fail(code)
-    return LookUp(found="created", otherwise=Fail(code), unaskable=Fail("in_doubt"))
+    given_up = Fail(code)
+    return LookUp(
+        found="created", otherwise=given_up, unaskable=Fail("in_doubt"), of_another=given_up
+    )
 
 
 def was_unknown(history: Sequence[Attempt]) -> bool:
@@ -111,25 +115,34 @@ def was_unknown(history: Sequence[Attempt]) -> bool:
 
 def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) -> Decision:
     pause = _next_pause(history, policy)
-    if was_unknown(history):
-        # After an attempt of unknown fate the open conversation is ours; only its id is missing.
-        doubt = pause or Fail("in_doubt")
-        return LookUp(found="created", otherwise=doubt, unaskable=doubt)
-    if reuse:
-        # None found means that it was closed meanwhile, so that a repeat can open one.
-        closed = pause or Fail("already_open")
-        return LookUp(found="reused", otherwise=closed, unaskable=closed)
-    return Fail("already_open")
+    closed = pause or Fail("already_open")
+    # None found means that it was closed meanwhile, so that a repeat can open one.
+    taken: Fail | LookUp = (
+        LookUp(found="reused", otherwise=closed, unaskable=closed)
+        if reuse
+        else Fail("already_open")
+    )
+    if not was_unknown(history):
+        return taken
+    # After an attempt of unknown fate the open conversation is ours, unless it is known whose.
+    doubt = pause or Fail("in_doubt")
+    return LookUp(found="created", otherwise=doubt, unaskable=doubt, of_another=taken)
 
 
 def _unknown(history: Sequence[Attempt], policy: Policy) -> Decision:
     if not policy.repeat_unknown:
-        doubt = Fail("in_doubt")
-        return LookUp(found="created", otherwise=doubt, unaskable=doubt)
-    exhausted = LookUp(
-        found="created", otherwise=Fail("retries_exhausted"), unaskable=Fail("in_doubt")
+        return LookUp(
+            found="created",
+            otherwise=Fail("in_doubt"),
+            unaskable=Fail("in_doubt"),
+            of_another=Fail("in_doubt"),
+        )
+    return _next_pause(history, policy) or LookUp(
+        found="created",
+        otherwise=Fail("retries_exhausted"),
+        unaskable=Fail("in_doubt"),
+        of_another=Fail("retries_exhausted"),
     )
-    return _next_pause(history, policy) or exhausted
 
 
 def _next_pause(history: Sequence[Attempt], policy: Policy) -> Again | None:

@@ -101,7 +101,7 @@ def test_the_readme(reader: Callable[..., Reader], server: RedisServer) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_the_operators_page(
+def test_the_operators_pages(
     reader: Callable[..., Reader], server: RedisServer, tmp_path: Path
 ) -> None:
     """With a dead letter to look at."""
@@ -121,6 +121,7 @@ def test_the_operators_page(
             one = reader(**settings)
             wait_until(lambda: "expired" in one.type("overture dead-letters list"), "a dead letter")
             said = follow(one, read("docs/operations.md"), port=simulator.port)
+            follow(one, read("docs/limits.md"), port=simulator.port)
     assert '"expired"' in said["overture dead-letters show order-1001"]
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
 
@@ -162,7 +163,7 @@ def test_the_targets_of_make_exist(path: Path) -> None:
 def test_every_command_is_run() -> None:
     """No document beside these has commands, and every exception is still one."""
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
-    followed = {"README.md", "operations.md", "CONTRIBUTING.md", "reliability.md"}
+    followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []

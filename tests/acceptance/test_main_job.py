@@ -183,6 +183,26 @@ def test_a_lost_answer_is_found_again_and_opens_nothing_twice(
 
 
 @pytest.mark.usefixtures("worker")
+def test_what_another_job_opened_is_not_taken_for_ones_own(
+    client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """A request of unknown fate opened nothing: the open conversation is the first job's."""
+    client.put([job_document(1)])
+    first = client.wait_for(1).results[0]
+    fault(simulator, 1, "server_error", times=2)
+    client.put([job_document(2, consumerId="consumer-1")])
+    assert client.wait_for(2).codes() == {"job-2": "already_open"}
+    attempts = client.out.dead_letters[0]["error"]["attempts"]
+    assert [one["outcome"] for one in attempts] == ["unknown", "unknown", "already_open"]
+    fault(simulator, 1, "server_error")
+    client.put([job_document(3, consumerId="consumer-1", onOpenConversation="reuse")])
+    reused = client.wait_for(3).by_job()["job-3"]
+    assert (reused["status"], reused["resolvedBy"]) == ("reused", "monitoring")
+    assert reused["conversationId"] == first["conversationId"]
+    assert len(simulator.conversations()) == 1
+
+
+@pytest.mark.usefixtures("worker")
 def test_the_same_job_twice_is_one_conversation(
     client: BrokerClient, simulator: SimulatorProcess
 ) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from config.queues import JOBS_QUEUE
+from config.queues import JOBS_QUEUE, account_queue
 from tests.chaos.on_rabbitmq import RabbitBroker
 from tests.chaos.on_valkey import ValkeyBroker
 from tests.chaos.plan import BrokerName
 from tests.chaos.received import Received
-from tests.chaos.submissions import Submission
+from tests.chaos.submissions import ACCOUNT, Submission
 from worker.messaging import broker
 
 
@@ -50,5 +50,5 @@ def start_broker(name: BrokerName, folder: Path) -> Broker:
     """Start a broker and declare everything on it."""
     started: Broker = ValkeyBroker(folder) if name == "valkey" else RabbitBroker(folder)
     with broker.connection(started.url) as connection:
-        broker.declare(connection, [JOBS_QUEUE])
+        broker.declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
     return started

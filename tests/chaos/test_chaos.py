@@ -14,12 +14,10 @@ from tests.rabbit_server import rabbitmq_missing
 
 BOTH = pytest.mark.parametrize("broker", ["valkey", ON_RABBITMQ])
 
-# Each consumer has one job: where several have been tried, one whose own request failed in an
-# unknown way takes another's open conversation for its own (docs/reliability.md, not promised).
 EVERYTHING = Plan(
     jobs=250,
     malformed=25,
-    mix=Mix(shared=0),
+    mix=Mix(shared=0.1),
     workers=2,
     kill_every=2.5,
     random=1.5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -100,6 +101,16 @@ def test_an_outcome_is_replayed_to_every_later_delivery(ledger: Ledger) -> None:
         begun = begin(ledger, job, owner)
         assert isinstance(begun, Replay)
         assert (begun.outcome.body, begun.outcome.routing_key) == (b"mine", "conversation.created")
+
+
+def test_it_is_known_for_which_job_a_conversation_was_opened(ledger: Ledger) -> None:
+    """Not who reused it: that job opened nothing."""
+    first, second = make_job(1), make_job(2)
+    for job, created_id in ((first, "conversation-1"), (second, "")):
+        gone(ledger, job)
+        finish(ledger, job, "w1/1", outcome=replace(outcome(job), created_id=created_id))
+    assert ledger.opener(ACCOUNT, "conversation-1") == first.job_id
+    assert ledger.opener(ACCOUNT, "conversation-2") == ""
 
 
 def test_published_outcomes_are_replayed_too(ledger: Ledger, store: Redis) -> None:

@@ -33,7 +33,16 @@ def history(*outcomes: str) -> list[Attempt]:
 
 
 DOUBT = Fail("in_doubt")
-OURS = LookUp(found="created", otherwise=Again(after=10), unaskable=Again(after=10))
+OPEN = Fail("already_open")
+OURS = LookUp(
+    found="created", otherwise=Again(after=10), unaskable=Again(after=10), of_another=OPEN
+)
+
+
+def look_up(otherwise: Fail) -> LookUp:
+    """What is done before a job is given up whose conversation may exist."""
+    return LookUp(found="created", otherwise=otherwise, unaskable=DOUBT, of_another=otherwise)
+
 
 TABLE: list[tuple[str, Kind, list[str], Decision]] = [
     ("an id is a conversation", Kind.CREATED, [], Created()),
@@ -45,7 +54,7 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "400 after an unknown attempt is looked into first",
         Kind.REJECTED,
         ["unknown"],
-        LookUp(found="created", otherwise=Fail("rejected"), unaskable=DOUBT),
+        look_up(Fail("rejected")),
     ),
     ("not sent: first pause", Kind.NOT_SENT, [], Again(after=5)),
     ("not sent: second pause", Kind.NOT_SENT, ["not_sent"], Again(after=10)),
@@ -56,14 +65,16 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "a replay forgets no unknown attempt",
         Kind.ALREADY_OPEN,
         ["unknown", "replayed"],
-        LookUp(found="created", otherwise=Again(after=5), unaskable=Again(after=5)),
+        LookUp(
+            found="created", otherwise=Again(after=5), unaskable=Again(after=5), of_another=OPEN
+        ),
     ),
     ("not sent, exhausted", Kind.NOT_SENT, ["not_sent"] * 3, Fail("retries_exhausted")),
     (
         "not sent, exhausted after an unknown attempt",
         Kind.NOT_SENT,
         ["unknown", "not_sent", "not_sent"],
-        LookUp(found="created", otherwise=Fail("retries_exhausted"), unaskable=DOUBT),
+        look_up(Fail("retries_exhausted")),
     ),
     ("unknown: first pause", Kind.UNKNOWN, [], Again(after=5)),
     ("unknown: third pause", Kind.UNKNOWN, ["unknown", "unknown"], Again(after=15)),
@@ -71,7 +82,7 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "unknown, exhausted",
         Kind.UNKNOWN,
         ["unknown"] * 3,
-        LookUp(found="created", otherwise=Fail("retries_exhausted"), unaskable=DOUBT),
+        look_up(Fail("retries_exhausted")),
     ),
     ("open before us", Kind.ALREADY_OPEN, [], Fail("already_open")),
     ("open before us, after 429", Kind.ALREADY_OPEN, ["throttled"], Fail("already_open")),
@@ -80,7 +91,7 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "ours, but never found",
         Kind.ALREADY_OPEN,
         ["unknown", "already_open", "already_open"],
-        LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT),
+        LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT, of_another=OPEN),
     ),
 ]
 
@@ -123,21 +134,27 @@ def test_reuse_takes_the_id_of_an_open_conversation() -> None:
 def test_reuse_after_an_unknown_attempt_is_still_ours() -> None:
     """What our own lost answer opened is created, not reused."""
     decision = decide(answer(Kind.ALREADY_OPEN), history("unknown"), policy=POLICY, reuse=True)
-    assert decision == OURS
+    assert isinstance(decision, LookUp)
+    assert decision.found == "created"
+
+
+def test_reuse_takes_what_another_job_opened() -> None:
+    """Also after an attempt of our own whose fate is unknown."""
+    decision = decide(answer(Kind.ALREADY_OPEN), history("unknown"), policy=POLICY, reuse=True)
+    assert isinstance(decision, LookUp)
+    closed = Again(after=10)
+    assert decision.of_another == LookUp(found="reused", otherwise=closed, unaskable=closed)
 
 
 def test_an_unknown_outcome_is_not_repeated_where_that_is_forbidden() -> None:
     """unknown_outcome = in_doubt: looked up once, and never sent again."""
     decision = decide(answer(Kind.UNKNOWN), [], policy=NEVER_REPEAT)
-    assert decision == LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT)
+    assert decision == look_up(DOUBT)
 
 
 @pytest.mark.parametrize("code", ["expired", "cancelled", "internal_error"])
 def test_giving_up_after_an_unknown_attempt_looks_first(code: str) -> None:
     """A conversation that may exist is never reported as a plain failure."""
     assert conclude(code, []) == Fail(code)  # type: ignore[arg-type] # the codes are spelt above
-    assert conclude(code, history("unknown")) == LookUp(  # type: ignore[arg-type] # likewise
-        found="created",
-        otherwise=Fail(code),  # type: ignore[arg-type] # likewise
-        unaskable=DOUBT,
-    )
+    given_up = Fail(code)  # type: ignore[arg-type] # likewise
+    assert conclude(code, history("unknown")) == look_up(given_up)  # type: ignore[arg-type] # likewise

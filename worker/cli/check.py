@@ -10,11 +10,13 @@ from typing import Final
 import click
 
 from config.load import InvalidSettings, load_settings, misspelt
+from config.logs import configure_logging
 from config.settings import Settings
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
 from worker.operator.checks import Finding, Verdict, check_broker, check_store
 from worker.operator.liveperson_checks import check_account
+from worker.run import secrets_of
 from worker.servers import servers
 from worker.store.connection import connect
 
@@ -50,6 +52,8 @@ def _findings() -> Iterator[Finding]:
         for fault in error.faults:
             yield Finding("fails", "settings", fault)
         return
+    # What goes wrong is a finding, not a line of a log.
+    configure_logging(level="critical", secrets=secrets_of(settings))
     yield Finding("works", "settings", "can be read")
     with ExitStack() as stack:
         try:

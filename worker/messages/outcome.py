@@ -20,7 +20,7 @@ class Outcome:
     """One message out, a result or a dead letter, to the byte.
 
     `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
-    is empty where no account could be read.
+    is empty where no account could be read, `created_id` where no conversation was opened.
     """
 
     message_id: str
@@ -28,6 +28,7 @@ class Outcome:
     routing_key: str
     body: bytes = field(repr=False)
     count: str
+    created_id: str = ""
 
     def outgoing(self) -> Outgoing:
         """Address it to the exchange of what comes out."""
@@ -73,6 +74,7 @@ def opened(
         routing_key=result.routing_key,
         body=dumps_compact(result.to_dict()),
         count=status,
+        created_id=conversation_id if status == "created" else "",
     )
 
 

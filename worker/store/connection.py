@@ -72,6 +72,10 @@ class Keys:
         """Name the ledger's record of a job."""
         return f"{self._prefix}job:{job_id}"
 
+    def conversation(self, conversation_id: str) -> str:
+        """Name the note of the job that a conversation was opened for."""
+        return f"{self._prefix}conversation:{conversation_id}"
+
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""
         return f"{self._prefix}consumer:{consumer_id}"

@@ -147,6 +147,7 @@ class Ledger:
         self._repeat_unknown = repeat_unknown
         self._record_ms = int(dedupe_seconds * MILLISECONDS)
         self._flight_ms = int((flight_seconds + FLIGHT_MARGIN_SECONDS) * MILLISECONDS)
+        self._store = store
         self._batches = ScriptBatches(store)
         self._begin = script(store, *LIMITER, "begin")
         self._finish = script(store, *LIMITER, "finish")
@@ -238,6 +239,10 @@ class Ledger:
         )
         return _ended(job, self._batches.call(self._finish, names, args))
 
+    def opener(self, account_id: str, conversation_id: str) -> str:
+        """Return the id of the job that a conversation was opened for; empty if none is known."""
+        return text(self._store.get(Keys(account_id).conversation(conversation_id)))
+
     def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
         """Return after how many seconds a job may come back that nobody has a slot for."""
         answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
@@ -289,6 +294,8 @@ class Ledger:
             keys.in_flight,
             keys.counts,
         ]
+        if outcome and outcome.created_id:
+            names.append(keys.conversation(outcome.created_id))
         return names, args
 
 

@@ -1,5 +1,5 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
--- KEYS: job, consumer lock, limit, in flight, counts
+-- KEYS: job, consumer lock, limit, in flight, counts, and that of a conversation that was opened
 -- ARGV: owner, job id, verb (done, again, release), attempt, feedback, retry after ms, record ms,
 --       outcome, routing key, count name, keep the consumer lock?, visit
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -56,6 +56,10 @@ redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'history', 'losse
 redis.call('PEXPIRE', job, record_ms)
 if redis.call('GET', lock) == job_id then
   redis.call('DEL', lock)
+end
+if KEYS[6] then
+  -- So that no other job of the consumer takes it for its own.
+  redis.call('SET', KEYS[6], job_id, 'PX', record_ms)
 end
 redis.call('HINCRBY', counts, count, 1)
 return { 'ok' }
