@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ROOT := $(abspath .)
 # The project's own folder is importable, the folder a command is run in is not.
 RUN := PYTHONSAFEPATH=1 PYTHONPATH="$(ROOT)" $(BIN)/python
+# The tests wait for other processes most of their time.
+PROCESSES := 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ demo: install ## Run the main job on this machine: simulator, two workers, 1,000
 	@$(BIN)/overture demo
 
 test: install $(VENV)/.developers ## Run the whole test suite
-	$(RUN) -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+	$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
 
 check: install $(VENV)/.developers ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -18,9 +18,8 @@ from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.submissions import Submission
 from tests.rabbit_server import RabbitServer
 
-
-# RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes): killed
-# sooner, version 3.10 has the queue without its process, and every consumer waits for ever.
+# RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes):
+# killed sooner, 3.10 has the queue without its process, and every consumer waits for ever.
 NEW_SECONDS: Final = 5.0
 
 

@@ -40,7 +40,7 @@ OURS = LookUp(
 
 
 def look_up(otherwise: Fail) -> LookUp:
-    """What is done before a job is given up whose conversation may exist."""
+    """Say what comes before giving up a job whose conversation may exist."""
     return LookUp(found="created", otherwise=otherwise, unaskable=DOUBT, of_another=otherwise)
 
 
