@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 from pathlib import Path
@@ -39,3 +40,14 @@ def test_the_demo_can_be_stopped(folder: Path) -> None:
         _, errors = process.communicate(timeout=50)
     assert (process.returncode, errors.strip()) == (130, b"")
     assert list(folder.iterdir()) == []
+    assert processes_in(folder) == []
+
+
+def processes_in(folder: Path) -> list[Path]:
+    """List the processes that work in a folder, where the system tells (Linux)."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if str(folder) in str(link.readlink()):
+                found.append(link)
+    return found

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from worker.demo.processes import running
 from worker.demo.sample import ACCOUNTS
-from worker.embedded.server import ensure_server
+from worker.embedded.server import ensure_server, wait_until_ended
 
 WORKERS: Final = 2
 SLOTS: Final = 32
@@ -39,7 +38,6 @@ READY: Final = re.compile(r"simulator ready on (http://\S+)")
 # The embedded server ends this soon after its last user, in seconds.
 LINGER_SECONDS: Final = 0.5
 CONTROL_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 45.0
 PAGE: Final = 5000
 
 
@@ -102,12 +100,14 @@ class Stage:
 def stage(folder: Path) -> Iterator[Stage]:
     """Start everything, and end it all afterwards. Raises StageError, EmbeddedServerError."""
     with ExitStack() as stack:
+        # Until then it writes into the folder, which is about to be removed.
+        stack.callback(wait_until_ended, folder / "data")
         server = stack.enter_context(ensure_server(folder / "data", linger_seconds=LINGER_SECONDS))
         simulator = stack.enter_context(_simulator(folder))
         environment = _environment(folder, simulator.url)
         command = ["worker", "worker", "--concurrency", str(SLOTS)]
         logs = [folder / WORKER_LOG.format(number) for number in range(1, WORKERS + 1)]
-        workers = [stack.enter_context(_process(command, log, environment)) for log in logs]
+        workers = [stack.enter_context(running(command, log, environment)) for log in logs]
         yield Stage(server.url, simulator, tuple(workers), folder)
 
 
@@ -116,39 +116,13 @@ def _simulator(folder: Path) -> Iterator[Simulator]:
     accounts = [f"--account={one}:{CLIENT_ID}:{CLIENT_SECRET}" for one in ACCOUNTS]
     log = folder / "simulator.log"
     command = ["simulator", *SIMULATOR_OPTIONS, *accounts]
-    with _process(command, log, _environment(folder)) as process:
+    with running(command, log, _environment(folder)) as process:
         while process.poll() is None:
             if ready := READY.search(log.read_text(errors="replace")):
                 yield Simulator(ready[1])
                 return
             time.sleep(0.05)
         raise StageError(f"the simulator did not start: see {log}")
-
-
-@contextmanager
-def _process(
-    module: list[str], log: Path, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, "-m", *module],
-            cwd=log.parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            # Ctrl-C is for the demo, which then ends the others in order.
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _environment(folder: Path, simulator_url: str | None = None) -> dict[str, str]:

