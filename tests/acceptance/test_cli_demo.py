@@ -40,7 +40,7 @@ def test_the_demo_can_be_stopped(folder: Path) -> None:
         _, errors = process.communicate(timeout=50)
     assert (process.returncode, errors.strip()) == (130, b"")
     assert list(folder.iterdir()) == []
-    assert processes_in(folder) == []
+    wait_until(lambda: processes_in(folder) == [], "the last of them has ended")
 
 
 def processes_in(folder: Path) -> list[Path]:

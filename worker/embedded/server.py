@@ -69,9 +69,8 @@ def ensure_server(
 def wait_until_ended(data_dir: Path) -> None:
     """Return once the server of a data directory, which nobody uses, has ended; or give up."""
     deadline = time.monotonic() + supervisor.END_SECONDS
-    while time.monotonic() < deadline and supervisor.is_locked(
-        data_dir / supervisor.SUPERVISOR_LOCK
-    ):
+    locks = [data_dir / name for name in (supervisor.SUPERVISOR_LOCK, supervisor.SERVER_LOCK)]
+    while time.monotonic() < deadline and any(map(supervisor.is_locked, locks)):
         time.sleep(POLL_SECONDS)
 
 
