@@ -44,10 +44,10 @@ def test_the_demo_can_be_stopped(folder: Path) -> None:
 
 
 def processes_in(folder: Path) -> list[Path]:
-    """List the processes that work in a folder, where the system tells (Linux)."""
+    """List the processes that work below a folder, where the system tells (Linux)."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
-            if str(folder) in str(link.readlink()):
+            if str(link.readlink()).startswith(f"{folder}/"):
                 found.append(link)
     return found
