@@ -31,10 +31,14 @@ def rabbitmq_missing() -> str:
 
 
 class RabbitServer:
-    """A node of one's own, on free ports, with all its files in one folder."""
+    """A node of one's own, on free ports, with all its files in one folder.
 
-    def __init__(self, folder: Path) -> None:
+    It asks its clients for a heartbeat in so many seconds; RabbitMQ's own default is 60.
+    """
+
+    def __init__(self, folder: Path, *, heartbeat_seconds: int = 60) -> None:
         self._folder = folder
+        self._heartbeat_seconds = heartbeat_seconds
         self.port = free_port()
         self._distribution_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
@@ -46,7 +50,9 @@ class RabbitServer:
         plugins.write_text("[].")
         # A configuration of its own: the machine's may name the standard port.
         settings = self._folder / "rabbitmq.conf"
-        settings.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        settings.write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nheartbeat = {self._heartbeat_seconds}\n"
+        )
         environment = {
             **os.environ,
             "HOME": str(self._folder),
@@ -75,6 +81,12 @@ class RabbitServer:
         """Kill it as a power cut would."""
         self.signal(signal.SIGKILL)
         self._wait()
+
+    def restart(self) -> None:
+        """End it in good order, and start it again."""
+        self.signal(signal.SIGTERM)
+        self._wait()
+        self.start()
 
     def stop(self) -> None:
         """End it."""

@@ -76,7 +76,7 @@ class Publisher:
                 self._connected().publish(messages)
             except Exception as error:  # noqa: BLE001 - whatever it was: without this thread nothing comes out
                 log.warning("publisher.retry", messages=len(messages), error=str(error)[:300])
-                self._disconnect()
+                self._abandon()
                 self._closing.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
@@ -93,7 +93,16 @@ class Publisher:
         return self._producer
 
     def _disconnect(self) -> None:
-        connection, self._connection, self._producer = self._connection, None, None
-        if connection is not None:
+        if connection := self._let_go():
             with contextlib.suppress(Exception):
                 connection.release()
+
+    def _abandon(self) -> None:
+        if connection := self._let_go():
+            with contextlib.suppress(Exception):
+                # A broker that fell silent would answer no farewell, and be waited for.
+                connection.collect()
+
+    def _let_go(self) -> Connection | None:
+        connection, self._connection, self._producer = self._connection, None, None
+        return connection
