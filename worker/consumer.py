@@ -21,6 +21,8 @@ from worker.messaging.delivery import Delivery
 from worker.messaging.in_hand import InHand
 
 TURN_SECONDS: Final = 1.0
+# What ends within this time is acknowledged together. Nobody waits for it: the outcomes are out.
+GATHER_SECONDS: Final = 0.005
 # Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
 # out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs.
 LEAST_AHEAD: Final = 4
@@ -40,7 +42,7 @@ class JobConsumer(Consumer):
         self.turned_at = self.received_at = time.monotonic()
         super().__init__(*args, **kwargs)
         is_amqp = self.conninfo.transport.driver_type == "amqp"
-        self._in_hand = InHand(self.hub.call_soon, is_amqp=is_amqp)
+        self._in_hand = InHand(self._gather, is_amqp=is_amqp)
         self.initial_prefetch_count += max(LEAST_AHEAD, self.initial_prefetch_count // 2)
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
@@ -97,5 +99,11 @@ class JobConsumer(Consumer):
         while self._untouched:
             ignore_errors(connection, self._untouched.pop().requeue)
 
+    def _gather(self, settle: Callable[[], object]) -> None:
+        """Have what has ended settled in a moment. For any thread."""
+        self.hub.call_soon(self.hub.call_later, GATHER_SECONDS, settle)
+
     def _turn(self) -> None:
         self.turned_at = time.monotonic()
+        # kombu forgets what it was to do when a connection breaks under it.
+        self._in_hand.settle()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 from worker.store.batches import ScriptBatches
 from worker.store.connection import StoreError, connect
 
@@ -70,6 +70,22 @@ def test_posts_outlast_the_store(server: RedisServer) -> None:
     server.start()
     assert sorted(answers.get(timeout=ANSWER_SECONDS) for _ in range(3)) == [11, 21, 31]
     assert batches.call(add, ["key"], [1]) == 32
+
+
+def test_a_store_that_became_a_replica_is_looked_up_anew(server: RedisServer) -> None:
+    """After a failover the same address may lead elsewhere: a new connection finds out."""
+    watching = server.client()
+    before = {client["id"] for client in watching.client_list()}
+    batches, add = ScriptBatches(connect(server.url)), watching.register_script(ADD)
+    assert batches.call(add, ["key"], [1]) == 1
+    ours = {client["id"] for client in watching.client_list()} - before
+    watching.replicaof("127.0.0.1", free_port())
+    with pytest.raises(StoreError, match="read only"):
+        batches.call(add, ["key"], [1])
+    watching.replicaof("NO", "ONE")
+    assert batches.call(add, ["key"], [1]) == 2
+    assert ours
+    assert not ours & {client["id"] for client in watching.client_list()}
 
 
 def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:

@@ -28,6 +28,7 @@ from tests.raw_server import Connection, RawServer
 from worker.liveperson import transport
 from worker.liveperson.answer import Kind
 from worker.liveperson.client import Tokens
+from worker.liveperson.http import FateUnknown, Http
 
 
 def refused_port() -> str:
@@ -150,6 +151,21 @@ def test_a_connection_that_is_not_taken_up_was_not_sent() -> None:
         assert CONNECT_SECONDS <= time.monotonic() - began < CONNECT_SECONDS + 5
     assert answer.kind is Kind.NOT_SENT
     assert "timed out" in answer.message
+
+
+def test_a_server_that_reads_nothing_is_given_up_when_the_writing_has_had_its_time() -> None:
+    """The permit of a request counts on it: connect, write and answer take no longer together."""
+
+    def deaf(connection: Connection) -> bool:
+        return connection.stopping.wait(30)
+
+    with RawServer(LivePerson(), greeting=deaf) as server:
+        http = Http(pool_size=1, connect_timeout=0.2, read_timeout=20, user_agent="overture/0.0.0")
+        began = time.monotonic()
+        with pytest.raises(FateUnknown):
+            http.call("POST", f"http://{server.host}/", headers={}, body=b"x" * 64 * 1024 * 1024)
+        assert time.monotonic() - began < 10
+        http.close()
 
 
 def test_a_kept_connection_that_dies_under_a_request_leaves_doubt() -> None:

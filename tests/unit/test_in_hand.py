@@ -120,6 +120,38 @@ def test_a_message_whose_end_failed_is_acknowledged_by_no_other() -> None:
     assert (channel.unacked, channel.acked, len(in_hand)) == ({1}, {2, 3}, 0)
 
 
+def test_what_failed_on_one_channel_is_not_forgotten_for_another() -> None:
+    """As when what was in hand from a lost connection ends on the next one."""
+    loop, old, new = Loop(), Channel(), Channel()
+    in_hand = InHand(loop.call_soon, is_amqp=True)
+    (lost,) = taken(in_hand, old, range(1, 2))
+    first, second, third = taken(in_hand, new, range(1, 4))
+
+    def fails() -> None:
+        raise OSError("cut")
+
+    in_hand.end(first, fails)
+    in_hand.end(lost, fails)
+    in_hand.ack(second)
+    in_hand.ack(third)
+    loop.turn()
+    assert (new.unacked, new.acked) == ({1}, {2, 3})
+
+
+def test_a_loop_that_forgot_to_settle_can_be_made_to() -> None:
+    """Whoever turns it does so now and then: nothing waits for an end that was told in vain."""
+    loop, channel = Loop(), Channel()
+    in_hand = InHand(loop.call_soon, is_amqp=True)
+    first, second = taken(in_hand, channel, range(1, 3))
+    in_hand.ack(first)
+    loop.waiting.clear()
+    in_hand.settle()
+    assert channel.acked == {1}
+    in_hand.ack(second)
+    loop.turn()
+    assert (channel.acked, len(in_hand)) == ({1, 2}, 0)
+
+
 def test_brokers_without_such_acknowledgements_get_single_ones() -> None:
     """Redis names each message by itself."""
     loop, channel = Loop(), Channel()

@@ -86,17 +86,17 @@ class Connection:
     def __init__(
         self, origin: str, *, context: ssl.SSLContext, timeout: tuple[float, float]
     ) -> None:
-        """Connect; `timeout` are the seconds for that, and for each answer.
+        """Connect; `timeout` are the seconds for that and for writing, and for each answer.
 
         Raises BeforeSending for every failure.
         """
         scheme, _, self._host = origin.partition("://")
         name, port = _host_and_port(self._host)
-        connect_seconds, self._read_seconds = timeout
+        self._write_seconds, self._read_seconds = timeout
         self._connection = (
-            HTTPSConnection(name, port, timeout=connect_seconds, ssl_context=context)
+            HTTPSConnection(name, port, timeout=self._write_seconds, ssl_context=context)
             if scheme == "https"
-            else HTTPConnection(name, port, timeout=connect_seconds)
+            else HTTPConnection(name, port, timeout=self._write_seconds)
         )
         try:
             self._connection.connect()
@@ -104,7 +104,6 @@ class Connection:
             failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
         else:
             self._sock: socket.socket = self._connection.sock
-            self._sock.settimeout(self._read_seconds)
             self._used_at = time.monotonic()
             return
         self._connection.close()
@@ -120,7 +119,9 @@ class Connection:
         Raises BeforeSending; after any other error the request may have been received.
         """
         content = self._render(request, path)
+        self._sock.settimeout(self._write_seconds)
         self._sock.sendall(content)
+        self._sock.settimeout(self._read_seconds)
         until = time.monotonic() + self._read_seconds
         answer = HTTPResponse(TimedReader(self._sock, until), method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone
         answer.begin()
@@ -152,8 +153,8 @@ class Connection:
 class Adapter(BaseAdapter):
     """A transport adapter for requests: no proxies, cookies, redirects or retries.
 
-    `timeout` are the seconds for connecting, TLS included, and for an answer; of each host
-    `pool_size` idle connections are kept.
+    `timeout` are the seconds for connecting (TLS included) or writing, and for an answer; of each
+    host `pool_size` idle connections are kept.
     """
 
     def __init__(

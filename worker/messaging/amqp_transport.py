@@ -139,6 +139,14 @@ class Connection(pyamqp.Connection):
             **options,
         )
 
+    def take(self, *, seconds: float) -> None:
+        """Wait for something to come, and deal with all of it. Raises TimeoutError."""
+        transport = self.transport  # a frame may be the connection's end, and take it away
+        with transport.having_timeout(seconds):
+            transport.fill()
+        while (frame := transport.whole_frame()) is not None:
+            self.on_inbound_frame(frame)
+
 
 class Transport(pyamqp.Transport):
     """What `overture-amqp://` stands for."""
@@ -149,14 +157,10 @@ class Transport(pyamqp.Transport):
         """Deal with all that has come; the event loop calls this when something has."""
         if not connection.connected:
             raise RecoverableConnectionError("the connection was lost")
-        transport = connection.transport
         try:
-            with transport.having_timeout(0):
-                transport.fill()
+            connection.take(seconds=0)
         except TimeoutError:
             return
-        while (frame := transport.whole_frame()) is not None:
-            connection.on_inbound_frame(frame)
         if connection.connected and getattr(connection.sock, "pending", int)():
             # What TLS has decrypted already is nothing that the poller sees.
             loop.call_soon(self.on_readable, connection, loop)

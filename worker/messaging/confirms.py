@@ -47,6 +47,7 @@ class ConfirmedProducer:
         self._broker = broker
         # kombu's types know neither amqp's events nor its own batches.
         self._channel = cast("Any", broker.channel())
+        self._connection = cast("Any", broker.connection)
         self._producer = cast("Any", Producer(self._channel, auto_declare=False))
         self._confirms = broker.transport.driver_type == "amqp"
         self._last_tag = 0
@@ -115,7 +116,7 @@ class ConfirmedProducer:
             if left <= 0:
                 raise NotConfirmed(f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s")
             with contextlib.suppress(TimeoutError):
-                self._broker.drain_events(timeout=left)
+                self._connection.take(seconds=left)
         if self._refusals:
             raise NotConfirmed(f"the broker refused a message: {self._refusals[0]}")
 

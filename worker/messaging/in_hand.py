@@ -6,10 +6,10 @@ turn of the loop takes all of them, and one acknowledgement stands for as many a
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import structlog
 
@@ -36,8 +36,9 @@ class Held(Protocol):
 class InHand:
     """The messages in hand, in the order in which they came.
 
-    `in_loop` runs a function in the thread that owns the connection; `add` is for that thread, the
-    rest for any. `is_amqp` tells that one acknowledgement can stand for many (AMQP, basic.ack).
+    `in_loop` has a function run soon in the thread that owns the connection; `add` and `settle` are
+    for that thread, the rest for any. `is_amqp` tells that one acknowledgement can stand for many
+    (AMQP, basic.ack).
     """
 
     def __init__(self, in_loop: Callable[[End], object], *, is_amqp: bool) -> None:
@@ -45,8 +46,8 @@ class InHand:
         self._is_amqp = is_amqp
         self._held: dict[Held, None] = {}
         self._ended: deque[tuple[Held, End | None]] = deque()
-        self._is_told = threading.Lock()
-        self._unsound: Any = None
+        self._is_told = False
+        self._unsound: WeakSet[Any] = WeakSet()
 
     def __len__(self) -> int:
         """Return how many messages are in hand."""
@@ -64,13 +65,9 @@ class InHand:
         """Get a message out of hand in another way."""
         self._tell(held, how)
 
-    def _tell(self, held: Held, how: End | None) -> None:
-        self._ended.append((held, how))
-        if self._is_told.acquire(blocking=False):
-            self._in_loop(self._settle)
-
-    def _settle(self) -> None:
-        self._is_told.release()
+    def settle(self) -> None:
+        """Tell the broker what has ended; once more than `in_loop` was asked for does no harm."""
+        self._is_told = False
         acked: dict[Held, None] = {}
         while self._ended:
             held, how = self._ended.popleft()
@@ -84,6 +81,13 @@ class InHand:
         for held in acked:
             self._held.pop(held, None)
 
+    def _tell(self, held: Held, how: End | None) -> None:
+        # In this order, and in the other one in `settle`: so it is told once too often at worst.
+        self._ended.append((held, how))
+        if not self._is_told:
+            self._is_told = True
+            self._in_loop(self.settle)
+
     def _acks(self, acked: dict[Held, None]) -> Iterator[tuple[Held, bool]]:
         """Say what to write: those older than all that stays in hand go with the newest of them."""
         if not self._is_amqp:
@@ -96,7 +100,7 @@ class InHand:
             together = [
                 held
                 for held in mine
-                if channel is not self._unsound and (oldest is None or held.tag < oldest.tag)
+                if channel not in self._unsound and (oldest is None or held.tag < oldest.tag)
             ]
             if together:
                 yield together[-1], True
@@ -108,7 +112,7 @@ class InHand:
         except Exception as error:  # noqa: BLE001 - whatever broke, the broker delivers it again
             log.warning("delivery.not_acknowledged", error=str(error)[:200])
             # It may still be the broker's: no later acknowledgement may stand for it.
-            self._unsound = held.channel
+            self._unsound.add(held.channel)
 
 
 def _tag(held: Held) -> Any:

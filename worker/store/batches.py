@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from redis import Redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from worker.store.connection import StoreError
 
@@ -131,7 +131,8 @@ class ScriptBatches:
             try:
                 answers.append(connection.read_response())
             except StoreError as error:
-                if not connection.is_connected:
+                # One that has become a replica stays one; its address may lead to the primary now.
+                if isinstance(error, ReadOnlyError) or not connection.is_connected:
                     raise
                 answers.append(error)
         return answers
