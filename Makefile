@@ -11,7 +11,7 @@ PROCESSES := 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock bench bench-limit chaos clean
+.PHONY: help install demo test check format lock bench bench-scale bench-limit chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ $(VENV)-bench/.contestants: benchmarks/requirements.txt
 
 bench: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure whole pipelines side by side
 	$(RUN) -m benchmarks.pipelines $(ARGS)
+
+bench-scale: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure backlogs, memory and enqueueing
+	$(RUN) -m benchmarks.scale $(ARGS)
 
 bench-limit: install $(VENV)/.developers ## Measure the limiter beside plain Celery
 	$(RUN) -m benchmarks.limit $(ARGS)

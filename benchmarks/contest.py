@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ LOOK_SECONDS = 0.02
 MEMORY_SECONDS = 0.5
 PATIENCE_SECONDS = 90.0
 BATCH = 500
+
+Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +66,31 @@ def run(case: Case, servers: Servers, api: FakeApi) -> Measured:
     api.set_latency(case.latency)
     total = WARM_UP + case.jobs
     fill(case.name, servers, api, total)
-    with worker(case, servers, api, total) as session, progress(case, servers, api) as done:
-        _wait(lambda: done() >= WARM_UP, session)
-        before, first = _reading(session, servers), done()
-        pss, looked = 0.0, 0.0
+    with worker(case, servers, api, total) as process, progress(case, servers, api) as done:
+        return measure([process], servers, done, WARM_UP, total)
 
-        def finished() -> bool:
-            nonlocal pss, looked
-            if time.monotonic() - looked > MEMORY_SECONDS:
-                pss, looked = max(pss, pss_mib(members(session))), time.monotonic()
-            return done() >= total
 
-        _wait(finished, session)
-        after = _reading(session, servers)
-    count, (seconds, *cpu) = total - first, [b - a for a, b in zip(before, after, strict=True)]
+def measure(
+    processes: Sequence[Process],
+    servers: Servers,
+    done: Callable[[], int],
+    first: int,
+    last: int,
+) -> Measured:
+    """Measure workers from when `first` jobs are done until `last` are. Raises Stalled."""
+    wait(lambda: done() >= first, processes)
+    before, counted = _reading(processes, servers), done()
+    pss, looked = 0.0, 0.0
+
+    def finished() -> bool:
+        nonlocal pss, looked
+        if time.monotonic() - looked > MEMORY_SECONDS:
+            pss, looked = max(pss, memory(processes)), time.monotonic()
+        return done() >= last
+
+    wait(finished, processes)
+    after, count = _reading(processes, servers), done() - counted
+    seconds, *cpu = (b - a for a, b in zip(before, after, strict=True))
     worker_cpu, broker_cpu, store_cpu = (round(1e6 * used / count, 1) for used in cpu)
     return Measured(
         rate=round(count / seconds, 1),
@@ -88,6 +101,20 @@ def run(case: Case, servers: Servers, api: FakeApi) -> Measured:
     )
 
 
+def memory(processes: Sequence[Process]) -> float:
+    """Return what the workers hold, in MiB of PSS."""
+    return pss_mib([pid for process in processes for pid in members(process.pid)])
+
+
+def wait(holds: Callable[[], bool], processes: Sequence[Process]) -> None:
+    """Wait until something holds. Raises Stalled when it does not, or a worker has ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline or any(one.poll() is not None for one in processes):
+            raise Stalled
+        time.sleep(LOOK_SECONDS)
+
+
 def lone(case: Case, servers: Servers, api: FakeApi) -> list[float]:
     """Return how long single jobs take in an idle pipeline, less the API's own time, in ms."""
     servers.clean()
@@ -96,8 +123,8 @@ def lone(case: Case, servers: Servers, api: FakeApi) -> list[float]:
     with worker(case, servers, api, 0):
         time.sleep(2.0)  # the contestants have no common sign of being ready
         output = subprocess.run(
-            _producer(case.name, "lone", queue, str(case.jobs)),
-            env=_environment(servers, api),
+            producer(case.name, "lone", queue, str(case.jobs)),
+            env=environment(servers, api),
             stdout=subprocess.PIPE,
             check=True,
             timeout=PATIENCE_SECONDS,
@@ -110,11 +137,11 @@ def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
     if name == "bare":
         return
     if name != "overture":
-        command = _producer(name, "fill", "0", str(count))
-        subprocess.run(command, env=_environment(servers, api), check=True)
+        command = producer(name, "fill", "0", str(count))
+        subprocess.run(command, env=environment(servers, api), check=True)
         return
     with broker.connection(servers.broker.url) as connection:
-        producer = ConfirmedProducer(connection)
+        confirmed = ConfirmedProducer(connection)
         batch: list[Outgoing] = []
         for job in jobs(count):
             body = json.dumps(job).encode()
@@ -127,19 +154,18 @@ def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
                 )
             )
             if len(batch) == BATCH:
-                producer.publish(batch)
+                confirmed.publish(batch)
                 batch = []
-        producer.publish(batch)
+        confirmed.publish(batch)
 
 
 @contextmanager
-def worker(case: Case, servers: Servers, api: FakeApi, total: int) -> Iterator[int]:
-    """Run the contestant's worker; gives the session that all its processes are in."""
-    environment = _environment(servers, api, case.concurrency)
+def worker(case: Case, servers: Servers, api: FakeApi, total: int) -> Iterator[Process]:
+    """Run the contestant's worker, which leads a session of all its processes."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             _command(case, total),
-            env=environment,
+            env=environment(servers, api, case.concurrency),
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -147,7 +173,7 @@ def worker(case: Case, servers: Servers, api: FakeApi, total: int) -> Iterator[i
             start_new_session=True,
         )
         try:
-            yield process.pid
+            yield process
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace")[-3000:])
@@ -193,11 +219,12 @@ def _command(case: Case, total: int) -> list[str]:
             return [python, "-m", "taskiq", "worker", f"{module}_plain:broker", *size]
 
 
-def _producer(name: str, *arguments: str) -> list[str]:
+def producer(name: str, *arguments: str) -> list[str]:
+    """Return the command of a contestant's producer."""
     return [str(PYTHON), "-m", "benchmarks.contestants.produce", name, *arguments]
 
 
-def _environment(servers: Servers, api: FakeApi, concurrency: int = 1) -> dict[str, str]:
+def environment(servers: Servers, api: FakeApi, concurrency: int = 1) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OVERTURE_")}
     return {
         **inherited,
@@ -220,14 +247,6 @@ def _environment(servers: Servers, api: FakeApi, concurrency: int = 1) -> dict[s
     }
 
 
-def _reading(session: int, servers: Servers) -> tuple[float, float, float, float]:
-    worker_cpu = cpu_seconds(members(session))
-    return time.monotonic(), worker_cpu, servers.broker_cpu(), servers.store_cpu()
-
-
-def _wait(holds: Callable[[], bool], session: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline or not members(session):
-            raise Stalled
-        time.sleep(LOOK_SECONDS)
+def _reading(processes: Sequence[Process], servers: Servers) -> tuple[float, float, float, float]:
+    pids = [pid for process in processes for pid in members(process.pid)]
+    return time.monotonic(), cpu_seconds(pids), servers.broker_cpu(), servers.store_cpu()

@@ -51,6 +51,10 @@ class FakeApi:
         """Return how many conversations it has opened."""
         return self._control("counts")["conversations"]
 
+    def in_flight(self) -> int:
+        """Return how many calls it has not answered yet."""
+        return self._control("counts")["inFlight"]
+
     def _control(self, path: str) -> dict[str, int]:
         with urllib.request.urlopen(f"{self.url}/control/{path}", timeout=10) as answer:
             counts: dict[str, int] = json.load(answer)

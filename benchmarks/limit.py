@@ -7,7 +7,6 @@ accepted calls a second ÷ the limit; refused is the share of calls that were an
 from __future__ import annotations
 
 import argparse
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.limit_pool import ACCOUNT, ROOT, Seen, Stage, jobs
+from benchmarks.limit_report import Report, accepted_line, back_after, calm_after, refused_line
 from benchmarks.svg import Line, write_chart
 from worker.store.limits import read_standing
 
@@ -27,32 +27,6 @@ FAR = 10
 WARM_UP = 5
 LEARNED_AFTER = 30
 SMALL_RATE = 3
-
-
-class Report:
-    """Prints rows as they come."""
-
-    def __init__(self) -> None:
-        print(
-            f"{'scenario':34} {'strategy':22} {'workers':>7} {'goodput':>8} {'refused':>8}  notes"
-        )
-
-    def row(
-        self,
-        scenario: str,
-        strategy: str,
-        workers: int,
-        goodput: float | None,
-        refused: float | None,
-        notes: str = "",
-    ) -> None:
-        good = "" if goodput is None else f"{goodput:.3f}"
-        bad = "" if refused is None else f"{100 * refused:.2f} %"
-        load = os.getloadavg()[0]
-        print(
-            f"{scenario:34} {strategy:18} {workers:7} {good:>8} {bad:>8}  {notes} ({load:.1f})",
-            flush=True,
-        )
 
 
 class Bench:
@@ -74,7 +48,7 @@ class Bench:
                 seen = self._overture(limit, workers, seconds, max_rate=limit)
                 self._row(name, "overture", workers, seen, limit, WARM_UP, seconds)
                 if limit == 50:
-                    lines.append(_accepted(f"Overture, {workers} workers", seen))
+                    lines.append(accepted_line(f"Overture, {workers} workers", seen))
             for strategy in ("retries", "rate_limit"):
                 for workers in (2,) if self._quick else (1, 4):
                     share = f"{limit / workers:g}/s" if strategy == "rate_limit" else ""
@@ -82,7 +56,10 @@ class Bench:
                     title = f"Celery {strategy}"
                     self._row(name, title, workers, seen, limit, WARM_UP, seconds)
                     if limit == 50 and workers != 1:
-                        lines += [_accepted(title, seen), _refused(f"its 429s ({strategy})", seen)]
+                        lines += [
+                            accepted_line(title, seen),
+                            refused_line(f"its 429s ({strategy})", seen),
+                        ]
         self._chart("limit-known", "Known limit of 50/s: calls a second", lines)
 
     def learned(self) -> None:
@@ -96,22 +73,22 @@ class Bench:
             self._row(name, "overture", workers, seen, limit, LEARNED_AFTER, learn)
             calm, whole = calm_after(seen, learn, learn + cut), back_after(seen, learn + cut, limit)
             low = seen.goodput(learn + 5, learn + cut) / (limit / 4)
-            share, notes = _share(seen, learn + 5, learn + cut), f"below 1 % after {calm} s"
+            share, notes = seen.refused_share(learn + 5, learn + cut), f"below 1 % after {calm} s"
             self._report.row("  cut to a quarter", "overture", workers, low, share, notes)
             self._report.row("  restored", "overture", workers, None, None, f"90 % after {whole} s")
             if (limit, workers) == (50, 2 if self._quick else 1):
                 plain = self._celery(limit, workers, seconds, changes=changes)
                 self._row(name, "Celery retries", workers, plain, limit, LEARNED_AFTER, learn)
-                share = _share(plain, learn + 5, learn + cut)
+                share = plain.refused_share(learn + 5, learn + cut)
                 self._report.row("  cut to a quarter", "Celery retries", workers, None, share)
                 limits = [(0, limit), (learn, limit), (learn, limit / 4)]
                 limits += [(learn + cut, limit / 4), (learn + cut, limit), (seconds, limit)]
                 lines = [
                     Line("the limit", limits, dashed=True),
-                    _accepted("Overture, accepted", seen),
-                    _refused("Overture, 429", seen),
-                    _accepted("Celery, accepted", plain),
-                    _refused("Celery, 429", plain),
+                    accepted_line("Overture, accepted", seen),
+                    refused_line("Overture, 429", seen),
+                    accepted_line("Celery, accepted", plain),
+                    refused_line("Celery, 429", plain),
                 ]
                 self._chart("limit-learned", "A limit that nobody told: calls a second", lines)
 
@@ -151,13 +128,11 @@ class Bench:
             stage.clean()
             stage.fill(jobs(others, account=huge))
             with stage.overture(2, max_rate=10, **accounts):
-                started = int(time.time())
                 self._stream(small, seconds)
                 time.sleep(1)
                 stats = stage.liveperson.stats()["accounts"]
                 rows = {a: stats.get(a, {}).get("perSecond", []) for a in (*small, huge)}
             got.append({a: sum(row["accepted"] for row in found) for a, found in rows.items()})
-            del started
         ratios = sorted(got[1][a] / max(1, got[0][a]) for a in small)
         self._report.row(
             f"20 accounts, one with {burst} jobs", "overture", 2, None, None,
@@ -190,7 +165,7 @@ class Bench:
         self._prepare(limit, cap)
         stage.fill(jobs(round(limit * seconds * 1.3) + 500))
         settings = {"max_in_flight": 500, **settings}
-        with stage.overture(workers, **settings), self._changing(limit, changes or []):
+        with stage.overture(workers, **settings), Changing(stage, changes or []):
             seen = stage.watch(seconds)
             standing = read_standing(stage.store, ACCOUNT)
             learned = standing.learned_rate and round(standing.learned_rate, 1)
@@ -211,7 +186,7 @@ class Bench:
         self._prepare(limit, cap)
         self._learned = ""
         stage.fill_plain(round(limit * seconds * 1.3) + 500)
-        with stage.celery(workers, rate_limit=rate_limit), self._changing(limit, changes or []):
+        with stage.celery(workers, rate_limit=rate_limit), Changing(stage, changes or []):
             return stage.watch(seconds)
 
     def _prepare(self, limit: float, cap: int | None) -> None:
@@ -219,10 +194,6 @@ class Bench:
             self._stage.clean(rate=limit, burst=_burst(limit))
         else:
             self._stage.clean(maxConcurrent=cap)
-
-    def _changing(self, limit: float, changes: list[tuple[int, float]]) -> Changing:
-        del limit
-        return Changing(self._stage, changes)
 
     def _row(
         self,
@@ -236,7 +207,7 @@ class Bench:
         notes: str | None = None,
     ) -> None:
         notes = self._learned if notes is None else notes
-        goodput, refused = seen.goodput(first, last) / limit, _share(seen, first, last)
+        goodput, refused = seen.goodput(first, last) / limit, seen.refused_share(first, last)
         self._report.row(scenario, strategy, workers, goodput, refused, notes)
 
     def _chart(self, name: str, title: str, lines: list[Line]) -> None:
@@ -270,31 +241,8 @@ class Changing:
             self._stage.limit(rate=rate, burst=_burst(rate))
 
 
-def calm_after(seen: Seen, first: int, last: int) -> int | None:
-    """Return after how many seconds the refused calls stay below one in a hundred."""
-    return next((s - first for s in range(first, last) if _share(seen, s, last) < 0.01), None)
-
-
-def back_after(seen: Seen, first: int, limit: float) -> int | None:
-    """Return after how many seconds five seconds have nine tenths of the limit."""
-    whole = range(first, len(seen.accepted) - 5)
-    return next((s - first for s in whole if seen.goodput(s, s + 5) >= 0.9 * limit), None)
-
-
-def _share(seen: Seen, first: int, last: int) -> float:
-    return seen.refused_share(first, last)
-
-
 def _burst(rate: float) -> int:
     return max(1, round(rate * BURST_SECONDS))
-
-
-def _accepted(name: str, seen: Seen) -> Line:
-    return Line(name, list(enumerate(seen.accepted)))
-
-
-def _refused(name: str, seen: Seen) -> Line:
-    return Line(name, list(enumerate(seen.refused)))
 
 
 def scenarios(bench: Bench) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -14,16 +14,8 @@ from pathlib import Path
 from redis import Redis
 
 from benchmarks.limit_pool import ROOT
-from benchmarks.limit_simulation import (
-    Bucket,
-    Cap,
-    Limiter,
-    Pool,
-    Run,
-    Server,
-    Simulation,
-    Window,
-)
+from benchmarks.limit_servers import Bucket, Cap, Server, Window
+from benchmarks.limit_simulation import Limiter, Pool, Run, Simulation
 from benchmarks.svg import Line, write_chart
 from tests.redis_server import RedisServer
 

@@ -11,10 +11,11 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from redis import Redis
 
+from benchmarks.limit_servers import Server
 from worker.store.connection import LIMITER, SCRIPTS
 
 # Long enough ago that nothing the limiter remembers is in the future, ms.
@@ -66,69 +67,6 @@ class Limiter:
         at, what = EPOCH_MS + now * 1000, "accepted" if accepted else "refused"
         rate, width = self._answer(self._keys, [at, owner, what, record])
         return float(rate), float(width)
-
-
-class Server(Protocol):
-    """LivePerson's side of a limit."""
-
-    def enter(self, now: float) -> bool:
-        """Take a call in, or refuse it."""
-
-    def leave(self) -> None:
-        """Answer a call that was taken in."""
-
-
-class Bucket:
-    """`rate` calls a second, and `burst` seconds' worth at once after a quiet time."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._interval = 1 / rate
-        self._size = max(1, round(burst * rate)) * self._interval
-        self._full_at = 0.0
-
-    def enter(self, now: float) -> bool:
-        full_at = max(self._full_at, now) + self._interval
-        if full_at - now > self._size + 1e-9:
-            return False
-        self._full_at = full_at
-        return True
-
-    def leave(self) -> None:
-        pass
-
-
-class Window:
-    """`rate` calls in each second of the clock."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._second, self._count = -1, 0
-
-    def enter(self, now: float) -> bool:
-        if int(now) != self._second:
-            self._second, self._count = int(now), 0
-        self._count += 1
-        return self._count <= self._rate
-
-    def leave(self) -> None:
-        pass
-
-
-class Cap:
-    """So many calls at a time."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._inside = 0
-
-    def enter(self, now: float) -> bool:  # noqa: ARG002 - a cap knows no time
-        if self._inside >= self._most:
-            return False
-        self._inside += 1
-        return True
-
-    def leave(self) -> None:
-        self._inside -= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,9 +17,10 @@ from benchmarks.brokers import Servers, servers
 from benchmarks.contest import NAMES, Case, Measured, Stalled, lone, run
 from benchmarks.fake_api import FakeApi
 from benchmarks.machine import description
+from benchmarks.svg import Line, write_chart
 
 # The API's latency in ms, and how many jobs at a time each contestant works on.
-ROUNDS = ((0, 20), (50, 50), (200, 100))
+ROUNDS = ((0, 20), (50, 50), (200, 100), (200, 500))
 LONE_JOBS = 50
 REFERENCE = "celery"
 
@@ -27,12 +29,16 @@ REFERENCE = "celery"
 @click.option("--broker", "brokers", multiple=True, default=("rabbitmq", "valkey"))
 @click.option("--jobs", default=3000, show_default=True, help="Jobs that are measured in a run.")
 @click.option("--runs", default=3, show_default=True, help="Of which the medians are shown.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write JSON, and charts beside it.",
+)
 def main(*, brokers: tuple[str, ...], jobs: int, runs: int, output: Path | None) -> None:
     """Compare Overture, every safety on, with pipelines that have none."""
     console = Console(width=130)
     console.print(description())
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     with FakeApi() as api:
         for name in brokers:
             with servers(name) as started:
@@ -58,6 +64,8 @@ def main(*, brokers: tuple[str, ...], jobs: int, runs: int, output: Path | None)
     if output is not None:
         text = json.dumps({"machine": description(), "runs": runs, "found": found}, indent=1)
         output.write_text(text + "\n")
+        for name in brokers:
+            _draw(name, found, output.with_name(f"{output.stem}-{name}.svg"))
 
 
 def _round(
@@ -80,9 +88,9 @@ def _round(
             yield name, Measured(**middle)
 
 
-def _lone(name: str, started: Servers, api: FakeApi, console: Console) -> list[dict[str, object]]:
+def _lone(name: str, started: Servers, api: FakeApi, console: Console) -> list[dict[str, Any]]:
     """Time single jobs in idle pipelines."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for contestant in ("overture", REFERENCE):
         case = Case(broker=name, name=contestant, latency=0, concurrency=20, jobs=LONE_JOBS)
         times = statistics.quantiles(lone(case, started, api), n=100)
@@ -92,6 +100,17 @@ def _lone(name: str, started: Servers, api: FakeApi, console: Console) -> list[d
         )
         rows.append(row)
     return rows
+
+
+def _draw(broker: str, found: list[dict[str, Any]], path: Path) -> None:
+    """Draw what a conversation costs each contestant, for up to a hundred at a time."""
+    rounds = [row for row in found if row["broker"] == broker and row.get("concurrency", 500) < 500]
+    lines = [
+        Line(name, [(row["latency"], row["worker_cpu"]) for row in rounds if row["name"] == name])
+        for name in NAMES
+    ]
+    title = f"Worker CPU for a conversation, {broker}"
+    write_chart(path, title, lines, x="the API's latency, ms", y="µs")
 
 
 def _table(case: Case, medians: dict[str, Measured]) -> Table:

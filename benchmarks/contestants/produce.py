@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from kombu import Connection
@@ -23,20 +24,20 @@ WAIT_SECONDS = 30.0
 WARM_UP = 20
 
 
-def sender(name: str) -> Callable[[dict[str, Any]], None]:
-    """Return what enqueues one job of a contestant."""
+def sender(name: str) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+    """Give what enqueues one job of a contestant."""
     if name == "overture":
         from benchmarks.contestants import overture
 
-        return overture.enqueue
+        return nullcontext(overture.enqueue)
     if name == "celery":
         from benchmarks.contestants import celery_plain
 
-        return celery_plain.enqueue
+        return nullcontext(celery_plain.enqueue)
     if name == "dramatiq":
         from benchmarks.contestants import dramatiq_plain
 
-        return dramatiq_plain.enqueue
+        return nullcontext(dramatiq_plain.enqueue)
     from benchmarks.contestants import taskiq_plain
 
     return taskiq_plain.sender()
@@ -67,25 +68,25 @@ def receiver(queue: str) -> Callable[[], None]:
 
 def lone(name: str, queue: str, count: int) -> list[float]:
     """Measure jobs one by one, at moments that have nothing to do with anybody's timers."""
-    send, wait = sender(name), receiver(queue)
-    pauses = random.Random(1)
+    wait, pauses = receiver(queue), random.Random(1)
     milliseconds = []
-    for job in jobs(WARM_UP + count, first=10**6):
-        time.sleep(pauses.uniform(0.005, 0.025))
-        begun = time.perf_counter()
-        send(job)
-        wait()
-        milliseconds.append((time.perf_counter() - begun) * 1000)
+    with sender(name) as send:
+        for job in jobs(WARM_UP + count, first=10**6):
+            time.sleep(pauses.uniform(0.005, 0.025))
+            begun = time.perf_counter()
+            send(job)
+            wait()
+            milliseconds.append((time.perf_counter() - begun) * 1000)
     return milliseconds[WARM_UP:]
 
 
 def main() -> None:
     name, what, *numbers = sys.argv[1:]
     if what == "fill":
-        send = sender(name)
         first, count = map(int, numbers)
-        for job in jobs(count, first=first):
-            send(job)
+        with sender(name) as send:
+            for job in jobs(count, first=first):
+                send(job)
     else:
         queue, count_text = numbers
         print(json.dumps(lone(name, queue, int(count_text))))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import aio_pika
@@ -60,12 +61,14 @@ async def create(job: dict[str, Any]) -> None:
         await state.results.lpush(RESULTS_QUEUE, made)
 
 
-def sender() -> Callable[[dict[str, Any]], None]:
-    """Return what enqueues one job from ordinary code."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(broker.startup())
+@contextmanager
+def sender() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give what enqueues one job from ordinary code."""
+    with asyncio.Runner() as runner:
+        runner.run(broker.startup())
 
-    def send(job: dict[str, Any]) -> None:
-        loop.run_until_complete(create.kiq(job))
+        def send(job: dict[str, Any]) -> None:
+            runner.run(create.kiq(job))
 
-    return send
+        yield send
+        runner.run(broker.shutdown())

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from benchmarks.limit_simulation import Bucket, Cap, Limiter, Pool, Run, Server, Simulation, Window
+from benchmarks.limit_servers import Bucket, Cap, Server, Window
+from benchmarks.limit_simulation import Limiter, Pool, Run, Simulation
 from tests.redis_server import RedisServer
 
 LIMIT = 50

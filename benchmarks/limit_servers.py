@@ -1,0 +1,68 @@
+"""The model's LivePerson: limits of several kinds, in made-up time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Server(Protocol):
+    """LivePerson's side of a limit."""
+
+    def enter(self, now: float) -> bool:
+        """Take a call in, or refuse it."""
+
+    def leave(self) -> None:
+        """Answer a call that was taken in."""
+
+
+class Bucket:
+    """`rate` calls a second, and `burst` seconds' worth at once after a quiet time."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._interval = 1 / rate
+        self._size = max(1, round(burst * rate)) * self._interval
+        self._full_at = 0.0
+
+    def enter(self, now: float) -> bool:
+        full_at = max(self._full_at, now) + self._interval
+        if full_at - now > self._size + 1e-9:
+            return False
+        self._full_at = full_at
+        return True
+
+    def leave(self) -> None:
+        pass
+
+
+class Window:
+    """`rate` calls in each second of the clock."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._second, self._count = -1, 0
+
+    def enter(self, now: float) -> bool:
+        if int(now) != self._second:
+            self._second, self._count = int(now), 0
+        self._count += 1
+        return self._count <= self._rate
+
+    def leave(self) -> None:
+        pass
+
+
+class Cap:
+    """So many calls at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    def enter(self, now: float) -> bool:  # noqa: ARG002 - a cap knows no time
+        if self._inside >= self._most:
+            return False
+        self._inside += 1
+        return True
+
+    def leave(self) -> None:
+        self._inside -= 1
