@@ -92,6 +92,16 @@ def test_an_attempt_is_written_down_before_it_leaves(ledger: Ledger, store: Redi
     assert store.get(Keys(ACCOUNT).consumer(job.consumer_id)) == job.job_id.encode()
 
 
+def test_who_asks_again_because_the_answer_was_lost_sends_once(
+    ledger: Ledger, store: Redis
+) -> None:
+    """It gets the same answer: one attempt is counted, one request is in flight."""
+    job = make_job()
+    assert gone(ledger, job) == gone(ledger, job)
+    assert store.hget(Keys(ACCOUNT).job(job.job_id), "sent") == b"1"
+    assert store.zcard(Keys(ACCOUNT).in_flight) == 1
+
+
 def test_an_outcome_is_replayed_to_every_later_delivery(ledger: Ledger) -> None:
     """A redelivery changes nothing: it gets the bytes that were published."""
     job = make_job()

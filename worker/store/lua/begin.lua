@@ -30,6 +30,10 @@ end
 
 local history, losses = is[7] or '', tonumber(is[9] or 0)
 local seen, sent = is[8] or string.format('%.3f', now), tonumber(is[12] or 0)
+if state == 'sending' and holder == owner then
+  -- It may send since it asked before; that answer was lost on its way.
+  return { 'go', { seen, history, sent, losses, is[13] or '' } }
+end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
   losses = losses + 1
