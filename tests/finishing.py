@@ -6,7 +6,8 @@ import queue
 from typing import Any
 
 from worker.messages.job import Job
-from worker.store.ledger import Ledger, Lost, Replay
+from worker.store.answers import Lost, Replay
+from worker.store.ledger import Ledger
 
 ANSWER_SECONDS = 10.0
 

@@ -20,7 +20,7 @@ from worker.permits import Permits
 from worker.retry import Again, Created, Decision, Fail, LookUp, Policy
 from worker.shutdown import Shutdown, insist
 from worker.step import MESSAGES, NO_ANSWER, AtOnce, Ended, PutOff, Ready, Step, Turn
-from worker.store.ledger import (
+from worker.store.answers import (
     Beginning,
     Cancelled,
     Claim,
@@ -29,10 +29,10 @@ from worker.store.ledger import (
     Defer,
     Go,
     Held,
-    Ledger,
     Lost,
     Replay,
 )
+from worker.store.ledger import Ledger
 
 # Pauses up to this long are waited for in the slot; longer ones in the broker, in seconds.
 SHORT_PAUSE_SECONDS: Final = 1.0

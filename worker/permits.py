@@ -13,7 +13,8 @@ from worker.gate import Rank
 from worker.messages.receive import Work
 from worker.seats import Seats
 from worker.shutdown import Shutdown, insist
-from worker.store.ledger import Beginning, Held, Ledger, Wait
+from worker.store.answers import Beginning, Held, Wait
+from worker.store.ledger import Ledger
 from worker.store.pulse import Pulse
 
 # How long a thread waits for a request in flight to end before it asks again, in seconds.

@@ -17,8 +17,9 @@ from worker.messaging.delivery import Delivery
 from worker.messaging.publisher import Publisher
 from worker.shutdown import Shutdown, Stopping
 from worker.step import AtOnce, Ended, PutOff
+from worker.store.answers import Lost, Replay
 from worker.store.connection import StoreError
-from worker.store.ledger import Ledger, Lost, Replay
+from worker.store.ledger import Ledger
 from worker.store.pulse import Pulse
 
 # When to try again after an error of our own, in seconds.

@@ -13,7 +13,8 @@ from worker.messages.moment import rfc3339
 from worker.messages.outcome import Outcome, failed, opened
 from worker.messages.receive import Work
 from worker.messages.result import Attempt, ErrorCode
-from worker.store.ledger import Claim, Feedback
+from worker.store.answers import Claim
+from worker.store.ledger import Feedback
 
 MESSAGES: Mapping[str, str] = {
     "already_open": 'the consumer has an open conversation; onOpenConversation "reuse" takes it',

@@ -26,7 +26,8 @@ from worker.messaging import broker
 from worker.messaging.confirms import ConfirmedProducer, Outgoing
 from worker.operator.looking import look
 from worker.operator.records import reopen
-from worker.store.ledger import Ceiling, Claimed, Ledger, Replay
+from worker.store.answers import Claimed, Replay
+from worker.store.ledger import Ceiling, Ledger
 
 CEILING = Ceiling(rate=100, in_flight=10)
 UNKNOWN: AttemptMessage = {

@@ -15,20 +15,9 @@ from tests.jobs import ACCOUNT, make_job
 from worker.messages.job import Job
 from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
+from worker.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Replay, Wait
 from worker.store.connection import Keys
-from worker.store.ledger import (
-    Cancelled,
-    Ceiling,
-    Claimed,
-    Conflict,
-    Defer,
-    Go,
-    Held,
-    Ledger,
-    Lost,
-    Replay,
-    Wait,
-)
+from worker.store.ledger import Ceiling, Ledger
 
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 AT = "2026-11-23T10:00:00.000Z"

@@ -10,8 +10,9 @@ from redis import Redis
 
 from tests.jobs import ACCOUNT, make_job
 from tests.store_clock import StoreClock
+from worker.store.answers import Claimed, Defer, Go, Wait
 from worker.store.connection import Keys
-from worker.store.ledger import Ceiling, Claimed, Defer, Feedback, Go, Ledger, Wait
+from worker.store.ledger import Ceiling, Feedback, Ledger
 from worker.store.limits import read_standing, reset_ceiling, set_ceiling
 
 FLIGHT_SECONDS = 35.0

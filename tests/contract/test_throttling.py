@@ -8,7 +8,8 @@ import pytest
 from redis import Redis
 
 from tests.jobs import make_job
-from worker.store.ledger import Ceiling, Defer, Go, Ledger, Wait
+from worker.store.answers import Defer, Go, Wait
+from worker.store.ledger import Ceiling, Ledger
 
 PATIENT_SECONDS = 60.0
 

@@ -13,9 +13,8 @@ from redis import Redis
 from config.settings import Settings
 from worker.messages.moment import rfc3339
 from worker.retry import REPLAYED
-from worker.store.connection import Keys, script, text
+from worker.store.connection import MILLISECONDS, Keys, script, text
 
-MILLISECONDS: Final = 1000
 SECONDS_A_DAY: Final = 24 * 60 * 60
 
 

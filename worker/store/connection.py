@@ -15,6 +15,9 @@ SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
 LIMITER: Final = ("clock", "account", "level", "learn", "circuit", "limit")
 
+# The scripts count in these.
+MILLISECONDS: Final = 1000
+
 # A store that does not answer within this many seconds counts as away; nothing is sent then.
 ANSWER_SECONDS: Final = 5.0
 # How often an idle connection is tried before it is trusted, in seconds.

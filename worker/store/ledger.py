@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -21,101 +20,16 @@ from worker.messages.job import Job
 from worker.messages.moment import rfc3339
 from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
+from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
-from worker.store.connection import LIMITER, Keys, script, text
+from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
 
-MILLISECONDS: Final = 1000
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
 # In-flight permits outlive the longest call by this much, in seconds.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
 Feedback = Literal["", "ok", "throttled", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What the ledger knows of a job that is ours to work on.
-
-    `history` is what earlier attempts came to, `sent` how often the request left, this time
-    included, `losses` how many workers were lost with the job.
-    """
-
-    seen_at: datetime
-    history: tuple[Attempt, ...]
-    sent: int
-    losses: int
-    visit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """The permit is granted and the attempt written down: send now."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The job is ours; no permit was asked for."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The job is ours, and an operator wants it given up."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Ask again after so many seconds, with the slot that was booked (0: none)."""
-
-    seconds: float
-    slot: float
-    why: str
-    said_at: float = field(default_factory=time.monotonic, compare=False)
-
-    def left(self) -> float:
-        """Return how many of the seconds are left."""
-        return max(0.0, self.said_at + self.seconds - time.monotonic())
-
-
-@dataclass(frozen=True, slots=True)
-class Defer:
-    """Nobody holds the job; it should come back after so many seconds."""
-
-    seconds: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Another delivery of the job is being worked on."""
-
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """The job has its outcome already: publish it again."""
-
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """The job id was used before, with other content."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The claim was taken over; what this delivery found out does not count."""
-
-
-Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +106,7 @@ class Ledger:
             int(self._repeat_unknown),
         ]
         names = [keys.job(job.job_id), keys.consumer(job.consumer_id), keys.limit, keys.in_flight]
-        return _beginning(job, self._batches.call(self._begin, names, args))
+        return beginning(job, self._batches.call(self._begin, names, args))
 
     def finish(
         self,
@@ -211,7 +125,7 @@ class Ledger:
         names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
 
         def answered(answer: Any) -> None:
-            then(_ended(job, answer) or Replay(outcome))
+            then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
 
@@ -237,7 +151,7 @@ class Ledger:
             keep_consumer=keep_consumer,
             visit=visit,
         )
-        return _ended(job, self._batches.call(self._finish, names, args))
+        return ended(job, self._batches.call(self._finish, names, args))
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
@@ -297,55 +211,3 @@ class Ledger:
         if outcome and outcome.created_id:
             names.append(keys.conversation(outcome.created_id))
         return names, args
-
-
-def _ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
-    match text(answer[0]):
-        case "replay":
-            return Replay(_outcome(job, answer))
-        case "lost":
-            return Lost()
-    return None
-
-
-def _beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
-    match text(answer[0]):
-        case "go":
-            return Go(_claim(answer[1]))
-        case "claimed":
-            return Claimed(_claim(answer[1]))
-        case "cancelled":
-            return Cancelled(_claim(answer[1]))
-        case "wait":
-            return Wait(float(answer[1]) / MILLISECONDS, float(answer[2]), text(answer[3]))
-        case "defer":
-            return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]))
-        case "held":
-            return Held(text(answer[1]))
-        case "replay":
-            return Replay(_outcome(job, answer))
-        case "conflict":
-            return Conflict()
-        case other:
-            raise AssertionError(f"the ledger's script answered {other!r}")
-
-
-def _claim(facts: Sequence[Any]) -> Claim:
-    seen, history, sent, losses, visit = facts
-    return Claim(
-        seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
-        history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
-        sent=int(sent),
-        losses=int(losses),
-        visit=text(visit),
-    )
-
-
-def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
-    return Outcome(
-        message_id=job.job_id,
-        account_id=job.account_id,
-        routing_key=text(answer[1]),
-        body=bytes(answer[2]),
-        count="replayed",
-    )

@@ -10,11 +10,10 @@ from typing import Final
 
 from redis import Redis
 
-from worker.store.connection import Keys, script, text
+from worker.store.connection import MILLISECONDS, Keys, script, text
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
-MILLISECONDS: Final = 1000
 
 
 class SharedTokens:
