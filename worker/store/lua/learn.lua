@@ -5,6 +5,8 @@ local KEEP = 0.97          -- stay so far under what was accepted when a call wa
 local FULL_MS = 100        -- so long after nobody got through the cap on calls in flight counts as met
 local SAME_PLACES = 30     -- one in so many is no difference between two numbers in flight
 local PLACES_LEAST = 4     -- in fewer calls in flight no cap can be seen
+local CROWDED = 1.1        -- refused so far above the mean, and ...
+local CROWDED_BY = 0.6     -- ... this much more; with 1.2 and 1, caps of 4 and of 20 are not found
 local MOST_DOUBTS = 5      -- after so many wrong guesses one in 64 refusals is tried
 local ROOM = 1.5           -- what was thought a limit on the rate lies so far above what was accepted
 local FORGET_MS = 600000   -- what was learned is forgotten when nothing was accepted for so long
@@ -44,7 +46,7 @@ local function looks_like_a_cap(a, place)
   put(a, 'patience', math.max(0, (a.patience or 0) - 1))
   return a.patience == 0 and place >= PLACES_LEAST
     and math.abs(place - (a.refused_place or 0)) <= place / SAME_PLACES
-    and place > 1.1 * a.crowd + 0.6
+    and place > CROWDED * a.crowd + CROWDED_BY
 end
 
 local function suppose_a_cap(a, now, place, lately)

@@ -1,7 +1,7 @@
 -- The limiter: one pace and one cap on requests in flight per account, for the whole pool.
 
-local LATE_MS = 20         -- a slot this late is made up for; later ones are lost, so nobody bursts
-local SLEPT_MS = 50        -- a booked slot that its thread comes so much too late for is lost, too
+local LATE_MS = 60         -- a slot this late is made up for; later ones are lost, so nobody bursts
+local SLEPT_MS = 100       -- a booked slot that its thread comes so much too late for is lost, too
 local HORIZON_MS = 1000    -- how far ahead a slot can be booked
 local MIN_PAUSE_MS = 1000  -- LivePerson: after a 429 wait at least a second
 local LOOK_MS = 50         -- so often a full cap is written down
