@@ -28,21 +28,30 @@ REFERENCE = "celery"
 @click.command()
 @click.option("--broker", "brokers", multiple=True, default=("rabbitmq", "valkey"))
 @click.option("--jobs", default=3000, show_default=True, help="Jobs that are measured in a run.")
+@click.option("--latency", "latencies", type=int, multiple=True, help="These rounds alone.")
 @click.option("--runs", default=3, show_default=True, help="Of which the medians are shown.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write JSON, and charts beside it.",
 )
-def main(*, brokers: tuple[str, ...], jobs: int, runs: int, output: Path | None) -> None:
+def main(
+    *,
+    brokers: tuple[str, ...],
+    jobs: int,
+    latencies: tuple[int, ...],
+    runs: int,
+    output: Path | None,
+) -> None:
     """Compare Overture, every safety on, with pipelines that have none."""
     console = Console(width=130)
     console.print(description())
     found: list[dict[str, Any]] = []
+    rounds = [one for one in ROUNDS if not latencies or one[0] in latencies]
     with FakeApi() as api:
         for name in brokers:
             with servers(name) as started:
-                for latency, concurrency in ROUNDS:
+                for latency, concurrency in rounds:
                     cases = [
                         Case(
                             broker=name,
@@ -60,12 +69,19 @@ def main(*, brokers: tuple[str, ...], jobs: int, runs: int, output: Path | None)
                         for case in cases
                         if case.name in medians
                     ]
+                    _keep(output, found, runs)
                 found += _lone(name, started, api, console)
-    if output is not None:
-        text = json.dumps({"machine": description(), "runs": runs, "found": found}, indent=1)
-        output.write_text(text + "\n")
-        for name in brokers:
-            _draw(name, found, output.with_name(f"{output.stem}-{name}.svg"))
+                _keep(output, found, runs)
+
+
+def _keep(output: Path | None, found: list[dict[str, Any]], runs: int) -> None:
+    """Write down what has been found so far."""
+    if output is None:
+        return
+    text = json.dumps({"machine": description(), "runs": runs, "found": found}, indent=1)
+    output.write_text(text + "\n")
+    for broker in {row["broker"] for row in found}:
+        _draw(broker, found, output.with_name(f"{output.stem}-{broker}.svg"))
 
 
 def _round(

@@ -164,6 +164,7 @@ def test_every_command_is_run() -> None:
     """No document beside these has commands, and every exception is still one."""
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
+    followed |= {"performance.md", "scaling.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []
@@ -174,6 +175,9 @@ def test_every_command_is_run() -> None:
         assert line.startswith("make "), line
     for line in commands(read("docs/reliability.md")):
         assert re.fullmatch(r'make chaos ARGS="[\w -]+"', line), line
+    # Nor do the measurements fit into a test.
+    for line in [*commands(read("docs/performance.md")), *commands(read("docs/scaling.md"))]:
+        assert line.startswith("make bench"), line
 
 
 def section_text(heading: str) -> str:

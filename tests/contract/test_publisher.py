@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from redis import Redis
 
 from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
 from tests.broker_client import BrokerClient
@@ -137,3 +138,31 @@ def _survives_a_restart(server: RedisServer | RabbitServer) -> None:
     with BrokerClient(server.url) as client:
         client.wait_until(lambda out: len(out.by_job()) == 300, "all are there")
     server.stop()
+
+
+def test_redis_is_not_asked_with_every_message_where_it_goes(valkey_url: str, store: Redis) -> None:
+    """Kombu would look the exchange's queues up each time."""
+    with broker.connection(valkey_url) as connection:
+        broker.declare(connection)
+        producer = ConfirmedProducer(connection)
+        store.config_resetstat()
+        producer.publish([message(number) for number in range(100)])
+        asked = cast("Any", store.info("commandstats"))["cmdstat_smembers"]["calls"]
+        assert asked < 10
+    assert store.llen(RESULTS_QUEUE) == 100
+
+
+def test_a_message_for_an_exchange_without_queues_is_not_confirmed(
+    valkey_url: str, store: Redis
+) -> None:
+    """Kombu would drop it in silence, as after the server lost its memory."""
+    with broker.connection(valkey_url) as connection:
+        broker.declare(connection)
+        producer = ConfirmedProducer(connection)
+        store.flushdb()
+        with pytest.raises(NotConfirmed, match="no queue is bound"):
+            producer.publish([message(1)])
+    with broker.connection(valkey_url) as connection:
+        broker.declare(connection)
+        ConfirmedProducer(connection).publish([message(1)])
+    assert store.llen(RESULTS_QUEUE) == 1

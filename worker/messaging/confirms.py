@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -15,6 +16,8 @@ from worker.messaging.amqp_transport import corked
 CONFIRM_SECONDS: Final = 15.0
 PERSISTENT: Final = 2
 REDIS_BATCH: Final = 500
+# How long the queues that an exchange on Redis leads to are taken as known, in seconds.
+BINDINGS_SECONDS: Final = 1.0
 
 
 class NotConfirmed(Exception):
@@ -58,6 +61,8 @@ class ConfirmedProducer:
             self._channel.events["basic_nack"].add(self._on_nack)
             self._channel.events["basic_return"].add(self._on_return)
             self._channel.confirm_select()
+        elif broker.transport.driver_type == "redis":
+            self._channel.get_table = _Bindings(self._channel.get_table)
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish the messages, persistent, and return once the broker has all of them.
@@ -132,3 +137,23 @@ class ConfirmedProducer:
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, _: object) -> None:
         self._refusals.append(f"{error} (exchange {exchange!r}, routing key {routing_key!r})")
+
+
+class _Bindings:
+    """Which queues an exchange on Redis leads to; kombu would ask for that with every message.
+
+    Raises NotConfirmed where there are none: kombu would drop the message in silence.
+    """
+
+    def __init__(self, read: Callable[[str], list[Any]]) -> None:
+        self._read = read
+        self._known: dict[str, tuple[float, list[Any]]] = {}
+
+    def __call__(self, exchange: str) -> list[Any]:
+        read_at, table = self._known.get(exchange, (-math.inf, []))
+        if time.monotonic() - read_at > BINDINGS_SECONDS:
+            table = self._read(exchange)
+            if not table:
+                raise NotConfirmed(f"no queue is bound to the exchange {exchange!r}")
+            self._known[exchange] = time.monotonic(), table
+        return table
