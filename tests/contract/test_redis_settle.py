@@ -15,7 +15,8 @@ from tests.waiting import wait_until
 from worker.redis_transport.queue import DELIVERIES_HEADER, Depth, Layout, queue_depths
 from worker.store.connection import script
 
-LEASE_SECONDS = 0.6
+# Long enough that a machine which stands still for a moment does not let one run out.
+LEASE_SECONDS = 1.5
 
 
 def depth(client: Redis) -> Depth:
@@ -92,7 +93,7 @@ def test_a_message_put_off_comes_back_when_it_is_due(url: str, client: Redis) ->
         wait_for_depth(client, Depth(0, 1, 1))
         other.ack()
         (message,) = consumer.receive(1)
-        assert 0.75 <= time.monotonic() - put_off <= 1.4
+        assert 0.75 <= time.monotonic() - put_off <= 3
         assert message.payload == "later"
         assert history(message) == (False, None)
 
@@ -105,7 +106,7 @@ def test_messages_put_off_come_in_the_order_in_which_they_are_due(url: str, clie
             consumer.channel.defer(message.delivery_tag, seconds)
         delayed = f"{JOBS_QUEUE}:delayed"
         wait_until(lambda: client.zcount(delayed, 0, time.time() * 1000) == 3, "all are due")
-        assert bodies(consumer.receive(4, seconds=0.5)) == ["third", "same", "same"]
+        assert bodies(consumer.receive(3)) == ["third", "same", "same"]
 
 
 def test_only_the_first_settlement_counts(url: str, client: Redis) -> None:
@@ -152,7 +153,7 @@ def test_what_is_in_hand_is_not_taken_over(url: str) -> None:
         RedisConsumer(url, lease_seconds=LEASE_SECONDS) as other,
     ):
         slow.receive(1)
-        assert other.receive(1, seconds=4 * LEASE_SECONDS) == []
+        assert other.receive(1, seconds=2 * LEASE_SECONDS) == []
 
 
 def test_the_jobs_of_a_dead_worker_are_taken_over(url: str, client: Redis) -> None:
