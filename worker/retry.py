@@ -102,10 +102,7 @@ def conclude(code: ErrorCode, history: Sequence[Attempt]) -> Fail | LookUp:
     """Give a job up; where an attempt may have opened a conversation, look for it first."""
     if not was_unknown(history):
         return Fail(code)
-    given_up = Fail(code)
-    return LookUp(
-        found="created", otherwise=given_up, unaskable=Fail("in_doubt"), of_another=given_up
-    )
+    return _look_first(code)
 
 
 def was_unknown(history: Sequence[Attempt]) -> bool:
@@ -131,17 +128,14 @@ def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) ->
 
 def _unknown(history: Sequence[Attempt], policy: Policy) -> Decision:
     if not policy.repeat_unknown:
-        return LookUp(
-            found="created",
-            otherwise=Fail("in_doubt"),
-            unaskable=Fail("in_doubt"),
-            of_another=Fail("in_doubt"),
-        )
-    return _next_pause(history, policy) or LookUp(
-        found="created",
-        otherwise=Fail("retries_exhausted"),
-        unaskable=Fail("in_doubt"),
-        of_another=Fail("retries_exhausted"),
+        return _look_first("in_doubt")
+    return _next_pause(history, policy) or _look_first("retries_exhausted")
+
+
+def _look_first(code: ErrorCode) -> LookUp:
+    given_up = Fail(code)
+    return LookUp(
+        found="created", otherwise=given_up, unaskable=Fail("in_doubt"), of_another=given_up
     )
 
 
