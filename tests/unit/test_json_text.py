@@ -1,6 +1,7 @@
 """Strict reading and compact writing of JSON text."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -99,7 +100,10 @@ def test_sorted_keys_make_equal_values_equal_bytes() -> None:
     assert dumps_compact(one) != dumps_compact(other)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}])
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), [None, {"a": (float("inf"),)}], "\ud800", {1, 2}, datetime.now(UTC), 2**64],
+)
 def test_refuses_to_write_what_it_would_not_read(value: object) -> None:
     """NaN, half surrogate pairs and other types never reach a broker."""
     with pytest.raises((ValueError, TypeError)):

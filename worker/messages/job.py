@@ -143,7 +143,7 @@ def _canonical(complete: JobDocument) -> bytes | None:
     }
     try:
         canonical = dumps_compact(content, sort_keys=True)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         return None
     return None if is_too_deep(content, canonical) else canonical
 
@@ -170,7 +170,8 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
         )
         return
     # A header is ASCII: there each character beyond it takes six bytes or twelve.
-    header = json.dumps(complete.get("clientProperties", {}), separators=(",", ":"))
+    properties = complete.get("clientProperties")
+    header = json.dumps(properties, separators=(",", ":")) if properties else ""
     sizes = (
         ("the job", len(canonical), JOB_MAX_BYTES),
         ("metadata", len(dumps_compact(complete.get("metadata", {}))), METADATA_MAX_BYTES),

@@ -12,6 +12,8 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
+import orjson
+
 MAX_DEPTH: Final = 64
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
@@ -61,17 +63,28 @@ def loads_strict(data: bytes, *, max_bytes: int) -> object:
 def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
     """Write JSON as UTF-8 without white space; with `sort_keys`, equal values give equal bytes.
 
-    Raises ValueError (UnicodeEncodeError among them), TypeError or RecursionError for what
-    `loads_strict` would never have returned: NaN, half of a surrogate pair, other types.
+    Raises ValueError or TypeError for what `loads_strict` would never have returned: NaN, half of
+    a surrogate pair, other types, more levels than orjson writes (254).
     """
-    encoder = _SORTING_ENCODER if sort_keys else _ENCODER
-    return encoder.encode(value).encode("utf-8")
+    text = orjson.dumps(value, option=_PLAIN | orjson.OPT_SORT_KEYS if sort_keys else _PLAIN)
+    # orjson writes NaN and Infinity as null.
+    if b"null" in text and not _is_finite(value):
+        raise ValueError("NaN and Infinity are no JSON")
+    return text
 
 
 def is_too_deep(value: object, text: bytes) -> bool:
     """Tell whether a value, whose JSON text is at hand, is nested deeper than `MAX_DEPTH`."""
     # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
     return text.count(b"{") + text.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,7 +134,7 @@ def _too_deep() -> MalformedJSON:
 def _refuse_lone_surrogates(value: object) -> None:
     try:
         dumps_compact(value)
-    except UnicodeEncodeError:
+    except orjson.JSONEncodeError:
         raise MalformedJSON(
             "the message holds half of a surrogate pair (\\ud800-\\udfff)"
         ) from None
@@ -137,7 +150,9 @@ _DECODER: Final = json.JSONDecoder(
     parse_float=_float,
     parse_constant=_refuse_constant,
 )
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_SORTING_ENCODER: Final = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, sort_keys=True
+# Types that JSON does not have are refused, not written in orjson's way.
+_PLAIN: Final = (
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
