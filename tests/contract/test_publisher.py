@@ -68,6 +68,20 @@ def test_every_message_of_a_batch_arrives_in_order(client: BrokerClient, broker_
     assert [r["jobId"] for r in client.out.results] == [f"job-{n}" for n in range(1300)]
 
 
+def test_a_batch_is_confirmed_while_the_next_one_is_under_way(
+    client: BrokerClient, broker_url: str
+) -> None:
+    """Who sends several batches may wait for each of them later, and for none twice."""
+    with broker.connection(broker_url) as connection:
+        producer = ConfirmedProducer(connection)
+        tags = [producer.send([message(2 * n), message(2 * n + 1)]) for n in range(3)]
+        for number, tag in enumerate(tags):
+            producer.wait(tag)
+            client.take()
+            assert len(client.out.results) >= 2 * number + 2
+        producer.wait(tags[-1])
+
+
 def test_confirmed_means_that_the_broker_has_it(client: BrokerClient, publisher: Publisher) -> None:
     """`confirmed` is called once for each message, after it can be consumed."""
     confirmed: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from config.settings import Settings
@@ -71,15 +72,18 @@ class Submission:
             broker.declare(connection, [queue])
             producer = ConfirmedProducer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
-            batch: list[Accepted] = []
-            for job in self.accepted():
-                batch.append(job)
-                if len(batch) == BATCH_JOBS:
-                    self._send(producer, batch, queue, submitted)
-                    batch = []
-                    report(self.source.position())
-            if batch:
-                self._send(producer, batch, queue, submitted)
+            jobs = self.accepted()
+            sent: list[Accepted] = []
+            tag = 0
+            # Each batch is confirmed while the next one is read and checked.
+            while batch := list(islice(jobs, BATCH_JOBS)):
+                messages = [outgoing(job, queue) for job in batch]
+                producer.wait(tag)
+                self._note(sent, submitted)
+                sent, tag = batch, producer.send(messages)
+                report(self.source.position())
+            producer.wait(tag)
+            self._note(sent, submitted)
 
     def begin_anew(self) -> None:
         """Forget what was checked, and read the source from its start."""
@@ -111,16 +115,11 @@ class Submission:
         except UnreadableFile as error:
             self.tally.broken_off = str(error)
 
-    def _send(
-        self,
-        producer: ConfirmedProducer,
-        batch: list[Accepted],
-        queue: str,
-        submitted: Submitted | None,
-    ) -> None:
-        producer.publish([outgoing(job, queue) for job in batch])
-        self.tally.confirmed += len(batch)
-        self.tally.through = batch[-1].number
+    def _note(self, confirmed: list[Accepted], submitted: Submitted | None) -> None:
+        if not confirmed:
+            return
+        self.tally.confirmed += len(confirmed)
+        self.tally.through = confirmed[-1].number
         if submitted is not None:
-            for job in batch:
+            for job in confirmed:
                 submitted.add(job.account_id, job.job_id)

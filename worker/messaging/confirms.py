@@ -42,8 +42,9 @@ class Outgoing:
 class ConfirmedProducer:
     """Publishes batches over one connection; after an error the connection is to be thrown away.
 
-    On RabbitMQ a batch goes out as a whole and its confirms are awaited together (page confirms);
-    a message that no queue takes counts as refused. Redis answers each write by itself.
+    On RabbitMQ a batch goes out as a whole and its confirms are awaited together, at once or when
+    the next batch is on its way; a message that no queue takes counts as refused. Redis answers
+    each write by itself.
     """
 
     def __init__(self, broker: Connection) -> None:
@@ -54,7 +55,8 @@ class ConfirmedProducer:
         self._producer = cast("Any", Producer(self._channel, auto_declare=False))
         self._confirms = broker.transport.driver_type == "amqp"
         self._last_tag = 0
-        self._outstanding: set[int] = set()
+        # In the order they were sent.
+        self._outstanding: dict[int, None] = {}
         self._refusals: list[str] = []
         if self._confirms:
             self._channel.events["basic_ack"].add(self._on_ack)
@@ -69,17 +71,39 @@ class ConfirmedProducer:
 
         Raises NotConfirmed, or the connection's own errors; the broker may then have some of them.
         """
+        self.wait(self.send(messages))
+
+    def send(self, messages: Sequence[Outgoing]) -> int:
+        """Send the messages, persistent; `wait` for what is returned before relying on them.
+
+        Raises the connection's own errors.
+        """
         if not self._confirms:
             with self._producer.batch(max_size=REDIS_BATCH):
                 for message in messages:
                     self._write(message)
-            return
+            return self._last_tag
         with corked(self._broker):
             for message in messages:
                 self._last_tag += 1
-                self._outstanding.add(self._last_tag)
+                self._outstanding[self._last_tag] = None
                 self._publish(message)
-        self._await()
+        return self._last_tag
+
+    def wait(self, through: int) -> None:
+        """Return once the broker has every message through the one that `send` returned.
+
+        Raises NotConfirmed, or the connection's own errors; the broker may then have some of them.
+        """
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        while next(iter(self._outstanding), math.inf) <= through:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NotConfirmed(f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s")
+            with contextlib.suppress(TimeoutError):
+                self._connection.take(seconds=left)
+        if self._refusals:
+            raise NotConfirmed(f"the broker refused a message: {self._refusals[0]}")
 
     def _publish(self, message: Outgoing) -> None:
         """Publish on RabbitMQ; kombu's own producer takes twice as long for the same."""
@@ -114,22 +138,12 @@ class ConfirmedProducer:
             retry=False,
         )
 
-    def _await(self) -> None:
-        deadline = time.monotonic() + CONFIRM_SECONDS
-        while self._outstanding:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise NotConfirmed(f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s")
-            with contextlib.suppress(TimeoutError):
-                self._connection.take(seconds=left)
-        if self._refusals:
-            raise NotConfirmed(f"the broker refused a message: {self._refusals[0]}")
-
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
         if multiple:
-            self._outstanding -= {tag for tag in self._outstanding if tag <= delivery_tag}
+            for tag in [tag for tag in self._outstanding if tag <= delivery_tag]:
+                del self._outstanding[tag]
         else:
-            self._outstanding.discard(delivery_tag)
+            self._outstanding.pop(delivery_tag, None)
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
         self._refusals.append("it was not stored")
