@@ -35,6 +35,8 @@ def load_settings() -> Settings:
         return Settings()
     except UnreadableSource as error:
         raise InvalidSettings([str(error)]) from None
+    except RecursionError:
+        raise InvalidSettings(["the environment holds JSON that is nested too deep"]) from None
     except SettingsError as error:
         # Its text may quote the value, so only the name of the field is taken from it.
         names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]

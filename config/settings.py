@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationInfo,
@@ -29,6 +28,16 @@ from config import values
 from config.hosts import LIVEPERSON_SUFFIXES, may_be_domain_api
 from config.sources import NESTED, PREFIX, FileSource, FolderSource
 
+# More than any account is allowed; beyond it a number is a slip, and may be one no store can hold.
+HIGHEST_RATE: Final = 100_000
+MOST_IN_FLIGHT: Final = 100_000
+LONGEST_SECONDS: Final = 31 * 24 * 60 * 60
+MOST_DAYS: Final = 36_500
+LARGEST_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
+
+Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
+InFlight = Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
 AccountId = Annotated[str, AfterValidator(values.account_id)]
 HttpURL = Annotated[str, AfterValidator(values.http_url)]
 BrokerURL = Annotated[SecretStr, BeforeValidator(values.checked(values.broker_url))]
@@ -39,7 +48,7 @@ Hosts = Annotated[
     NoDecode,
 ]
 Pauses = Annotated[
-    tuple[PositiveFloat, ...],
+    tuple[Seconds, ...],
     Field(min_length=1, max_length=20),
     BeforeValidator(values.comma_separated),
     NoDecode,
@@ -53,8 +62,8 @@ class Account(BaseModel):
 
     client_id: str = Field(min_length=1)
     client_secret: SecretStr = Field(min_length=1)
-    max_rate: PositiveFloat | None = None
-    max_in_flight: PositiveInt | None = None
+    max_rate: Rate | None = None
+    max_in_flight: InFlight | None = None
 
 
 class Settings(BaseSettings):
@@ -78,22 +87,22 @@ class Settings(BaseSettings):
     client_secret: SecretStr | None = Field(default=None, min_length=1)
     accounts: dict[AccountId, Account] = Field(default_factory=dict)
 
-    max_rate: PositiveFloat = 10
-    max_in_flight: PositiveInt = 50
+    max_rate: Rate = 10
+    max_in_flight: InFlight = 50
     concurrency: int = Field(default=50, ge=1, le=1000)
 
     domain_api_url: HttpURL = "https://api.liveperson.net"
     trusted_hosts: Hosts = Field(default=LIVEPERSON_SUFFIXES, validate_default=True)
-    connect_timeout: PositiveFloat = 5
-    read_timeout: PositiveFloat = 30
+    connect_timeout: Seconds = 5
+    read_timeout: Seconds = 30
     already_open_text: str = Field(default="already has open conversation", min_length=1)
 
     retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     max_deliveries: PositiveInt = 20
-    dedupe_days: PositiveFloat = 7
-    max_message_bytes: int = Field(default=1024 * 1024, ge=1024)
-    drain_timeout: PositiveFloat = 30
+    dedupe_days: float = Field(default=7, gt=0, le=MOST_DAYS)
+    max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=LARGEST_MESSAGE_BYTES)
+    drain_timeout: Seconds = 30
     health_file: Path | None = None
 
     log_format: Literal["console", "json"] | None = None
@@ -108,7 +117,10 @@ class Settings(BaseSettings):
         if not isinstance(accounts, dict) or not (given or "account_id" in data):
             return data
         account_id = str(data.get("account_id", ""))
-        single = {**accounts.get(account_id, {}), **given}
+        known = accounts.get(account_id, {})
+        if not isinstance(known, dict):
+            return data
+        single = {**known, **given}
         return {**data, "account_id": account_id, "accounts": {**accounts, account_id: single}}
 
     @field_validator("trusted_hosts")

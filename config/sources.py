@@ -67,6 +67,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UnreadableSource(f"{path}: is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UnreadableSource(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise UnreadableSource(f"{path}: is nested too deep") from None
     return {_field(name): value for name, value in found.items()}
 
 
@@ -81,8 +83,8 @@ def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
             with path.open(encoding="utf-8") as file:
                 value = file.read(MAX_SECRET_BYTES).strip()
             place = found
-            for part, following in zip((first, *rest), rest, strict=False):
-                place = place.setdefault(part, {}) if following else place
+            for part in (first, *rest[:-1]) if rest else ():
+                place = _folder(place, part, path)
             place[rest[-1] if rest else first] = value
     except OSError as error:
         raise UnreadableSource(
@@ -91,6 +93,13 @@ def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UnreadableSource(f"{PREFIX}SECRETS_DIR: {folder}: holds no UTF-8 text") from None
     return found
+
+
+def _folder(place: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
+    inner = place.setdefault(part, {})
+    if not isinstance(inner, dict):
+        raise UnreadableSource(f"{path}: another file already gives {part.upper()} as a whole")
+    return inner
 
 
 def _field(name: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from config.server_urls import demand_broker, demand_store, is_redis
+
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-REDIS_SCHEMES = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"})
 
 
 def comma_separated(value: Any) -> Any:
@@ -37,6 +38,10 @@ def account_id(value: str) -> str:
 def http_url(value: str) -> str:
     """Accept `http(s)://host[:port]` without path, query or credentials."""
     parts = urlsplit(value)
+    try:
+        parts.port  # noqa: B018 - it is read now
+    except ValueError:
+        raise ValueError("must be http://host or https://host; its port is no number") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be http://host or https://host")
     if parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
@@ -46,10 +51,11 @@ def http_url(value: str) -> str:
 
 def store_url(value: str) -> str:
     """Accept what names a Redis or Valkey server: the ledger runs its scripts there."""
-    if urlsplit(value).scheme not in REDIS_SCHEMES:
+    if not is_redis(value):
         raise ValueError(
             "must name a Redis or Valkey server: redis://, rediss://, valkey://, unix://"
         )
+    demand_store(value)
     return value
 
 
@@ -57,6 +63,7 @@ def broker_url(value: str) -> str:
     """Accept any URL that names its transport; Celery knows far more of them than we do."""
     if "://" not in value:
         raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
+    demand_broker(value)
     return value
 
 
@@ -66,8 +73,3 @@ def trusted_host(value: str) -> str:
     if not bare or "/" in bare or "://" in value:
         raise ValueError("must be host names or suffixes such as .liveperson.net")
     return value.lower()
-
-
-def is_redis(url: str) -> bool:
-    """Tell whether a broker URL names a Redis or Valkey server."""
-    return urlsplit(url).scheme in REDIS_SCHEMES

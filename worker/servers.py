@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from config.server_urls import is_redis
 from config.settings import Settings
-from config.values import is_redis
 from worker.embedded.server import ensure_server
 
 

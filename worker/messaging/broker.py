@@ -16,7 +16,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from config.queues import dead_letters_queue, jobs_queue, results_queue
-from config.values import is_redis
+from config.server_urls import AMQP_SCHEMES, for_kombu, is_redis
 from worker.messaging import amqp_transport
 
 # A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
@@ -28,7 +28,7 @@ DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
 
 def is_rabbitmq(url: str) -> bool:
     """Tell whether a broker URL names RabbitMQ."""
-    return urlsplit(url).scheme in {"amqp", "amqps", "pyamqp"}
+    return urlsplit(url).scheme in AMQP_SCHEMES
 
 
 def transport_options(url: str) -> dict[str, Any]:
@@ -98,7 +98,5 @@ def queue_of(delivery_info: Mapping[str, Any], queues: Iterable[str], default: s
 
 
 def _kombu_url(url: str) -> str:
-    """Write Valkey's URL schemes as kombu knows them, and RabbitMQ's as ours."""
-    scheme, _, rest = url.partition("://")
-    known = {"valkey": "redis", "valkeys": "rediss"}
-    return amqp_transport.own_url(f"{known.get(scheme, scheme)}://{rest}")
+    """Write Redis's and Valkey's URLs as kombu knows them, and RabbitMQ's as ours."""
+    return amqp_transport.own_url(for_kombu(url))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from redis import Redis
 
-from config.values import is_redis
+from config.server_urls import is_redis
 from worker.operator.taking import Taker, body_of, taking
 from worker.redis_transport.envelope import read_envelope
 from worker.redis_transport.queue import Layout

@@ -11,8 +11,8 @@ from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 from redis import Redis
 
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
+from config.server_urls import is_redis
 from config.settings import Settings
-from config.values import is_redis
 from worker.messages.moment import rfc3339
 from worker.messaging import broker
 from worker.operator.accounts import known_accounts, workers_alive

@@ -11,6 +11,8 @@ from redis.commands.core import Script
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from config.server_urls import for_redis_py
+
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
 LIMITER: Final = ("clock", "account", "level", "learn", "circuit", "limit")
@@ -32,13 +34,14 @@ def connect(url: str, *, connections: int = 64) -> Redis:
     Valkey's URL schemes are read as Redis's. A call is never repeated by the client itself: its
     caller knows whether that is safe.
     """
-    scheme, _, rest = url.partition("://")
-    known = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
+    known = for_redis_py(url)
+    # A socket of the file system has no connection that could be kept alive.
+    over_network = {} if known.startswith("unix:") else {"socket_keepalive": True}
     return Redis.from_url(
-        f"{known.get(scheme, scheme)}://{rest}",
+        known,
         socket_timeout=ANSWER_SECONDS,
         socket_connect_timeout=ANSWER_SECONDS,
-        socket_keepalive=True,
+        **over_network,
         health_check_interval=HEALTH_SECONDS,
         retry=Retry(NoBackoff(), 0),
         max_connections=connections,

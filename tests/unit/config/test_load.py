@@ -217,3 +217,46 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert SECRET not in repr(load_settings())
     assert SECRET not in str(load_settings())
+
+
+@pytest.mark.parametrize("name", ["MAX_RATE", "DEDUPE_DAYS", "READ_TIMEOUT", "RETRY_SCHEDULE"])
+@pytest.mark.parametrize("value", ["inf", "1e300", "nan", "0"])
+def test_a_number_without_end_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """The store could not hold it, and no clock can wait for it."""
+    set_all(monkeypatch, **{name: value})
+    assert all(fault.startswith(f"OVERTURE_{name}") for fault in faults())
+
+
+def test_an_account_that_is_no_table_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the single account is the same one."""
+    set_all(monkeypatch, ACCOUNT_ID="7", CLIENT_ID="a", ACCOUNTS__7=SECRET)
+    assert any(fault.startswith("OVERTURE_ACCOUNTS__7: ") for fault in faults())
+
+
+def test_a_secret_given_whole_and_in_parts_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder of files is no place for both."""
+    (tmp_path / "ACCOUNTS").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "ACCOUNTS__7__CLIENT_ID").write_text("a", encoding="utf-8")
+    set_all(monkeypatch, SECRETS_DIR=str(tmp_path))
+    assert faults()[0].endswith("another file already gives ACCOUNTS as a whole")
+
+
+def test_nesting_without_end_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the environment and in the file."""
+    set_all(monkeypatch, ACCOUNTS="[" * 100_000)
+    assert faults() == ("the environment holds JSON that is nested too deep",)
+    file = tmp_path / "deep.toml"
+    file.write_text("a = " + "[" * 20_000, encoding="utf-8")
+    monkeypatch.delenv("OVERTURE_ACCOUNTS")
+    set_all(monkeypatch, CONFIG=str(file))
+    assert faults() == (f"{file}: is nested too deep",)
+
+
+def test_a_domain_api_whose_port_is_no_number_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be one only at the first call otherwise."""
+    set_all(monkeypatch, DOMAIN_API_URL="https://api.test:x")
+    assert faults()[0].startswith("OVERTURE_DOMAIN_API_URL: ")
