@@ -7,7 +7,7 @@ import click
 from simulator.endpoints import CONVERSATION
 from simulator.faults import POSSIBLE
 from simulator.limits import Limits
-from simulator.options import AccountType, CampaignType, FaultType, LatencyType
+from simulator.options import AccountType, CampaignType, FaultType, LatencyType, NumberType
 from simulator.scenario import Scenario, read_scenario, shipped_names
 from simulator.server import run
 from simulator.settings import (
@@ -62,7 +62,7 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
     multiple=True,
     help="What the Monitoring API offers for an account; repeatable.",
 )
-@click.option("--rate", type=click.FloatRange(0), help="CONVERSATION calls per second and account.")
+@click.option("--rate", type=NumberType(0), help="CONVERSATION calls per second and account.")
 @click.option(
     "--burst",
     type=click.IntRange(1),
@@ -71,10 +71,10 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
 @click.option(
     "--max-concurrent", type=click.IntRange(0), help="CONVERSATION calls in flight per account."
 )
-@click.option("--token-rate", type=click.FloatRange(0), help="AppJWT calls per second and account.")
+@click.option("--token-rate", type=NumberType(0), help="AppJWT calls per second and account.")
 @click.option(
     "--retry-after",
-    type=click.FloatRange(0),
+    type=NumberType(0),
     help="Seconds to put into the Retry-After header of a 429.  [default: no header]",
 )
 @click.option("--latency", type=LatencyType(), default="0", help="How long an answer takes.")

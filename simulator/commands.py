@@ -3,6 +3,7 @@
 Each takes a JSON object and raises ValueError with one sentence if it cannot be followed.
 """
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -37,8 +38,10 @@ def _text(body: dict[str, Any], name: str) -> str | None:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError(f"{name} must be a number that is not negative")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number")  # noqa: TRY004 - see above
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a number that is not negative, and not endless")
     return value
 
 

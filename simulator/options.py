@@ -1,5 +1,6 @@
 """The forms in which options are written on the command line."""
 
+import math
 from typing import Any
 
 import click
@@ -8,6 +9,19 @@ from simulator.settings import Campaign, Credentials, Latency
 
 MILLISECOND = 0.001
 NO_CAMPAIGN = "none"
+
+
+class NumberType(click.FloatRange):
+    """A number that is neither endless nor "nan"; click's own lets both through."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse the others."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class LatencyType(click.ParamType[Latency]):

@@ -14,6 +14,8 @@ SHUTDOWN_SECONDS = 0.2
 IDLE_SECONDS = 300.0
 """How long an unused connection is kept open."""
 BACKLOG = 1024
+LONGEST_HEADER_BYTES = 32 * 1024
+"""Room for a ConsumerJWS whose ext_consumer_id is long and escaped."""
 
 
 async def _serve(state: State, host: str, port: int) -> None:
@@ -21,6 +23,7 @@ async def _serve(state: State, host: str, port: int) -> None:
         create_app(state),
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
+        max_field_size=LONGEST_HEADER_BYTES,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
@@ -30,7 +33,8 @@ async def _serve(state: State, host: str, port: int) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         bound_port = runner.addresses[0][1]
-        click.echo(f"simulator ready on http://{host}:{bound_port}")
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"simulator ready on http://{shown}:{bound_port}")
         await stop.wait()
     finally:
         await runner.cleanup()

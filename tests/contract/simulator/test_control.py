@@ -144,3 +144,11 @@ def test_a_wrong_command_is_one_sentence(client: Client, path: str, body: Any) -
     answer = client.call("POST", f"/control/{path}", json=body)
 
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-1"])
+def test_a_limit_is_a_number_that_ends(client: Client, number: str) -> None:
+    """What is in force is said in JSON, which has no other numbers."""
+    answer = client.call("POST", "/control/limits", data=f'{{"rate": {number}}}')
+
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])

@@ -78,6 +78,8 @@ def test_a_wrong_file_is_one_sentence_and_status_2(
         (["--latency", "-1"], "milliseconds are not negative"),
         (["--latency", "nan"], "milliseconds are not negative"),
         (["--rate", "-1"], "--rate"),
+        (["--rate", "nan"], "nan is not a finite number"),
+        (["--retry-after", "inf"], "inf is not a finite number"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_status_2(options: list[str], complaint: str) -> None:
