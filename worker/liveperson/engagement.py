@@ -16,6 +16,7 @@ from worker.liveperson.services import Services
 from worker.messages.job import Job
 from worker.messages.json_text import dumps_compact
 
+SHARK_CONTEXT = "SharkContext"
 _SERVICE = "smt"
 _NAME = "Monitoring"
 _JSON = {"Content-Type": "application/json"}
@@ -45,8 +46,14 @@ class Engaged:
     open_conversation_id: str | None = None
 
     def merged_into(self, conversation: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the conversation with campaign and context; its own language stays."""
-        context = {**conversation.get("conversationContext", {}), **self.context}
+        """Return the conversation with campaign and context.
+
+        Its own language stays, and so does the whole of a context of another type: the visitor's
+        ids belong to SharkContext alone.
+        """
+        given = conversation.get("conversationContext", {})
+        is_shark = given.get("type", SHARK_CONTEXT) == SHARK_CONTEXT
+        context = {**given, **self.context} if is_shark else given
         return {
             **conversation,
             "campaignInfo": dict(self.campaign_info),
@@ -169,7 +176,7 @@ def _engaged(offer: _Offer) -> Engaged:
         engagement_id = reading.identifier(detail.get("engagementId"))
         if campaign_id and engagement_id:
             context = {
-                "type": "SharkContext",
+                "type": SHARK_CONTEXT,
                 "visitorId": offer.visit.visitor_id,
                 "sessionId": offer.visit.session_id,
                 "interactionContextId": reading.identifier(detail.get("contextId")),

@@ -12,8 +12,9 @@ from worker.liveperson.http import HttpResponse
 # How long an AppJWT lasts that does not say so itself: the documented hour.
 LIFETIME_SECONDS = 3600.0
 MAX_LIFETIME_SECONDS = 7 * 24 * 3600.0
-# A token goes into a header: one printable word. LivePerson's samples stay below 2 KiB.
-_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+# A token goes into a header: one printable word. LivePerson's samples stay below 2 KiB; that of
+# a consumerId of 512 characters, each of them escaped in the token's JSON, takes more than 8.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 class TokenFailure(CallFailed):

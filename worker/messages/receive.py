@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from pydantic import TypeAdapter, ValidationError
+
+from worker.messages.fields.kinds import Moment
 from worker.messages.intake import Letter as Message
 from worker.messages.intake import Malformed, Order, read
 from worker.messages.job import InvalidJob, Job, parse_job
 from worker.messages.outcome import Outcome, invalid, malformed
+
+_MOMENT: Final = TypeAdapter[datetime](Moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ def receive(
         job = parse_job(order.document, accounts=accounts)
     except InvalidJob as error:
         return invalid(order.document, message.body, error)
-    return _work(job, order, owner=owner, enqueued_at=enqueued_at)
+    return _work(job, order, owner=owner, enqueued_at=_date_time(enqueued_at))
 
 
 def _work(job: Job, order: Order, *, owner: str, enqueued_at: str | None) -> Work:
@@ -65,6 +70,15 @@ def _work(job: Job, order: Order, *, owner: str, enqueued_at: str | None) -> Wor
         not_before=max(starts, default=None),
         expires_at=min(ends, default=None),
     )
+
+
+def _date_time(text: str | None) -> str | None:
+    """Take what a producer's header says only if it is what results promise there."""
+    try:
+        _MOMENT.validate_python(text)
+    except ValidationError:
+        return None
+    return text
 
 
 def _moment(text: str | None) -> datetime | None:

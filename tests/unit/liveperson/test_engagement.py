@@ -89,6 +89,19 @@ def test_the_documented_offer_goes_into_the_conversation() -> None:
     }
 
 
+@pytest.mark.parametrize("context", [{"type": "FutureContext", "x": 1}, {"type": "SMSContext"}])
+def test_a_context_of_another_type_stays_as_it_is(context: dict[str, Any]) -> None:
+    """The visitor's ids belong to SharkContext alone."""
+    engaged = Engaged(
+        campaign_info={"campaignId": "1", "engagementId": "2"},
+        context={"type": "SharkContext", "visitorId": "v"},
+        visit=Visit(),
+    )
+    merged = engaged.merged_into({"conversationContext": context})
+    assert merged["conversationContext"] == context
+    assert merged["campaignInfo"] == {"campaignId": "1", "engagementId": "2"}
+
+
 def test_the_call_is_the_documented_one() -> None:
     """No token; on behalf of the consumer, who is named both ways."""
     built, http = monitoring(EXPOSED)

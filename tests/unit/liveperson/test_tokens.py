@@ -55,7 +55,7 @@ def test_tokens_are_found_in_the_documented_answers(name: str) -> None:
         {"token": "two words"},
         {"token": "line\r\nX-Other: 1"},
         {"token": "ü"},
-        {"token": "t" * 8193},
+        {"token": "t" * 16385},
     ],
 )
 def test_what_cannot_be_a_header_is_no_token(body: Any) -> None:
@@ -99,3 +99,10 @@ def test_tokens_show_nothing() -> None:
     tokens = Tokens("c-1", "app.jwt.x", "consumer.jws.y", "29caf0")
     for shown in (repr(tokens), str(tokens), f"{tokens}", f"{[tokens]}"):
         assert not any(secret in shown for secret in ("c-1", "app", "consumer", "29caf0"))
+
+
+def test_the_longest_consumer_id_has_a_token_that_can_be_sent() -> None:
+    """512 characters beyond the first plane, each escaped as a pair."""
+    token = jwt(ext_consumer_id="\U0001f600" * 512)
+    assert len(token) > 8192
+    assert token_in(response(201, {"token": token}), "token") == token
