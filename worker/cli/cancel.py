@@ -8,6 +8,7 @@ import click
 from redis import Redis
 
 from config.settings import Settings
+from worker.cli.names import NAME
 from worker.cli.pick import the_account
 from worker.cli.problem import Problem, complain, say
 from worker.cli.reach import reach, read_settings
@@ -25,8 +26,10 @@ SENTENCES: Final = {
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
-@click.option("--account", metavar="ID", help="The jobs' account, where there are several.")
+@click.argument("jobs", nargs=-1, type=NAME, required=True, metavar="JOB...")
+@click.option(
+    "--account", type=NAME, metavar="ID", help="The jobs' account, where there are several."
+)
 def command(jobs: tuple[str, ...], *, account: str | None) -> int:
     """Give jobs up before they are sent; JOB is a job's id.
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
+from worker.cli.names import NAME
 from worker.cli.output import Output
 from worker.cli.problem import Problem, say
 from worker.cli.reach import reach, read_settings
@@ -33,7 +34,9 @@ COLUMNS: Final = (
     Column("job", at("job")),
     Column("raw", at("raw")),
 )
-code_option = click.option("--code", help="Only those with this error code, as in_doubt.")
+code_option = click.option(
+    "--code", type=NAME, help="Only those with this error code, as in_doubt."
+)
 
 
 @click.group()
@@ -76,7 +79,7 @@ def export(*, code: str | None, form: Form, output: Path | None) -> None:
 
 
 @command.command()
-@click.argument("job")
+@click.argument("job", type=NAME)
 def show(job: str) -> None:
     """Show the dead letters of one job, whole; JOB is its id."""
     with _letters() as letters:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
+from worker.cli.names import NAME
+from worker.cli.numbers import Number
 from worker.cli.pick import the_account
 from worker.cli.problem import say
 from worker.cli.reach import reach, read_settings
@@ -12,7 +15,9 @@ from worker.operator.accounts import known_accounts
 from worker.operator.overview import AccountView, view_account
 from worker.store.limits import reset_ceiling, set_ceiling
 
-account_option = click.option("--account", metavar="ID", help="The account, if there are several.")
+account_option = click.option(
+    "--account", type=NAME, metavar="ID", help="The account, if there are several."
+)
 
 
 @click.group()
@@ -31,8 +36,10 @@ def show() -> None:
 
 @command.command("set")
 @account_option
-@click.option("--max-rate", type=click.FloatRange(min=0, min_open=True), help="Conversations/s.")
-@click.option("--max-in-flight", type=click.IntRange(min=1), help="Requests at a time.")
+@click.option(
+    "--max-rate", type=Number(min=0, min_open=True, max=HIGHEST_RATE), help="Conversations/s."
+)
+@click.option("--max-in-flight", type=click.IntRange(1, MOST_IN_FLIGHT), help="Requests at a time.")
 @click.option("--reset", is_flag=True, help="Go back to the limits of the settings.")
 def set_(
     *, account: str | None, max_rate: float | None, max_in_flight: int | None, reset: bool

@@ -7,16 +7,17 @@ from typing import Any, Final
 import click
 
 from config.queues import JOBS_QUEUE
+from worker.cli.names import Name
 
 
-class JobsQueue(click.ParamType[str]):
+class JobsQueue(Name):
     """The name of a jobs queue: of all accounts, or of one."""
 
     name = "QUEUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse what no worker would look at."""
-        name = str(value)
+        name = super().convert(value, param, ctx)
         if name != JOBS_QUEUE and not name.startswith(f"{JOBS_QUEUE}."):
             self.fail(
                 f"{name}: jobs queues are {JOBS_QUEUE} and {JOBS_QUEUE}.<accountId>", param, ctx

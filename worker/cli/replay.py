@@ -13,6 +13,7 @@ import click
 
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
+from worker.cli.names import NAME
 from worker.cli.problem import complain, say
 from worker.cli.queue_names import JobsQueue
 from worker.cli.reach import Reach, reach, read_settings
@@ -59,8 +60,8 @@ class Count:
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, metavar="[JOB]...")
-@click.option("--code", help="Replay those with this error code.")
+@click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
+@click.option("--code", type=NAME, help="Replay those with this error code.")
 @click.option("--all", "everything", is_flag=True, help="Replay all of them.")
 @click.option("--yes", is_flag=True, help="Repeat jobs that are in_doubt without asking.")
 @click.option(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from worker.cli.names import NAME
 from worker.cli.problem import Problem, say, writing
 from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.view import console, describe, show_overview
@@ -16,7 +17,7 @@ from worker.operator.records import read_record
 
 
 @click.command()
-@click.argument("job", required=False)
+@click.argument("job", type=NAME, required=False)
 @click.option(
     "--format",
     "form",

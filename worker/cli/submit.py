@@ -12,6 +12,8 @@ import click
 
 from config.queues import JOBS_QUEUE
 from config.settings import Settings
+from worker.cli.names import NAME
+from worker.cli.numbers import Number
 from worker.cli.problem import Interrupted, Problem, complain, say
 from worker.cli.progress import progress
 from worker.cli.queue_names import JobsQueue
@@ -40,11 +42,11 @@ from worker.operator.waiting import Submitted, wait_for_outcomes
 @click.option("--wait", is_flag=True, help="Wait until every job has its outcome, and count them.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=math.inf,
     help="Seconds to wait at most.  [default: for ever]",
 )
-@click.option("--account", metavar="ID", help="The account of jobs that name none.")
+@click.option("--account", type=NAME, metavar="ID", help="The account of jobs that name none.")
 @click.option(
     "--queue",
     type=JobsQueue(),
@@ -101,6 +103,8 @@ def command(
             source = stack.enter_context(open_source(file, form, twice=all_or_nothing))
         except OSError as error:
             raise Problem(f"{file} cannot be read: {error.strerror}") from None
+        if source.is_at(path):
+            raise Problem(f"{path} is where the jobs come from; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
         run = Submission(
             source=source, settings=settings, account_id=account, skip=skip, rejects=rejects

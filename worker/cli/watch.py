@@ -6,20 +6,25 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Final
 
 import click
 from rich.console import RenderableType
 from rich.live import Live
 
+from worker.cli.numbers import Number
+from worker.cli.problem import writing
 from worker.cli.reach import reach, read_settings
 from worker.cli.view import console, show_overview
 from worker.operator.overview import take_overview
+
+SLOWEST_SECONDS: Final = 24 * 60 * 60
 
 
 @click.command()
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.2),
+    type=Number(min=0.2, max=SLOWEST_SECONDS),
     default=1.0,
     show_default=True,
     help="Seconds between two looks.",
@@ -34,5 +39,7 @@ def command(*, every: float) -> None:
             live = stack.enter_context(Live(console=screen, auto_refresh=False))
             show = partial(live.update, refresh=True)
         while True:
-            show(show_overview(take_overview(within.broker_url, within.store, settings)))
+            overview = take_overview(within.broker_url, within.store, settings)
+            with writing():
+                show(show_overview(overview))
             time.sleep(every)

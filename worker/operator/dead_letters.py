@@ -62,10 +62,12 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
         case {"status": "failed", "error": dict(), **_rest}:
             return Dead(document=cast("Mapping[str, Any]", document))
     job = _job(body, headers)
+    reason = _reason(headers)
     letter = DeadLetter(
-        code="internal_error",
-        message=f"the broker gave the message up: {_reason(headers)}",
-        failed_at=rfc3339(datetime.now(UTC)),
+        # Celery makes a time limit of the broker's out of its `expires`.
+        code="expired" if reason == "expired" else "internal_error",
+        message=f"the broker gave the message up: {reason}",
+        failed_at=rfc3339(_given_up_at(headers)),
         job=job,
         raw=body if job is None else None,
     )
@@ -80,6 +82,14 @@ def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
     except Malformed:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _given_up_at(headers: Mapping[str, Any]) -> datetime:
+    """Return when the broker did that; every look shows the same moment."""
+    match headers.get(DEATH_HEADER):
+        case [{"time": datetime() as at}, *_]:
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return datetime.now(UTC)
 
 
 def _reason(headers: Mapping[str, Any]) -> str:

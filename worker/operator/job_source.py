@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,9 +47,24 @@ class Source:
         """Return how many bytes have been read; 0 where that is not known."""
         return self._file.tell() if self.size else 0
 
+    def is_at(self, path: Path) -> bool:
+        """Tell whether this is the file that a path leads to."""
+        with contextlib.suppress(OSError):
+            there = path.stat()
+            return stat.S_ISREG(there.st_mode) and os.path.samestat(
+                there, os.fstat(self._file.fileno())
+            )
+        return False
+
     def rewind(self) -> None:
         """Begin anew; only what was opened to be read twice can."""
         self._file.seek(0)
+
+
+def _stdin() -> BufferedReader:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return cast("BufferedReader", sys.stdin.buffer)
 
 
 @contextmanager
@@ -56,9 +74,7 @@ def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Sour
     `twice` says that it will be read twice: what cannot be is copied to disk first.
     """
     with ExitStack() as stack:
-        file = cast("BufferedReader", sys.stdin.buffer)
-        if name != STANDARD_INPUT:
-            file = stack.enter_context(Path(name).open("rb"))
+        file = stack.enter_context(Path(name).open("rb")) if name != STANDARD_INPUT else _stdin()
         if twice and not file.seekable():
             copy = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(file, copy)

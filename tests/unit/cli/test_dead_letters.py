@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +15,15 @@ from worker.operator.dead_letters import read_dead
 
 JOB: dict[str, Any] = {"jobId": "order-1", "accountId": "1", "consumerId": "c"}
 DEATH = {"x-death": [{"reason": "delivery_limit", "count": 1}]}
+
+
+def test_what_the_broker_let_expire_has_that_code() -> None:
+    """Celery's `expires` is a time limit of the broker's, too."""
+    death = {"reason": "expired", "count": 1, "time": datetime(2026, 1, 31, 9, tzinfo=UTC)}
+    headers = {"task": "conversations.create", "x-death": [death]}
+    letter = read_dead(json.dumps([[JOB], {}, {}]).encode(), headers)
+    assert (letter.code, letter.job) == ("expired", JOB)
+    assert letter.document["failedAt"] == "2026-01-31T09:00:00.000Z"
 
 
 def test_a_dead_letter_is_itself() -> None:

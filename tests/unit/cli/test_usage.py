@@ -165,3 +165,58 @@ def test_an_output_that_is_full_is_an_error(arguments: str) -> None:
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
     assert process.stderr.endswith("No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["watch", "--every", "nan"],
+        ["watch", "--every", "inf"],
+        ["limits", "set", "--max-rate", "nan"],
+        ["limits", "set", "--max-rate", "inf"],
+        ["limits", "set", "--max-in-flight", "9" * 30],
+        ["submit", "-", "--wait", "--timeout", "nan"],
+        ["status", "a\udcff"],
+        ["cancel", "a\udcff"],
+        ["cancel", "a", "--account", "a\udcff"],
+        ["submit", "-", "--account", "a\udcff"],
+        ["submit", "-", "--queue", "conversations.jobs.a\udcff"],
+        ["worker", "--queues", "conversations.jobs.a\udcff"],
+        ["limits", "set", "--account", "a\udcff", "--max-rate", "1"],
+        ["dead-letters", "show", "a\udcff"],
+        ["dead-letters", "replay", "a\udcff"],
+    ],
+)
+def test_what_is_no_number_and_no_text_is_wrong_use(arguments: list[str]) -> None:
+    """Neither the store nor a clock could do anything with it."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output
+
+
+def test_jobs_are_not_overwritten_by_what_is_rejected(tmp_path: Path) -> None:
+    """A file cannot be read and written anew at a time."""
+    file = tmp_path / "jobs.jsonl"
+    file.write_text('{"consumerId": "c", "accountId": "1"}\n{\n', encoding="utf-8")
+    before = file.read_bytes()
+    result = run("submit", str(file), "--dry-run", "--rejected", str(file))
+    assert (result.exit_code, file.read_bytes()) == (1, before)
+    assert "is where the jobs come from" in result.output
+
+
+@pytest.mark.parametrize(("name", "status"), [("-", 1), ("jobs.jsonl", 0)])
+def test_a_standard_input_that_is_closed_is_said_to_be(
+    tmp_path: Path, name: str, status: int
+) -> None:
+    """And matters only where it is read, as under a supervisor that gives none."""
+    (tmp_path / "jobs.jsonl").write_text('{"consumerId": "c", "accountId": "1"}\n')
+    process = subprocess.run(
+        ["sh", "-c", f'"$0" -m worker submit {name} --dry-run <&-', sys.executable],
+        cwd=tmp_path,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == status
+    assert process.stderr == ("" if status == 0 else "overture: - cannot be read: it is closed\n")
