@@ -49,7 +49,7 @@ def test_a_known_limit_is_used_and_never_passed(store: Redis, workers: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("workers", "burst", "goodput"), [(1, 0.1, 0.92), (4, 0.1, 0.92), (4, 1, 0.97)]
+    ("workers", "burst", "goodput"), [(1, 0.1, 0.91), (4, 0.1, 0.91), (4, 0.2, 0.95), (4, 1, 0.97)]
 )
 def test_an_unknown_limit_is_found_and_kept(
     store: Redis, workers: int, burst: float, goodput: float
@@ -59,6 +59,13 @@ def test_an_unknown_limit_is_found_and_kept(
     assert seen.goodput(LEARNED, SECONDS) >= goodput * LIMIT
     assert seen.refused_share(LEARNED, SECONDS) <= 0.005
     assert max(rate for at, rate in seen.rates if at > LEARNED) <= 2 * LIMIT
+
+
+def test_a_limit_that_never_moved_is_tried_ever_more_rarely(store: Redis) -> None:
+    """Each try costs a refusal, and the pause after it."""
+    seen = run(store, Bucket(LIMIT, 0.2), ceiling=20 * LIMIT, seconds=120)
+    assert 1 <= sum(seen.refused[LEARNED:]) <= 3
+    assert seen.goodput(LEARNED, 120) >= 0.95 * LIMIT
 
 
 @pytest.mark.parametrize("burst", [0.1, 1])

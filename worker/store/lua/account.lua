@@ -7,8 +7,8 @@ local FIELDS = {
   'pause', 'tat', 'backlog', 'full_at', 'busy', 'crowd',
   'flow', 'flow_at', 'cut_at', 'resumed', 'row',
   'refused_place', 'patience', 'doubts', 'rate_before',
-  'rate', 'rate_calm', 'rate_hold', 'rate_since',
-  'width', 'width_calm', 'width_hold', 'width_since',
+  'rate', 'rate_calm', 'rate_hold', 'rate_since', 'rate_fell',
+  'width', 'width_calm', 'width_hold', 'width_since', 'width_fell',
   'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober',
 }
 

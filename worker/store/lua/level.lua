@@ -1,12 +1,14 @@
 -- A level is what was learned of a limit: `rate`, calls a second, or `width`, calls in flight. It is
 --   cut when a call is refused,
---   held for half as long as it has stood,
+--   held for twice as long as it has stood, or less than half after a limit fell,
 --   then raised, little at first, until a call is refused again or the ceiling is reached.
 
 local RISE = 0.03         -- it rises by this share of itself, times e for each ...
 local RISE_S = 1.5        -- ... so many seconds that calls were held back, ...
 local CALL_S = 0.15       -- ... of which one call counts for no more than this
-local HOLD_SHARE = 0.5    -- one that has stood for a minute is held for half a minute more
+local HOLD_SHARE = 2      -- one that has stood for ten seconds is held for twenty more, ...
+local FELL_SHARE = 0.4    -- ... or for five where a limit fell, since that may come back: ...
+local STOOD_S = 10        -- ... where the level before it had stood for longer than this
 local HOLD_LEAST_S = 5
 local HOLD_MOST_S = 60
 local HOLD_ROUGH_S = 10   -- the most after a cut that could only guess
@@ -20,7 +22,7 @@ local LEAST = 1           -- LivePerson itself asks for no more than a second be
 local CHANGE = 0.2        -- one that moved further than this stands anew
 
 local function forget(a, kind)
-  for _, part in ipairs({ '', '_calm', '_hold', '_since' }) do
+  for _, part in ipairs({ '', '_calm', '_hold', '_since', '_fell' }) do
     put(a, kind .. part, nil)
   end
 end
@@ -68,6 +70,9 @@ local function cut(a, kind, now, from, seen, active)
   new = math.max(new, LEAST)
   put(a, kind, new)
   if not old or math.abs(new / old - 1) > CHANGE then
+    local stood = old and seconds_since(a, kind, now) or active
+    local fell = new < (old or from) and (a[kind .. '_fell'] or stood > STOOD_S)
+    put(a, kind .. '_fell', fell and 1 or nil)
     put(a, kind .. '_since', now)
   end
 end
@@ -75,7 +80,8 @@ end
 local function hold(a, kind, now)
   local age = seconds_since(a, kind, now)
   local calls_a_second = math.max(kind == 'rate' and a.rate or a.flow or 1, 0.1)
-  local seconds = math.max(HOLD_LEAST_S, HOLD_SHARE * age, HOLD_CALLS / calls_a_second)
+  local share = a[kind .. '_fell'] and FELL_SHARE or HOLD_SHARE
+  local seconds = math.max(HOLD_LEAST_S, share * age, HOLD_CALLS / calls_a_second)
   put(a, kind .. '_hold', math.min(seconds, age < 1 and HOLD_ROUGH_S or HOLD_MOST_S))
   put(a, kind .. '_calm', 0)
 end
