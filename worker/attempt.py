@@ -108,6 +108,7 @@ class Attempts:
                     sent=True,
                     ready=ready,
                     answer=answer,
+                    visit=visit,
                 )
                 reuse = work.job.on_open_conversation == "reuse"
                 decision = retry.decide(answer, claim.history, policy=self._policy, reuse=reuse)
@@ -120,11 +121,12 @@ class Attempts:
                     sent=False,
                     ready=ready,
                     answer=refusal,
+                    visit=visit,
                 )
                 decision = self._unsent(turn, cancelled=isinstance(begun, Cancelled))
             case _:
                 return self._elsewhere(begun, work)
-        return self._settle(turn, decision, visit=visit)
+        return self._settle(turn, decision)
 
     def _prepare(
         self, work: Work, account: Account, visit: str
@@ -136,10 +138,10 @@ class Attempts:
             tokens = client.tokens(job.consumer_id)
             if job.engagement is not None:
                 known = Visit(*json.loads(visit)) if visit else None
-                conversation = client.engage(job, known).merged_into(conversation)
+                engaged = client.engage(job, known)
+                conversation, visit = engaged.merged_into(conversation), _written(engaged.visit)
         except EngagementFailure as failure:
-            latest = failure.visit
-            return None, failure.answer, json.dumps([latest.visitor_id, latest.session_id])
+            return None, failure.answer, _written(failure.visit)
         except CallFailed as failure:
             return None, failure.answer, visit
         return Ready(tokens=tokens, conversation=conversation), None, visit
@@ -169,7 +171,7 @@ class Attempts:
             return retry.conclude("internal_error", history)
         return retry.conclude("in_doubt", history)
 
-    def _settle(self, turn: Turn, decision: Decision, *, visit: str = "") -> Step:
+    def _settle(self, turn: Turn, decision: Decision) -> Step:
         match decision:
             case Created() if turn.answer is not None:
                 return Ended(turn, turn.opened("created", str(turn.answer.conversation_id)))
@@ -181,9 +183,9 @@ class Attempts:
                 if renew is not None and turn.ready is not None:
                     turn.account.client.renew(turn.ready.tokens, renew)
                 step = AtOnce(after) if after <= SHORT_PAUSE_SECONDS else PutOff(after, "retry")
-                return self._release(turn, visit=visit) or step
+                return self._release(turn) or step
             case _:
-                return self._throttled(turn, visit=visit)
+                return self._throttled(turn)
 
     def _look_up(self, turn: Turn, decision: LookUp) -> Step:
         """Ask the Monitoring API for the consumer's open conversation."""
@@ -203,18 +205,18 @@ class Attempts:
         )
         return opener not in {"", job.job_id}
 
-    def _throttled(self, turn: Turn, *, visit: str) -> Step:
+    def _throttled(self, turn: Turn) -> Step:
         """Pause the whole pool after a 429; one for a token has a pause of its own."""
         asked = turn.answer.retry_after if turn.answer else None
         pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
-        other = self._release(turn, retry_after=pause, visit=visit)
+        other = self._release(turn, retry_after=pause)
         if other is not None:
             return other
         if turn.sent:
             return AtOnce(0)
         return PutOff(max(pause, TOKEN_PAUSE_SECONDS), "tokens throttled")
 
-    def _release(self, turn: Turn, *, retry_after: float = 0, visit: str = "") -> Step | None:
+    def _release(self, turn: Turn, *, retry_after: float = 0) -> Step | None:
         work = turn.work
         recorded = insist(
             lambda: self._ledger.release(
@@ -224,7 +226,7 @@ class Attempts:
                 feedback=turn.feedback,
                 retry_after=retry_after,
                 keep_consumer=retry.was_unknown(turn.history),
-                visit=visit,
+                visit=turn.visit,
             ),
             until=self._shutdown.over,
         )
@@ -246,6 +248,11 @@ class Attempts:
                 )
             case _:
                 raise AssertionError(f"the ledger began a job in an unforeseen way: {begun}")
+
+
+def _written(visit: Visit) -> str:
+    """Write a visit as the ledger keeps it for the next attempt."""
+    return json.dumps([visit.visitor_id, visit.session_id])
 
 
 def _other(recorded: Replay | Lost | None) -> Step | None:

@@ -57,7 +57,8 @@ class Turn:
     """One attempt, when it comes to its decision.
 
     `sent` tells that the request to open the conversation left; `answer` is what LivePerson said
-    to it, or to what had to be asked before it. `at` is RFC 3339.
+    to it, or to what had to be asked before it. `at` is RFC 3339. `visit` is the Monitoring API's
+    visitor and session, for the next attempt to come back as; empty for a job that asked for none.
     """
 
     work: Work
@@ -67,6 +68,7 @@ class Turn:
     sent: bool
     ready: Ready | None
     answer: Answer | None
+    visit: str
 
     @property
     def attempt(self) -> Attempt | None:

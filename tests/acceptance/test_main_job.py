@@ -231,6 +231,18 @@ def test_an_engagement_routes_by_campaign(
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_repeat_comes_as_the_visitor_who_came_first(
+    client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """One new session (201), however often the conversation is tried; LivePerson asks for that."""
+    fault(simulator, 1, "server_error", times=2)
+    client.put([job_document(1, engagement={})])
+    (result,) = client.wait_for(1).results
+    assert result["attempts"] == 3
+    assert simulator.stats()["total"]["calls"]["smt"] == {"200": 2, "201": 1}
+
+
+@pytest.mark.usefixtures("worker")
 def test_not_before_is_kept_by_the_broker(client: BrokerClient) -> None:
     """A job waits without a slot, and is not sent early."""
     start = datetime.now(UTC) + timedelta(seconds=2)
