@@ -56,7 +56,7 @@ class Runtime:
         self.publisher.close(seconds=seconds)
         self.ledger.close(seconds=LAST_WORD_SECONDS)
         self.shutdown.over.set()
-        self.pulse.stop()
+        self.pulse.stop(seconds=LAST_WORD_SECONDS)
 
 
 def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: int) -> Runtime:

@@ -37,9 +37,14 @@ class Pulse:
         """Show the first sign of life and keep it up."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Take the sign away: what is still held here may be taken over at once."""
+    def stop(self, *, seconds: float) -> None:
+        """Take the sign away, so that what is still held here can be taken over at once.
+
+        Waits for the store to have heard it, for at most so many seconds.
+        """
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def owner(self) -> str:
         """Return a name for the holder of one more delivery."""
