@@ -10,13 +10,13 @@ from typing import Final
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from worker.attempt import HELD_SECONDS, Attempts
+from worker.attempt import Attempts
 from worker.messages.outcome import Outcome, broken, malformed
 from worker.messages.receive import Work, receive
 from worker.messaging.delivery import Delivery
 from worker.messaging.publisher import Publisher
 from worker.shutdown import Shutdown, Stopping
-from worker.step import AtOnce, Ended, PutOff
+from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff
 from worker.store.answers import Lost, Replay
 from worker.store.connection import StoreError
 from worker.store.ledger import Ledger

@@ -10,6 +10,7 @@ from config.settings import Settings
 from config.version import USER_AGENT
 from worker.account import Account
 from worker.attempt import Attempts
+from worker.follow_up import FollowUp
 from worker.liveperson.client import LivePersonClient
 from worker.messaging.publisher import Publisher
 from worker.permits import Permits
@@ -82,8 +83,8 @@ def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: i
         patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
     )
     attempts = Attempts(
-        ledger,
         permits,
+        FollowUp(ledger, shutdown),
         shutdown,
         accounts=accounts,
         policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),

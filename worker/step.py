@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from worker.account import Account
 from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.tokens import Tokens
 from worker.messages.moment import rfc3339
 from worker.messages.outcome import Outcome, failed, opened
 from worker.messages.receive import Work
 from worker.messages.result import Attempt, ErrorCode
+from worker.preparing import Prepared
 from worker.store.answers import Claim
 from worker.store.ledger import Feedback
+
+# When to look again at a job that another delivery works on, in seconds.
+HELD_SECONDS: Final = 3.0
 
 MESSAGES: Mapping[str, str] = {
     "already_open": 'the consumer has an open conversation; onOpenConversation "reuse" takes it',
@@ -45,30 +48,20 @@ class AtOnce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """What a request needs beside its permit: the tokens, and the body to send."""
-
-    tokens: Tokens
-    conversation: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One attempt, when it comes to its decision.
 
     `sent` tells that the request to open the conversation left; `answer` is what LivePerson said
-    to it, or to what had to be asked before it. `at` is RFC 3339. `visit` is the Monitoring API's
-    visitor and session, for the next attempt to come back as; empty for a job that asked for none.
+    to it, or to what had to be asked before it. `at` is RFC 3339.
     """
 
     work: Work
     account: Account
     claim: Claim
     at: str
+    prepared: Prepared
     sent: bool
-    ready: Ready | None
     answer: Answer | None
-    visit: str
 
     @property
     def attempt(self) -> Attempt | None:
@@ -97,7 +90,7 @@ class Turn:
 
     def opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Outcome:
         """Make the result."""
-        work, ready = self.work, self.ready
+        work, ready = self.work, self.prepared.ready
         return opened(
             work.job,
             status="reused" if status == "reused" else "created",

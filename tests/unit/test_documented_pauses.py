@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from config.settings import Settings
-from worker.attempt import MONITORING_SCHEDULE, TOKEN_PAUSE_SECONDS
+from worker.attempt import MONITORING_SCHEDULE
+from worker.follow_up import TOKEN_PAUSE_SECONDS
 from worker.liveperson.answer import Answer, Kind
 from worker.liveperson.app_tokens import PAUSE_SECONDS
 from worker.messages.result import Attempt
