@@ -36,10 +36,6 @@ class Servers:
     broker: RabbitServer | RedisServer
     store: RedisServer
 
-    @property
-    def on_rabbitmq(self) -> bool:
-        return isinstance(self.broker, RabbitServer)
-
     def clean(self) -> None:
         """Remove everything that an earlier run left, and declare our own queues."""
         self.store.client().flushall()

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from tests.fakes import InMemoryTokenStore
 from tests.raw_server import Connection, RawServer, Request
 from worker.liveperson.answer import Answer
-from worker.liveperson.client import LivePersonClient, Tokens
+from worker.liveperson.client import LivePersonClient
+from worker.liveperson.tokens import Tokens
 from worker.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"

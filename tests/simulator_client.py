@@ -1,8 +1,6 @@
 """A plain client of the simulator for tests: builds each call as the documentation prints it."""
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +46,6 @@ def lp_consumer_id(headers: dict[str, str]) -> str:
     claims = jwt.decode(headers["X-LP-ON-BEHALF"], options={"verify_signature": False})
     consumer_id: str = claims["lp_consumer_id"]
     return consumer_id
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true, ten seconds at most."""
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Client:

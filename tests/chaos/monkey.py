@@ -19,7 +19,6 @@ SHORT_SECONDS: Final = (0.3, 4.0)
 LONG_SECONDS: Final = (8.0, 14.0)
 DOWN_SECONDS: Final = (0.0, 3.0)
 DELAY_SECONDS: Final = (0.02, 0.3)
-NEVER: Final = float("inf")
 
 Action = Callable[[], None]
 

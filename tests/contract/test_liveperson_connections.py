@@ -27,8 +27,8 @@ from tests.raw_liveperson import (
 from tests.raw_server import Connection, RawServer
 from worker.liveperson import transport
 from worker.liveperson.answer import Kind
-from worker.liveperson.client import Tokens
 from worker.liveperson.http import FateUnknown, Http
+from worker.liveperson.tokens import Tokens
 
 
 def refused_port() -> str:

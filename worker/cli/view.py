@@ -28,9 +28,9 @@ HOLDS: Final[dict[Holds, str]] = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """Return a console that neither colours nor cuts what does not go to a terminal."""
-    found = Console(stderr=stderr, highlight=False)
+    found = Console(highlight=False)
     if not found.is_terminal:
         found.width = PLAIN_WIDTH
     return found

@@ -15,29 +15,12 @@ from worker.liveperson.app_tokens import AppTokens, TokenStore
 from worker.liveperson.consumer_tokens import ConsumerTokens
 from worker.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
 from worker.liveperson.domains import Domains
-from worker.liveperson.engagement import (
-    Engaged,
-    EngagementFailure,
-    LookupFailed,
-    Monitoring,
-    Visit,
-)
+from worker.liveperson.engagement import Engaged, Monitoring, Visit
 from worker.liveperson.http import FateUnknown, Http, NotSent
 from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.services import Services
-from worker.liveperson.tokens import TokenFailure, Tokens
+from worker.liveperson.tokens import Tokens
 from worker.messages.job import Job
-
-__all__ = [
-    "Engaged",
-    "EngagementFailure",
-    "LivePersonClient",
-    "LookupFailed",
-    "TokenFailure",
-    "TokenStore",
-    "Tokens",
-    "Visit",
-]
 
 _SERVICE = "asyncMessagingEnt"
 

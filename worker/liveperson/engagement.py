@@ -35,15 +35,11 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engaged:
-    """What Monitoring offered: the campaign, and the context to open a conversation in.
-
-    `open_conversation_id` is there if the consumer has a conversation already.
-    """
+    """What Monitoring offered: the campaign, and the context to open a conversation in."""
 
     campaign_info: Mapping[str, str]
     context: Mapping[str, str]
     visit: Visit
-    open_conversation_id: str | None = None
 
     def merged_into(self, conversation: Mapping[str, Any]) -> dict[str, Any]:
         """Return the conversation with campaign and context.
@@ -185,7 +181,6 @@ def _engaged(offer: _Offer) -> Engaged:
                 campaign_info={"campaignId": campaign_id, "engagementId": engagement_id},
                 context={name: value for name, value in context.items() if value},
                 visit=offer.visit,
-                open_conversation_id=reading.identifier(detail.get("conversationId")),
             )
     message = (
         f"{_NAME} offers this consumer no engagement; check that a campaign is meant for them "

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.simulator_client import ACCOUNT, Client, batch, wait_until
+from tests.simulator_client import ACCOUNT, Client, batch
 from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
 
 
 def test_a_rate(simulator: SimulatorProcess, client: Client, consumer: str) -> None:
@@ -86,7 +87,7 @@ def test_a_caller_that_hangs_up_gets_its_conversation(
     with pytest.raises(requests.ReadTimeout):
         client.create(headers, timeout=0.05)
     client.http.close()
-    wait_until(lambda: simulator.stats()["total"]["conversationsCreated"] == 1)
+    wait_until(lambda: simulator.stats()["total"]["conversationsCreated"] == 1, "a conversation")
     total = simulator.stats()["total"]
 
     assert total["calls"]["conversation"] == {"200": 1}
@@ -100,7 +101,7 @@ def test_a_request_cut_short_is_counted(simulator: SimulatorProcess) -> None:
         connection.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[".encode()
         )
-    wait_until(lambda: simulator.stats()["total"]["calls"] != {})
+    wait_until(lambda: simulator.stats()["total"]["calls"] != {}, "the call is counted")
 
     assert simulator.stats()["total"]["calls"] == {"conversation": {"cut_short": 1}}
 

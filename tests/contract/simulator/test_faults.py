@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.simulator_client import ACCOUNT, Client, batch, wait_until
+from tests.simulator_client import ACCOUNT, Client, batch
 from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
 
 READ_SECONDS = 0.3
 
@@ -39,7 +40,7 @@ def test_an_answer_that_does_not_come(
     assert simulator.stats()["total"]["faults"] == {fault: 1}
     status = "200" if fault == "cut_off" else "no_answer"
     assert counted(simulator) == {status: 1}
-    wait_until(lambda: simulator.stats()["total"]["inFlight"] == 0)
+    wait_until(lambda: simulator.stats()["total"]["inFlight"] == 0, "the call has ended")
     assert client.create(headers).status_code == (400 if created else 200)
 
 

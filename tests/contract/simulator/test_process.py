@@ -6,8 +6,9 @@ import time
 import pytest
 import requests
 
-from tests.simulator_client import Client, wait_until
+from tests.simulator_client import Client
 from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
 
 
 def test_it_stops_when_told() -> None:
@@ -73,4 +74,4 @@ def test_a_token_expires() -> None:
     with SimulatorProcess("--token-lifetime", "1") as process:
         client = Client(process.url)
         app_jwt = client.app_jwt()
-        wait_until(lambda: client.identify("c", app_jwt).status_code == 401)
+        wait_until(lambda: client.identify("c", app_jwt).status_code == 401, "the token ends")

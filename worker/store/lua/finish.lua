@@ -1,6 +1,6 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- KEYS: job, consumer lock, limit, in flight, counts, and that of a conversation that was opened
--- ARGV: owner, job id, verb (done, again, release), attempt, feedback, retry after ms, record ms,
+-- ARGV: owner, job id, verb (done or again), attempt, feedback, retry after ms, record ms,
 --       outcome, routing key, count name, keep the consumer lock?, visit
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, job_id, verb, attempt, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
