@@ -65,12 +65,12 @@ class Pipeline:
             self._work(received, delivery)
 
     def _receive(self, delivery: Delivery) -> Work | Outcome:
-        letter = delivery.letter
+        message = delivery.received
         if delivery.unreadable:
-            return malformed(letter.body, delivery.unreadable)
+            return malformed(message.body, delivery.unreadable)
         try:
             return receive(
-                letter,
+                message,
                 owner=self._pulse.owner(),
                 accounts=self._accounts,
                 max_bytes=self._max_message_bytes,
@@ -78,7 +78,7 @@ class Pipeline:
             )
         except Exception:
             log.exception("message.unread")
-            return broken(letter.body)
+            return broken(message.body)
 
     def _work(self, work: Work, delivery: Delivery) -> None:
         started = time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.messages.intake import Letter, Malformed, Order, read
+from worker.messages.intake import Contents, Malformed, Received, read
 
 JOB = {"jobId": "order-1", "consumerId": "c-1"}
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -16,44 +16,44 @@ PROTOCOL_2 = {"lang": "py", "task": "conversations.create", "id": "1", "eta": No
 MAX_BYTES = 10_000
 
 
-def letter(
+def received(
     body: object,
     *,
     headers: dict[str, object] | None = None,
     content_type: str = "application/json",
     encoding: str = "utf-8",
-) -> Letter:
+) -> Received:
     """Make a message as a broker hands it over."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Letter(
+    return Received(
         body=data, headers=headers or {}, content_type=content_type, content_encoding=encoding
     )
 
 
 READABLE = [
-    ("bare", letter(JOB)),
-    ("bare, no content type", letter(JOB, content_type="", encoding="")),
-    ("bare, as binary", letter(JOB, content_type="application/octet-stream", encoding="binary")),
-    ("bare, cloud event type", letter(JOB, content_type="application/vnd.x+json; charset=utf-8")),
-    ("protocol 2", letter([[JOB], {}, EMBED], headers=dict(PROTOCOL_2))),
-    ("protocol 2, by keyword", letter([[], {"job": JOB}, EMBED], headers=dict(PROTOCOL_2))),
-    ("protocol 1", letter({"task": "conversations.create", "id": "1", "args": [JOB]})),
+    ("bare", received(JOB)),
+    ("bare, no content type", received(JOB, content_type="", encoding="")),
+    ("bare, as binary", received(JOB, content_type="application/octet-stream", encoding="binary")),
+    ("bare, cloud event type", received(JOB, content_type="application/vnd.x+json; charset=utf-8")),
+    ("protocol 2", received([[JOB], {}, EMBED], headers=dict(PROTOCOL_2))),
+    ("protocol 2, by keyword", received([[], {"job": JOB}, EMBED], headers=dict(PROTOCOL_2))),
+    ("protocol 1", received({"task": "conversations.create", "id": "1", "args": [JOB]})),
     (
         "protocol 1, whole",
-        letter({"task": "conversations.create", "id": "1", "args": [JOB], "kwargs": {}}),
+        received({"task": "conversations.create", "id": "1", "args": [JOB], "kwargs": {}}),
     ),
 ]
 
 
 @pytest.mark.parametrize("message", [m for _, m in READABLE], ids=[name for name, _ in READABLE])
-def test_a_job_is_read(message: Letter) -> None:
+def test_a_job_is_read(message: Received) -> None:
     """Whichever way it was sent."""
     assert read(message, max_bytes=MAX_BYTES).document == JOB
 
 
 def test_what_is_no_object_is_left_to_the_job_reader() -> None:
     """A list is JSON, though no job: it gets the job's own error."""
-    assert read(letter([1, 2]), max_bytes=MAX_BYTES) == Order(document=[1, 2])
+    assert read(received([1, 2]), max_bytes=MAX_BYTES) == Contents(document=[1, 2])
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
@@ -61,40 +61,44 @@ def test_celerys_eta_and_expires_are_kept(protocol: int) -> None:
     """`send_task(countdown=…, expires=…)` means what it says."""
     times = {"eta": "2026-11-23T10:00:00+00:00", "expires": "2026-11-23T11:00:00+00:00"}
     if protocol == 2:
-        message = letter([[JOB], {}, EMBED], headers={**PROTOCOL_2, **times})
+        message = received([[JOB], {}, EMBED], headers={**PROTOCOL_2, **times})
     else:
-        message = letter({"task": "conversations.create", "id": "1", "args": [JOB], **times})
+        message = received({"task": "conversations.create", "id": "1", "args": [JOB], **times})
     order = read(message, max_bytes=MAX_BYTES)
     assert (order.eta, order.expires) == (times["eta"], times["expires"])
 
 
 DEEP = b"[" * 100_000
 UNREADABLE = [
-    ("not JSON", letter(b"{nope"), "not JSON"),
-    ("empty", letter(b""), "empty"),
-    ("not UTF-8", letter(b'{"jobId": "\xff"}'), "not UTF-8"),
-    ("NaN", letter(b'{"jobId": NaN}'), "NaN"),
-    ("a key twice", letter(b'{"jobId": "a", "jobId": "b"}'), "jobId"),
-    ("deep", letter(b'{"a":' * 200 + b"1" + b"}" * 200), "deep"),
-    ("very deep", letter(DEEP), "bytes"),
-    ("large", letter(b'"' + b"x" * MAX_BYTES + b'"'), "bytes"),
-    ("pickle", letter(b"\x80\x04.", content_type="application/x-python-serialize"), "x-python-"),
-    ("yaml", letter(b"a: 1", content_type="application/x-yaml"), "yaml"),
-    ("utf-16", letter(JOB, encoding="utf-16"), "utf-16"),
-    ("unknown task", letter([[JOB], {}, EMBED], headers={"task": "other.task"}), "other.task"),
-    ("unknown task, protocol 1", letter({"task": "x", "id": "1", "args": [JOB]}), "'x'"),
-    ("no arguments", letter([[], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
-    ("two arguments", letter([[JOB, JOB], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
-    ("other keywords", letter([[JOB], {"x": 1}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
-    ("not Celery's body", letter({"a": 1}, headers=dict(PROTOCOL_2)), "[args, kwargs, embed]"),
-    ("args no list", letter({"task": "conversations.create", "args": "x"}), "args is not a list"),
+    ("not JSON", received(b"{nope"), "not JSON"),
+    ("empty", received(b""), "empty"),
+    ("not UTF-8", received(b'{"jobId": "\xff"}'), "not UTF-8"),
+    ("NaN", received(b'{"jobId": NaN}'), "NaN"),
+    ("a key twice", received(b'{"jobId": "a", "jobId": "b"}'), "jobId"),
+    ("deep", received(b'{"a":' * 200 + b"1" + b"}" * 200), "deep"),
+    ("very deep", received(DEEP), "bytes"),
+    ("large", received(b'"' + b"x" * MAX_BYTES + b'"'), "bytes"),
+    ("pickle", received(b"\x80\x04.", content_type="application/x-python-serialize"), "x-python-"),
+    ("yaml", received(b"a: 1", content_type="application/x-yaml"), "yaml"),
+    ("utf-16", received(JOB, encoding="utf-16"), "utf-16"),
+    ("unknown task", received([[JOB], {}, EMBED], headers={"task": "other.task"}), "other.task"),
+    ("unknown task, protocol 1", received({"task": "x", "id": "1", "args": [JOB]}), "'x'"),
+    ("no arguments", received([[], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
+    ("two arguments", received([[JOB, JOB], {}, EMBED], headers=dict(PROTOCOL_2)), "one argument"),
+    (
+        "other keywords",
+        received([[JOB], {"x": 1}, EMBED], headers=dict(PROTOCOL_2)),
+        "one argument",
+    ),
+    ("not Celery's body", received({"a": 1}, headers=dict(PROTOCOL_2)), "[args, kwargs, embed]"),
+    ("args no list", received({"task": "conversations.create", "args": "x"}), "args is not a list"),
 ]
 
 
 @pytest.mark.parametrize(
     ("message", "said"), [(m, s) for _, m, s in UNREADABLE], ids=[name for name, _, _ in UNREADABLE]
 )
-def test_what_is_no_job_is_said_in_one_sentence(message: Letter, said: str) -> None:
+def test_what_is_no_job_is_said_in_one_sentence(message: Received, said: str) -> None:
     """The reason names what is wrong."""
     with pytest.raises(Malformed) as caught:
         read(message, max_bytes=MAX_BYTES)
@@ -114,8 +118,10 @@ def test_any_bytes_are_an_order_or_malformed(
     """Nothing else comes out, whatever goes in."""
     headers: dict[str, object] = {} if task is None else {"task": task}
     try:
-        order = read(letter(body, headers=headers, content_type=content_type), max_bytes=MAX_BYTES)
+        order = read(
+            received(body, headers=headers, content_type=content_type), max_bytes=MAX_BYTES
+        )
     except Malformed as error:
         assert str(error)
     else:
-        assert isinstance(order, Order)
+        assert isinstance(order, Contents)

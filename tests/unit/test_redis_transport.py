@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from worker.redis_transport.qos import TAKE_LIMIT, InHand
+from worker.redis_transport.qos import TAKE_LIMIT, LeasingQoS
 from worker.redis_transport.queue import Layout
 from worker.redis_transport.transport import TLS_SCHEME, Transport, register, worker_url
 
@@ -70,7 +70,7 @@ class Channel:
         self.keeper: Any = self
         self.orphans = orphans
         self.settled: list[tuple[str, bool]] = []
-        self.qos = InHand(self)
+        self.qos = LeasingQoS(self)
 
     def settle(self, verb: str, lease: str, *, seconds: float) -> None:
         """Note whether the message was still in hand."""

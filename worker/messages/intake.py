@@ -19,7 +19,7 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class Received:
     """A message as the broker handed it over."""
 
     body: bytes
@@ -29,53 +29,55 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a message asks for: the job's document, and Celery's own `eta` and `expires`."""
+class Contents:
+    """What a message holds: the job's document, and Celery's own `eta` and `expires`."""
 
     document: object
     eta: str | None = None
     expires: str | None = None
 
 
-def read(letter: Letter, *, max_bytes: int) -> Order:
+def read(message: Received, *, max_bytes: int) -> Contents:
     """Take the job's document out of a message.
 
     Raises Malformed.
     """
-    kind = letter.content_type.split(";")[0].strip().lower()
+    kind = message.content_type.split(";")[0].strip().lower()
     if kind not in CONTENT_TYPES and not kind.endswith("+json"):
         raise Malformed(f"content type {kind[:80]!r} is refused: send application/json")
-    if letter.content_encoding.lower() not in ENCODINGS:
-        raise Malformed(f"content encoding {letter.content_encoding[:80]!r} is refused: send utf-8")
+    if message.content_encoding.lower() not in ENCODINGS:
+        raise Malformed(
+            f"content encoding {message.content_encoding[:80]!r} is refused: send utf-8"
+        )
     try:
-        body = loads_strict(letter.body, max_bytes=max_bytes)
+        body = loads_strict(message.body, max_bytes=max_bytes)
     except MalformedJSON as error:
         raise Malformed(str(error)) from None
-    headers = letter.headers
+    headers = message.headers
     if "task" in headers:
         return _protocol_2(headers, body)
     if isinstance(body, dict) and "task" in body:
         return _protocol_1(body)
-    return Order(document=body)
+    return Contents(document=body)
 
 
-def _protocol_2(headers: Mapping[str, Any], body: object) -> Order:
+def _protocol_2(headers: Mapping[str, Any], body: object) -> Contents:
     _demand_task(headers["task"])
     match body:
         case [list() as args, dict() as kwargs, *_]:
             document = _only_argument(args, kwargs)
         case _:
             raise Malformed("the body is not Celery's [args, kwargs, embed]")
-    return Order(document=document, eta=_when(headers, "eta"), expires=_when(headers, "expires"))
+    return Contents(document=document, eta=_when(headers, "eta"), expires=_when(headers, "expires"))
 
 
-def _protocol_1(body: dict[str, Any]) -> Order:
+def _protocol_1(body: dict[str, Any]) -> Contents:
     _demand_task(body["task"])
     args, kwargs = body.get("args") or [], body.get("kwargs") or {}
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise Malformed("args is not a list or kwargs is not an object")
     document = _only_argument(args, kwargs)
-    return Order(document=document, eta=_when(body, "eta"), expires=_when(body, "expires"))
+    return Contents(document=document, eta=_when(body, "eta"), expires=_when(body, "expires"))
 
 
 def _demand_task(name: object) -> None:

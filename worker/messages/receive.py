@@ -10,8 +10,7 @@ from typing import Any, Final, cast
 from pydantic import TypeAdapter, ValidationError
 
 from worker.messages.fields.kinds import Moment
-from worker.messages.intake import Letter as Message
-from worker.messages.intake import Malformed, Order, read
+from worker.messages.intake import Contents, Malformed, Received, read
 from worker.messages.job import InvalidJob, Job, parse_job
 from worker.messages.outcome import Outcome, invalid, malformed
 
@@ -39,7 +38,7 @@ class Work:
 
 
 def receive(
-    message: Message,
+    message: Received,
     *,
     owner: str,
     accounts: Collection[str],
@@ -48,23 +47,23 @@ def receive(
 ) -> Work | Outcome:
     """Read a message. What is no job, or no valid one, is its own outcome."""
     try:
-        order = read(message, max_bytes=max_bytes)
+        contents = read(message, max_bytes=max_bytes)
     except Malformed as error:
         return malformed(message.body, str(error))
     try:
-        job = parse_job(order.document, accounts=accounts)
+        job = parse_job(contents.document, accounts=accounts)
     except InvalidJob as error:
-        return invalid(order.document, message.body, error)
-    return _work(job, order, owner=owner, enqueued_at=_date_time(enqueued_at))
+        return invalid(contents.document, message.body, error)
+    return _work(job, contents, owner=owner, enqueued_at=_date_time(enqueued_at))
 
 
-def _work(job: Job, order: Order, *, owner: str, enqueued_at: str | None) -> Work:
-    eta, expires = _moment(order.eta), _moment(order.expires)
+def _work(job: Job, contents: Contents, *, owner: str, enqueued_at: str | None) -> Work:
+    eta, expires = _moment(contents.eta), _moment(contents.expires)
     starts = [moment for moment in (job.not_before, eta) if moment]
     ends = [moment for moment in (job.expires_at, expires) if moment]
     return Work(
         job=job,
-        document=cast("Mapping[str, Any]", order.document),
+        document=cast("Mapping[str, Any]", contents.document),
         owner=owner,
         enqueued_at=enqueued_at,
         not_before=max(starts, default=None),

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from kombu import Message
 
-from worker.messages.intake import Letter
+from worker.messages.intake import Received
 from worker.messaging import broker
 from worker.messaging.confirms import Outgoing
 from worker.messaging.in_hand import InHand
@@ -37,11 +37,11 @@ class Delivery:
         self.tag: Any = message.delivery_tag
 
     @property
-    def letter(self) -> Letter:
+    def received(self) -> Received:
         """The message as it came, for reading."""
         message = self._message
         body = message.body or b""
-        return Letter(
+        return Received(
             body=body.encode() if isinstance(body, str) else bytes(body),
             headers=message.headers,
             content_type=message.content_type or "",
@@ -88,14 +88,14 @@ class Delivery:
         headers: dict[str, Any] = {
             name: value for name, value in message.headers.items() if not name.startswith("x-")
         }
-        letter = self.letter
+        received = self.received
         return Outgoing(
             exchange=broker.DELAY_EXCHANGE,
             routing_key=broker.delayed_routing_key(self.queue, whole),
-            body=letter.body,
+            body=received.body,
             message_id=str(message.properties.get("message_id") or ""),
             priority=int(message.properties.get("priority") or 0),
             headers=headers,
-            content_type=letter.content_type or "application/json",
-            content_encoding=letter.content_encoding or "utf-8",
+            content_type=received.content_type or "application/json",
+            content_encoding=received.content_encoding or "utf-8",
         )

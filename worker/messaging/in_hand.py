@@ -18,7 +18,7 @@ log = structlog.get_logger()
 End = Callable[[], object]
 
 
-class Held(Protocol):
+class HeldMessage(Protocol):
     """A message in hand."""
 
     @property
@@ -44,8 +44,8 @@ class InHand:
     def __init__(self, in_loop: Callable[[End], object], *, is_amqp: bool) -> None:
         self._in_loop = in_loop
         self._is_amqp = is_amqp
-        self._held: dict[Held, None] = {}
-        self._ended: deque[tuple[Held, End | None]] = deque()
+        self._held: dict[HeldMessage, None] = {}
+        self._ended: deque[tuple[HeldMessage, End | None]] = deque()
         self._is_told = False
         self._unsound: WeakSet[Any] = WeakSet()
 
@@ -53,22 +53,22 @@ class InHand:
         """Return how many messages are in hand."""
         return len(self._held)
 
-    def add(self, held: Held) -> None:
+    def add(self, held: HeldMessage) -> None:
         """Take a message in hand."""
         self._held[held] = None
 
-    def ack(self, held: Held) -> None:
+    def ack(self, held: HeldMessage) -> None:
         """Be done with a message."""
         self._tell(held, None)
 
-    def end(self, held: Held, how: End) -> None:
+    def end(self, held: HeldMessage, how: End) -> None:
         """Get a message out of hand in another way."""
         self._tell(held, how)
 
     def settle(self) -> None:
         """Tell the broker what has ended; once more than `in_loop` was asked for does no harm."""
         self._is_told = False
-        acked: dict[Held, None] = {}
+        acked: dict[HeldMessage, None] = {}
         while self._ended:
             held, how = self._ended.popleft()
             if how is None:
@@ -81,14 +81,14 @@ class InHand:
         for held in acked:
             self._held.pop(held, None)
 
-    def _tell(self, held: Held, how: End | None) -> None:
+    def _tell(self, held: HeldMessage, how: End | None) -> None:
         # In this order, and in the other one in `settle`: so it is told once too often at worst.
         self._ended.append((held, how))
         if not self._is_told:
             self._is_told = True
             self._in_loop(self.settle)
 
-    def _acks(self, acked: dict[Held, None]) -> Iterator[tuple[Held, bool]]:
+    def _acks(self, acked: dict[HeldMessage, None]) -> Iterator[tuple[HeldMessage, bool]]:
         """Say what to write: those older than all that stays in hand go with the newest of them."""
         if not self._is_amqp:
             yield from ((held, False) for held in acked)
@@ -106,7 +106,7 @@ class InHand:
                 yield together[-1], True
             yield from ((held, False) for held in mine[len(together) :])
 
-    def _end(self, held: Held, how: End) -> None:
+    def _end(self, held: HeldMessage, how: End) -> None:
         try:
             how()
         except Exception as error:  # noqa: BLE001 - whatever broke, the broker delivers it again
@@ -115,5 +115,5 @@ class InHand:
             self._unsound.add(held.channel)
 
 
-def _tag(held: Held) -> Any:
+def _tag(held: HeldMessage) -> Any:
     return held.tag

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from worker.messages.intake import Letter, Malformed, read
+from worker.messages.intake import Malformed, Received, read
 from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messages.moment import rfc3339
 from worker.messages.result import DeadLetter, dead_letter_id
@@ -76,9 +76,9 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
 
 def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Take the job out of a message as its producer wrote it."""
-    letter = Letter(body=body, headers=headers, content_type="", content_encoding="")
+    message = Received(body=body, headers=headers, content_type="", content_encoding="")
     try:
-        document = read(letter, max_bytes=len(body)).document
+        document = read(message, max_bytes=len(body)).document
     except Malformed:
         return None
     return document if isinstance(document, dict) else None

@@ -18,7 +18,8 @@ BATCH_JOBS: Final = 500
 # How often the ledger is asked about what is not done yet, in seconds.
 LOOK_SECONDS: Final = 0.25
 
-Job = tuple[str, str]
+# A job's account and id.
+JobKey = tuple[str, str]
 
 
 class Submitted:
@@ -37,10 +38,10 @@ class Submitted:
         self._file.write(json.dumps([account_id, job_id]) + "\n")
         self.count += 1
 
-    def batches(self) -> Iterator[list[Job]]:
+    def batches(self) -> Iterator[list[JobKey]]:
         """Give them back in their order, some at a time."""
         self._file.seek(0)
-        batch: list[Job] = []
+        batch: list[JobKey] = []
         for line in self._file:
             account_id, job_id = json.loads(line)
             batch.append((account_id, job_id))
@@ -80,7 +81,7 @@ def wait_for_outcomes(
     return outcomes
 
 
-def outcomes_of(store: Redis, jobs: list[Job]) -> dict[Job, str]:
+def outcomes_of(store: Redis, jobs: list[JobKey]) -> dict[JobKey, str]:
     """Look the outcomes of jobs up; empty for those that have none yet. Raises StoreError."""
     with store.pipeline(transaction=False) as pipe:
         for account_id, job_id in jobs:

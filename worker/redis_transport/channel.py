@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from worker.redis_transport.envelope import read_envelope
 from worker.redis_transport.leases import LeaseKeeper, keeper_for
-from worker.redis_transport.qos import InHand
+from worker.redis_transport.qos import LeasingQoS
 from worker.redis_transport.queue import Layout
 from worker.store.connection import script
 
@@ -51,8 +51,8 @@ class LeasingChannel(kombu_redis.Channel):
     itself, which changes nothing and returns as soon as there is one.
     """
 
-    QoS = InHand
-    qos: InHand
+    QoS = LeasingQoS
+    qos: LeasingQoS
     lease_seconds = LEASE_SECONDS
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "lease_seconds")
     # kombu's own, which its types leave out.

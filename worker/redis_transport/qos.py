@@ -21,7 +21,7 @@ class Holder(Protocol):
     is_lost: bool
 
 
-class InHand(kombu_redis.QoS):
+class LeasingQoS(kombu_redis.QoS):
     """Counts what is in hand; nothing here talks to the server, so nothing here can fail."""
 
     _delivered: OrderedDict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from worker.demo.reckoning import Outcomes, disagreements
 from worker.demo.sample import ACCOUNTS, make_sample
-from worker.messages.intake import Letter, Malformed, read
+from worker.messages.intake import Malformed, Received, read
 from worker.messages.job import InvalidJob, parse_job
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -18,14 +18,14 @@ NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 def kind_of(message: Any) -> str:
     """Tell what a worker would say to a message before it asks LivePerson."""
-    letter = Letter(
+    message = Received(
         body=message.body,
         headers=message.headers,
         content_type=message.content_type,
         content_encoding=message.content_encoding,
     )
     try:
-        parse_job(read(letter, max_bytes=100_000).document, accounts=ACCOUNTS)
+        parse_job(read(message, max_bytes=100_000).document, accounts=ACCOUNTS)
     except Malformed:
         return "failed:malformed_message"
     except InvalidJob as error:
