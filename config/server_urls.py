@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -50,6 +51,15 @@ def for_redis_py(url: str) -> str:
     if known == "unix":
         rest = rest.replace("?virtual_host=", "?db=")
     return f"{known}{mark}{rest}"
+
+
+def with_schemes(url: str, schemes: Mapping[str, str]) -> str:
+    """Give a server's URL the scheme that stands for its own, if one does.
+
+    Of alternatives (`a;b`) each gets its own.
+    """
+    parts = (one.partition("://") for one in url.split(";"))
+    return ";".join(f"{schemes.get(scheme, scheme)}{mark}{rest}" for scheme, mark, rest in parts)
 
 
 def demand_broker(url: str) -> None:

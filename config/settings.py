@@ -136,6 +136,11 @@ class Settings(BaseSettings):
             )
         return value
 
+    @property
+    def dedupe_seconds(self) -> float:
+        """How long a finished job is remembered."""
+        return self.dedupe_days * 24 * 60 * 60
+
     def rate_of(self, account_id: str) -> float:
         """Return the ceiling of an account, in conversations per second over the pool."""
         return self.accounts[account_id].max_rate or self.max_rate

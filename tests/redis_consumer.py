@@ -86,12 +86,6 @@ def publish(url: str, bodies: Iterable[Any], *, queue: str = JOBS_QUEUE, priorit
             )
 
 
-def raw(message: Message) -> bytes:
-    """Return the bytes of a message."""
-    body: Any = message.body
-    return bytes(body)
-
-
 def bodies(messages: Iterable[Message]) -> list[Any]:
     """Return what the messages say."""
     return [message.payload for message in messages]

@@ -23,7 +23,6 @@ from worker.store.ledger import Ceiling, Ledger
 from worker.store.pulse import Pulse
 from worker.store.tokens import SharedTokens
 
-SECONDS_A_DAY = 24 * 60 * 60
 # Beside one thread for each slot: the pulse, the publisher and the watchdog use the store too.
 SPARE_CONNECTIONS = 8
 # How long a closing worker waits for the store to take what it has yet to be told, in seconds.
@@ -68,7 +67,7 @@ def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: i
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,
-        dedupe_seconds=settings.dedupe_days * SECONDS_A_DAY,
+        dedupe_seconds=settings.dedupe_seconds,
         flight_seconds=settings.connect_timeout + settings.read_timeout,
         max_losses=settings.max_deliveries,
         repeat_unknown=repeat_unknown,

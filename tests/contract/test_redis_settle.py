@@ -9,9 +9,10 @@ from kombu import Message
 from redis import Redis
 
 from config.queues import JOBS_QUEUE
-from tests.redis_consumer import RedisConsumer, bodies, publish, raw
+from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
+from worker.messaging.broker import body_of
 from worker.redis_transport.queue import DELIVERIES_HEADER, Depth, Layout, queue_depths
 from worker.store.connection import script
 
@@ -68,7 +69,7 @@ def test_bytes_that_are_given_back_stay_the_same(url: str, client: Redis, payloa
     with RedisConsumer(url) as consumer:
         for _ in range(3):
             (message,) = consumer.receive(1)
-            assert raw(message) == payload
+            assert body_of(message) == payload
             message.requeue()
 
 

@@ -9,7 +9,8 @@ import pytest
 from redis import Redis
 
 from config.queues import JOBS_QUEUE, account_queue
-from tests.redis_consumer import RedisConsumer, bodies, publish, raw
+from tests.redis_consumer import RedisConsumer, bodies, publish
+from worker.messaging.broker import body_of
 from worker.redis_transport.channel import WAIT_SECONDS
 from worker.redis_transport.envelope import RAW_CONTENT_TYPE
 from worker.redis_transport.queue import Depth, queue_depths
@@ -54,7 +55,7 @@ def test_what_kombu_did_not_write_comes_as_raw_bytes(
     publish(url, ["next"])
     with RedisConsumer(url) as consumer:
         message, following = consumer.receive(2)
-        assert (raw(message), message.content_type) == (garbage, RAW_CONTENT_TYPE)
+        assert (body_of(message), message.content_type) == (garbage, RAW_CONTENT_TYPE)
         assert following.payload == "next"
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from worker.messages.intake import Letter
+from worker.messages.intake import Received
 from worker.messages.receive import Work, receive
 
 
@@ -27,7 +27,7 @@ def test_when_a_job_was_enqueued_is_a_date_time_or_unsaid(
 ) -> None:
     """A result promises RFC 3339 there, whatever a producer writes into the header."""
     body = json.dumps({"jobId": "a", "consumerId": "c"}).encode()
-    letter = Letter(body=body, headers={}, content_type="", content_encoding="")
+    letter = Received(body=body, headers={}, content_type="", content_encoding="")
     work = receive(letter, owner="w", accounts=["1"], max_bytes=1024, enqueued_at=said)
     assert isinstance(work, Work)
     assert work.enqueued_at == kept

@@ -13,7 +13,7 @@ from worker.cli.pick import the_account
 from worker.cli.problem import Problem, complain, say
 from worker.cli.reach import reach, read_settings
 from worker.operator.accounts import accounts_with, known_accounts
-from worker.operator.records import cancel, keep_seconds
+from worker.operator.records import cancel
 
 FINISHED: Final = frozenset({"done", "published"})
 # What it means to cancel a job in each state of the ledger.
@@ -42,7 +42,7 @@ def command(jobs: tuple[str, ...], *, account: str | None) -> int:
     with reach(settings) as within:
         for job in jobs:
             account_id = _account_of(within.store, settings, account, job)
-            state = cancel(within.store, account_id, job, seconds=keep_seconds(settings))
+            state = cancel(within.store, account_id, job, seconds=settings.dedupe_seconds)
             if state in FINISHED:
                 finished += 1
                 complain(f"job {job}: has its outcome already; see overture status {job}")

@@ -17,7 +17,7 @@ from worker.cli.problem import Problem, complain
 from worker.embedded.server import EmbeddedServerError
 from worker.messaging import broker
 from worker.messaging.confirms import NotConfirmed
-from worker.operator.addresses import public_url, without_passwords
+from worker.operator.addresses import public_url, said
 from worker.servers import servers
 from worker.store.connection import connect
 
@@ -85,18 +85,12 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
         within.store.ping()
     except RedisError as store_error:
         return _away("store", within.store_url, store_error)
-    name, said = public_url(within.broker_url), _text(error, within.broker_url)
-    return f"the broker at {name} refused, or the connection was lost: {said}; try again"
+    name, words = public_url(within.broker_url), said(error, within.broker_url)
+    return f"the broker at {name} refused, or the connection was lost: {words}; try again"
 
 
 def _away(what: str, url: str, error: BaseException) -> str:
     return (
-        f"the {what} at {public_url(url)} cannot be used: {_text(error, url)}; "
+        f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; "
         f"start it, or correct OVERTURE_{what.upper()}_URL"
     )
-
-
-def _text(error: BaseException, url: str) -> str:
-    # py-amqp puts the place of an error before its words.
-    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
-    return without_passwords(words, url)[:300].strip().rstrip(".")

@@ -19,10 +19,11 @@ from worker.cli.queue_names import JobsQueue
 from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.words import counted
 from worker.messaging import broker
+from worker.messaging.broker import body_of
 from worker.messaging.confirms import ConfirmedProducer
 from worker.operator.dead_letters import Dead, read_dead
 from worker.operator.replaying import Replayer
-from worker.operator.taking import body_of, taking
+from worker.operator.taking import taking
 
 # What is not chosen is in hand until the end; more of it than this is not passed over.
 MOST_HELD: Final = 10_000

@@ -21,8 +21,9 @@ from worker.cli.reach import Reach, errors_of, reach, read_settings
 from worker.cli.rows import Column, Document, Form, Rows, at
 from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messaging import broker
+from worker.messaging.broker import body_of
 from worker.operator.looking import look
-from worker.operator.taking import Taker, body_of, taking
+from worker.operator.taking import Taker, taking
 
 # So many are written before they are brought to disk and acknowledged together.
 BATCH_MESSAGES: Final = 200

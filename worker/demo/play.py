@@ -14,9 +14,10 @@ from worker.demo.reckoning import Outcomes
 from worker.demo.sample import Sample
 from worker.demo.stage import Stage
 from worker.messaging import broker
+from worker.messaging.broker import body_of
 from worker.messaging.confirms import ConfirmedProducer
 from worker.operator.records import cancel
-from worker.operator.taking import Taker, body_of, taking
+from worker.operator.taking import Taker, taking
 from worker.redis_transport.queue import queue_depths
 from worker.store.connection import connect
 

@@ -20,6 +20,8 @@ from amqp.transport import SSLTransport, TCPTransport
 from kombu import Connection as KombuConnection
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
+from config.server_urls import with_schemes
+
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
 CHUNK_BYTES: Final = 64 * 1024
@@ -188,5 +190,4 @@ def own_url(url: str) -> str:
 
     Other URLs come back as they are, alternatives (`a;b`) one by one.
     """
-    parts = (one.partition("://") for one in url.split(";"))
-    return ";".join(f"{_OURS.get(scheme, scheme)}{mark}{rest}" for scheme, mark, rest in parts)
+    return with_schemes(url, _OURS)

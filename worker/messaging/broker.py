@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from kombu import Connection, Queue
+from kombu import Connection, Message, Queue
 from kombu.transport.native_delayed_delivery import (
     MAX_LEVEL,
     bind_queue_to_native_delayed_delivery_exchange,
@@ -48,7 +48,9 @@ def connection(url: str) -> Connection:
     """Return a connection for what is not a worker's consuming side; it connects at first use."""
     amqp_transport.register()
     return Connection(
-        _kombu_url(url), connect_timeout=CONNECT_SECONDS, transport_options=transport_options(url)
+        amqp_transport.own_url(for_kombu(url)),
+        connect_timeout=CONNECT_SECONDS,
+        transport_options=transport_options(url),
     )
 
 
@@ -88,6 +90,12 @@ def ready_messages(broker: Connection, queue: str) -> int:
         channel.close()
 
 
+def body_of(message: Message) -> bytes:
+    """Return a message's body to the byte."""
+    body: Any = message.body or b""
+    return body.encode() if isinstance(body, str) else bytes(body)
+
+
 def queue_of(delivery_info: Mapping[str, Any], queues: Iterable[str], default: str) -> str:
     """Return the jobs queue that a message came from.
 
@@ -95,8 +103,3 @@ def queue_of(delivery_info: Mapping[str, Any], queues: Iterable[str], default: s
     """
     key = str(delivery_info.get("routing_key") or "")
     return next((name for name in queues if key == name or key.endswith(f".{name}")), default)
-
-
-def _kombu_url(url: str) -> str:
-    """Write Redis's and Valkey's URLs as kombu knows them, and RabbitMQ's as ours."""
-    return amqp_transport.own_url(for_kombu(url))

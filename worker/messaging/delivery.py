@@ -40,9 +40,8 @@ class Delivery:
     def received(self) -> Received:
         """The message as it came, for reading."""
         message = self._message
-        body = message.body or b""
         return Received(
-            body=body.encode() if isinstance(body, str) else bytes(body),
+            body=broker.body_of(message),
             headers=message.headers,
             content_type=message.content_type or "",
             content_encoding=message.content_encoding or "",

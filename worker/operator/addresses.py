@@ -1,4 +1,4 @@
-"""URLs of servers as they may be shown."""
+"""URLs of servers, and what libraries say of them, as they may be shown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 HIDDEN: Final = "[redacted]"
+MOST_CHARACTERS: Final = 300
 
 
 def public_url(url: str) -> str:
@@ -19,6 +20,13 @@ def without_passwords(text: str, url: str) -> str:
         if password := urlsplit(part).password:
             text = text.replace(password, HIDDEN)
     return text
+
+
+def said(error: BaseException, url: str) -> str:
+    """Return what an error of the server at a URL says, in a line without passwords."""
+    # py-amqp puts the place of an error before its words.
+    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
+    return without_passwords(words, url)[:MOST_CHARACTERS].strip().rstrip(".")
 
 
 def _public(url: str) -> str:

@@ -16,7 +16,7 @@ from config.queues import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from worker.messaging import broker
 from worker.messaging.confirms import ConfirmedProducer, NotConfirmed, Outgoing
-from worker.operator.addresses import public_url, without_passwords
+from worker.operator.addresses import public_url, said
 
 Verdict = Literal["works", "warning", "fails"]
 
@@ -47,7 +47,7 @@ def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
     except errors as error:
         todo = "start it, or correct OVERTURE_BROKER_URL"
-        yield Finding("fails", "broker", f"{name} cannot be used: {_said(error, url)}; {todo}")
+        yield Finding("fails", "broker", f"{name} cannot be used: {said(error, url)}; {todo}")
         return
     with connection:
         yield Finding("works", "broker", f"{name} answers")
@@ -59,13 +59,13 @@ def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
                 "a queue that was made with other arguments has to be deleted first; the user "
                 "needs the right to configure"
             )
-            yield Finding("fails", "queues", f"are refused: {_said(error, url)}; {todo}")
+            yield Finding("fails", "queues", f"are refused: {said(error, url)}; {todo}")
         try:
             _echo(connection)
             yield Finding("works", "message", "a test message came back")
         except errors as error:
             todo = "the user needs the rights to write and to read"
-            yield Finding("fails", "message", f"is refused: {_said(error, url)}; {todo}")
+            yield Finding("fails", "message", f"is refused: {said(error, url)}; {todo}")
 
 
 def _echo(connection: Connection) -> None:
@@ -92,7 +92,7 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
         known: Any = store.info("server")
     except RedisError as error:
         todo = "start it, correct OVERTURE_STORE_URL, or allow its user the commands and scripts"
-        yield Finding("fails", "store", f"{name} cannot be used: {_said(error, url)}; {todo}")
+        yield Finding("fails", "store", f"{name} cannot be used: {said(error, url)}; {todo}")
         return
     version = str(known.get("valkey_version") or known.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
@@ -122,8 +122,3 @@ def _durability(store: Redis) -> Iterator[Finding]:
             f"maxmemory-policy is {policy}: jobs are forgotten when memory is short; set noeviction"
         )
         yield Finding("warning", "eviction", text)
-
-
-def _said(error: BaseException, url: str) -> str:
-    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
-    return without_passwords(words, url)[:300].strip().rstrip(".")

@@ -11,7 +11,8 @@ from typing import Any, Final
 from redis import Redis
 
 from config.server_urls import is_redis
-from worker.operator.taking import Taker, body_of, taking
+from worker.messaging.broker import body_of
+from worker.operator.taking import Taker, taking
 from worker.redis_transport.envelope import read_envelope
 from worker.redis_transport.queue import Layout
 from worker.store.connection import connect

@@ -6,16 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from redis import Redis
 
-from config.settings import Settings
 from worker.messages.moment import rfc3339
 from worker.retry import REPLAYED
 from worker.store.connection import MILLISECONDS, Keys, script, text
-
-SECONDS_A_DAY: Final = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +48,6 @@ class Record:
             "attempts": [dict(attempt) for attempt in self.attempts],
             "outcome": self.outcome,
         }
-
-
-def keep_seconds(settings: Settings) -> float:
-    """Return how long a record is kept from its last change on."""
-    return settings.dedupe_days * SECONDS_A_DAY
 
 
 def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:

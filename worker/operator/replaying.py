@@ -11,7 +11,7 @@ from config.queues import MAX_PRIORITY
 from config.settings import Settings
 from worker.messaging.confirms import ConfirmedProducer, Outgoing
 from worker.operator.dead_letters import Dead
-from worker.operator.records import keep_seconds, reopen
+from worker.operator.records import reopen
 from worker.operator.submission import job_message
 
 BATCH_LETTERS: Final = 100
@@ -58,7 +58,7 @@ class Replayer:
                 account_id,
                 letter.job_id,
                 letter=letter.document,
-                seconds=keep_seconds(self._settings),
+                seconds=self._settings.dedupe_seconds,
             )
 
     def _outgoing(self, letter: Dead) -> Outgoing:

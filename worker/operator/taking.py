@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from kombu import Connection, Message, Queue
 
@@ -44,9 +43,3 @@ def taking(broker_url: str, queue: str) -> Iterator[Taker]:
     )
     with connection:
         yield Taker(connection, queue)
-
-
-def body_of(message: Message) -> bytes:
-    """Return a message's body to the byte."""
-    body: Any = message.body
-    return body.encode() if isinstance(body, str) else bytes(body)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from config.server_urls import with_schemes
 from worker.redis_transport.channel import LeasingChannel
 
 # No "+" in it: kombu takes what stands before one for a transport, and does not parse the rest.
@@ -80,11 +81,9 @@ def worker_url(url: str) -> str:
 
     URLs of other brokers come back as they are, alternatives (`a;b`) one by one.
     """
-    return ";".join(map(_worker_url, url.split(";")))
-
-
-def _worker_url(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if scheme == "unix":
-        rest = rest.replace("?db=", "?virtual_host=")
-    return f"{_OURS.get(scheme, scheme)}{separator}{rest}"
+    # A socket's URL names its database otherwise to kombu than to redis-py.
+    parts = (
+        one.replace("?db=", "?virtual_host=") if one.startswith("unix://") else one
+        for one in url.split(";")
+    )
+    return with_schemes(";".join(parts), _OURS)

@@ -25,6 +25,7 @@ ANSWER_SECONDS: Final = 5.0
 # How often an idle connection is tried before it is trusted, in seconds.
 HEALTH_SECONDS: Final = 15
 
+
 StoreError = RedisError
 
 
