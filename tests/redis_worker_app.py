@@ -19,6 +19,7 @@ from celery.signals import task_received, task_success
 from kombu.transport.redis import QoS
 
 from config.queues import JOBS_QUEUE, jobs_queue
+from tests.celery_events import note
 from worker.redis_transport.channel import LeasingChannel
 from worker.redis_transport.transport import register
 
@@ -51,14 +52,6 @@ def job(self: Any, number: int, seconds: float) -> None:
     note("start", number, "again" if self.request.delivery_info.get("redelivered") else "first")
     time.sleep(seconds)
     note("end", number)
-
-
-def note(*words: object) -> None:
-    """Write down what happened, on disk, whatever becomes of this process."""
-    with Path(os.environ["EVENTS"]).open("a") as events:
-        events.write(f"{' '.join(map(str, words))} {os.getpid()}\n")
-        events.flush()
-        os.fsync(events.fileno())
 
 
 def crash(*_: object, **__: object) -> None:

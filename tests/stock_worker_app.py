@@ -1,4 +1,4 @@
-"""A plain Celery application on a classic queue of RabbitMQ; nothing of ours is in it.
+"""A plain Celery application on a classic queue of RabbitMQ; nothing of Overture is in it.
 
 Its surroundings say how: BROKER_URL, QUEUE, SETTINGS (Celery's own, as JSON), EVENTS (a file
 where it notes what it does), STACK (a file where its main thread writes its stack at SIGUSR2).
@@ -20,6 +20,8 @@ from celery import Celery
 from celery.worker.consumer import Consumer
 from kombu import Queue
 from kombu.common import QoS
+
+from tests.celery_events import note
 
 # No thread is held back for longer, in seconds: what is stuck after that is stuck by itself.
 HOLD_SECONDS = 2.0
@@ -48,12 +50,6 @@ def job(number: int, seconds: float) -> None:
     note("start", number)
     time.sleep(seconds)
     note("end", number)
-
-
-def note(*words: object) -> None:
-    """Write down what happened."""
-    with Path(os.environ["EVENTS"]).open("a") as events:
-        events.write(f"{' '.join(map(str, words))} {os.getpid()}\n")
 
 
 # Two threads set the prefetch count over one connection, and nothing keeps them apart: which of

@@ -18,8 +18,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
-from tests.redis_worker import ROOT
 from tests.waiting import wait_until
+from tests.worker_process import ROOT
 from worker.embedded import server as embedded
 from worker.embedded import supervisor as embedded_supervisor
 from worker.embedded.server import EmbeddedServerError, ensure_server

@@ -16,11 +16,13 @@ import pytest
 from redis import Redis
 
 from config.queues import JOBS_QUEUE
+from tests.celery_events import Events
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
-from tests.redis_worker import ROOT, Events, RedisWorker
+from tests.redis_worker import RedisWorker
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
+from tests.worker_process import ROOT
 from worker.redis_transport.queue import Depth, queue_depths
 
 LEASE_SECONDS = 1.5
@@ -180,6 +182,7 @@ def test_a_delay_outlives_the_worker_that_asked_for_it(valkey_url: str, store: R
     publish(valkey_url, ["later"])
     program = f"""
 import os, signal
+from tests.celery_events import Events
 from tests.redis_consumer import RedisConsumer
 from tests.waiting import wait_until
 from worker.redis_transport.queue import queue_depths
