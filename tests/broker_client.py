@@ -13,6 +13,7 @@ from kombu import Message
 
 from config.queues import (
     DEAD_LETTERS_QUEUE,
+    EXCHANGE_NAME,
     JOBS_EXCHANGE_NAME,
     JOBS_QUEUE,
     RESULTS_QUEUE,
@@ -131,3 +132,14 @@ class BrokerClient:
             return found
         message: Message = self._channel.message_to_python(found)
         return message
+
+
+def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
+    """Publish outcomes as a worker does."""
+    messages = [
+        Outgoing(exchange=EXCHANGE_NAME, routing_key=routing_key, body=body, message_id="m")
+        for body in bodies
+    ]
+    with broker.connection(url) as connection:
+        broker.declare(connection, [JOBS_QUEUE])
+        ConfirmedProducer(connection).publish(messages)

@@ -7,6 +7,13 @@ from typing import Any
 from worker.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"
+SECRET = "demo-secret"
+# The settings of one account, whose credentials the simulator takes.
+ONE_ACCOUNT: dict[str, object] = {
+    "account_id": ACCOUNT,
+    "client_id": "demo-client",
+    "client_secret": SECRET,
+}
 
 
 def job_document(number: int = 1, **fields: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from config.queues import DEAD_LETTERS_QUEUE, EXCHANGE_NAME, FAILED_KEY, JOBS_QUEUE
-from tests.broker_client import BrokerClient
+from config.queues import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
+from tests.broker_client import BrokerClient, publish
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, job_document, make_job
 from tests.overture_command import overture
@@ -22,8 +22,6 @@ from tests.worker_process import WorkerProcess
 from worker.messages.fields.messages import AttemptMessage
 from worker.messages.outcome import failed, malformed, opened
 from worker.messages.result import Attempt
-from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
 from worker.operator.looking import look
 from worker.operator.records import reopen
 from worker.store.answers import Claimed, Replay
@@ -35,18 +33,6 @@ UNKNOWN: AttemptMessage = {
     "httpStatus": 502,
     "outcome": "unknown",
 }
-
-
-@pytest.fixture
-def settings(broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure one account on each broker in turn."""
-    return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": "demo-secret",
-    }
 
 
 def letter(number: int, code: str = "rejected", **error: Any) -> dict[str, Any]:
@@ -66,20 +52,10 @@ def letter(number: int, code: str = "rejected", **error: Any) -> dict[str, Any]:
     }
 
 
-def publish(broker_url: str, letters: Iterable[object]) -> None:
-    """Publish dead letters as a worker does."""
-    messages = [
-        Outgoing(
-            exchange=EXCHANGE_NAME,
-            routing_key=FAILED_KEY,
-            body=one if isinstance(one, bytes) else json.dumps(one).encode(),
-            message_id="m",
-        )
-        for one in letters
-    ]
-    with broker.connection(broker_url) as connection:
-        broker.declare(connection, [JOBS_QUEUE])
-        ConfirmedProducer(connection).publish(messages)
+def publish_letters(broker_url: str, letters: Iterable[object]) -> None:
+    """Publish dead letters, or what lies among them."""
+    bodies = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in letters]
+    publish(broker_url, FAILED_KEY, bodies)
 
 
 def jobs_in(broker_url: str, queue: str) -> list[str]:
@@ -93,7 +69,7 @@ def test_looking_takes_nothing(
 ) -> None:
     """A list, one letter whole, and all of them written out, again and again."""
     raw = json.loads(malformed(b"order;1", "it is no JSON").body)
-    publish(broker_url, [letter(1), letter(2, "in_doubt"), raw])
+    publish_letters(broker_url, [letter(1), letter(2, "in_doubt"), raw])
     listed = overture("dead-letters", "list", settings=settings).stdout.splitlines()
     assert [line.split()[2] for line in listed[1:]] == [
         "rejected",
@@ -121,7 +97,7 @@ def test_a_replayed_job_is_enqueued_and_its_letter_gone(
     settings: dict[str, object], broker_url: str
 ) -> None:
     """The others stay; a job that nobody knows is said to be missing."""
-    publish(broker_url, [letter(1), letter(2), letter(3, "expired")])
+    publish_letters(broker_url, [letter(1), letter(2), letter(3, "expired")])
     ended = overture("dead-letters", "replay", "job-2", "job-7", settings=settings)
     assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
     assert ended.stderr == "overture: there is no dead letter of job job-7\n"
@@ -138,7 +114,7 @@ def test_all_does_not_mean_what_is_in_doubt_or_no_job(
 ) -> None:
     """An in_doubt job is repeated when somebody says so, a raw message never."""
     raw = json.loads(malformed(b"order;1", "it is no JSON").body)
-    publish(broker_url, [letter(1), letter(2, "in_doubt"), raw])
+    publish_letters(broker_url, [letter(1), letter(2, "in_doubt"), raw])
     ended = overture("dead-letters", "replay", "--all", settings=settings)
     assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
     assert ended.stderr.splitlines() == [
@@ -155,7 +131,7 @@ def test_what_the_broker_gave_up_can_be_replayed(
     settings: dict[str, object], broker_url: str
 ) -> None:
     """It lies there as its producer wrote it."""
-    publish(broker_url, [json.dumps(job_document(1)).encode()])
+    publish_letters(broker_url, [json.dumps(job_document(1)).encode()])
     ended = overture("dead-letters", "replay", "--all", settings=settings)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert jobs_in(broker_url, JOBS_QUEUE) == ["job-1"]
@@ -170,7 +146,7 @@ def test_a_replayed_job_gets_its_conversation(settings: dict[str, object], broke
             client.wait_for(1)
             client.put([job_document(1, jobId="second")])
             client.wait_until(lambda out: out.dead_letters, "the second job fails")
-            publish(broker_url, client.out.dead_letters)
+            publish_letters(broker_url, client.out.dead_letters)
             simulator.control("close")
             client.out.dead_letters.clear()
             ended = overture("dead-letters", "replay", "second", settings=both)

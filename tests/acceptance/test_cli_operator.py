@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
 from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT, job_document
+from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
 
-SECRET = "demo-secret"
-
 
 @pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """Run LivePerson."""
-    with SimulatorProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def settings(simulator: SimulatorProcess, broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure one account on each broker in turn."""
-    return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": SECRET,
-        "domain_api_url": simulator.url,
-        "max_rate": 1000,
-    }
-
-
-@pytest.fixture
-def client(broker_url: str) -> Iterator[BrokerClient]:
-    """Give the other side of the broker."""
-    with BrokerClient(broker_url) as found:
-        yield found
+def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
+    """Put the account's limits out of the way."""
+    return {**settings, "domain_api_url": simulator.url, "max_rate": 1000}
 
 
 def overview(settings: dict[str, object]) -> dict[str, Any]:
@@ -141,9 +116,7 @@ def test_what_does_not_work_is_said_with_what_to_do(
     """The other things are tried all the same, and no secret is shown."""
     settings = {
         "broker_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": SECRET,
+        **ONE_ACCOUNT,
         "domain_api_url": simulator.url,
         **changes,
     }

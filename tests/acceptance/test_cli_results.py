@@ -14,19 +14,12 @@ from typing import Any
 
 import pytest
 
-from config.queues import CREATED_KEY, EXCHANGE_NAME, JOBS_QUEUE, RESULTS_QUEUE
+from config.queues import CREATED_KEY, RESULTS_QUEUE
+from tests.broker_client import publish
 from tests.overture_command import overture, start_overture
 from tests.waiting import wait_until
 from tests.worker_process import environment
-from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
 from worker.operator.looking import look
-
-
-@pytest.fixture
-def settings(broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure each broker in turn."""
-    return {"broker_url": broker_url, "store_url": valkey_url}
 
 
 def result(number: int, **fields: Any) -> dict[str, Any]:
@@ -44,20 +37,13 @@ def result(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def publish(broker_url: str, bodies: Iterable[bytes]) -> None:
-    """Publish as a worker does."""
-    messages = [
-        Outgoing(exchange=EXCHANGE_NAME, routing_key=CREATED_KEY, body=body, message_id="m")
-        for body in bodies
-    ]
-    with broker.connection(broker_url) as connection:
-        broker.declare(connection, [JOBS_QUEUE])
-        ConfirmedProducer(connection).publish(messages)
-
-
 def publish_results(broker_url: str, numbers: Iterable[int], **fields: Any) -> None:
     """Publish results of these numbers."""
-    publish(broker_url, [json.dumps(result(number, **fields)).encode() for number in numbers])
+    publish(
+        broker_url,
+        CREATED_KEY,
+        [json.dumps(result(number, **fields)).encode() for number in numbers],
+    )
 
 
 def left(broker_url: str) -> list[int]:
@@ -165,7 +151,7 @@ def test_what_is_no_result_is_left_where_it_is(
     settings: dict[str, object], broker_url: str
 ) -> None:
     """The others are taken, and somebody is told."""
-    publish(broker_url, [b"\xff", json.dumps(result(1)).encode(), b"[]"])
+    publish(broker_url, CREATED_KEY, [b"\xff", json.dumps(result(1)).encode(), b"[]"])
     ended = overture("results", settings=settings)
     assert (numbers(ended.stdout), ended.returncode) == ([1], 1)
     assert ended.stderr == "overture: 2 messages are no results; they were left in the queue\n"

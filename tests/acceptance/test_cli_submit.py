@@ -14,7 +14,7 @@ import pytest
 
 from config.queues import JOBS_QUEUE
 from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT, job_document
+from tests.jobs import job_document
 from tests.overture_command import overture, start_overture
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
@@ -24,18 +24,6 @@ from worker.messaging import broker
 from worker.operator.looking import look
 
 BAD = ["nonsense", '{"jobId":"typo","consumerId":"c","profil":{}}']
-
-
-@pytest.fixture
-def settings(broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure one account on each broker in turn."""
-    return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": "demo-secret",
-    }
 
 
 def write_jobs(path: Path, count: int, *, extra: list[str] | None = None) -> Path:

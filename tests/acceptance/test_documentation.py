@@ -15,7 +15,7 @@ import pytest
 
 from tests.broker_client import BrokerClient
 from tests.documents import DOCUMENTS, ROOT, blocks, read
-from tests.jobs import ACCOUNT
+from tests.jobs import ONE_ACCOUNT
 from tests.reader import SERVICES, Reader
 from tests.redis_server import RedisServer, free_port
 from tests.simulator_process import SimulatorProcess
@@ -108,9 +108,7 @@ def test_the_operators_pages(
     with SimulatorProcess() as simulator, BrokerClient(server.url) as client:
         settings: dict[str, object] = {
             "broker_url": server.url,
-            "account_id": ACCOUNT,
-            "client_id": "demo-client",
-            "client_secret": "demo-secret",
+            **ONE_ACCOUNT,
             "domain_api_url": simulator.url,
             "health_file": tmp_path / "worker-progress",
         }

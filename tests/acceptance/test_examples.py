@@ -7,50 +7,27 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
 import pytest
 
-from config.queues import CREATED_KEY, EXCHANGE_NAME, JOBS_QUEUE, account_queue
-from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT
+from config.queues import CREATED_KEY, JOBS_QUEUE, account_queue
+from tests.broker_client import BrokerClient, publish
+from tests.jobs import SECRET
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
-from tests.worker_process import ROOT, WorkerProcess, environment
-from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from tests.worker_process import ROOT, environment
 
 EXAMPLES: Final = ROOT / "examples"
 WITH_RABBITMQ: Final = pytest.mark.xdist_group("rabbitmq")
 
 
 @pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """Run LivePerson."""
-    with SimulatorProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def settings(simulator: SimulatorProcess, broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure the simulator's account."""
-    return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": "demo-secret",
-        "domain_api_url": simulator.url,
-    }
-
-
-@pytest.fixture
-def worker(settings: dict[str, object]) -> Iterator[WorkerProcess]:
-    """Run a worker."""
-    with WorkerProcess(settings) as process:
-        yield process
+def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
+    """Name LivePerson."""
+    return {**settings, "domain_api_url": simulator.url}
 
 
 @pytest.mark.usefixtures("worker")
@@ -165,7 +142,7 @@ def test_the_send_stage_repeats_what_a_repeat_can_help(
     assert set(_sent(simulator)) == {"consumer-0", "consumer-1"}
     assert "job-2: refused: HTTP 400" in said
     assert "job-1: not sent yet: 50" in said
-    assert "demo-secret" not in said
+    assert SECRET not in said
     assert "eyJ" not in said
 
 
@@ -222,19 +199,8 @@ def _spelt_out(url: str) -> str:
     return f"{url.removesuffix('//')}/%2F" if url.endswith("//") else url
 
 
-def _publish(url: str, results: list[dict[str, Any]]) -> None:
-    with broker.connection(url) as connection:
-        messages = [
-            Outgoing(
-                exchange=EXCHANGE_NAME,
-                routing_key=CREATED_KEY,
-                body=json.dumps(result).encode(),
-                message_id=result["jobId"],
-                type=CREATED_KEY,
-            )
-            for result in results
-        ]
-        ConfirmedProducer(connection).publish(messages)
+def _publish(url: str, results: Iterable[dict[str, Any]]) -> None:
+    publish(url, CREATED_KEY, [json.dumps(result).encode() for result in results])
 
 
 def _sent(simulator: SimulatorProcess) -> dict[str, list[str]]:

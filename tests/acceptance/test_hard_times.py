@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT, job_document
+from tests.jobs import job_document
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
-
-@pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """Run LivePerson."""
-    with SimulatorProcess("--seed", "1") as process:
-        yield process
+# The broker has no part in it.
+pytestmark = pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)
 
 
 @pytest.fixture
-def settings(simulator: SimulatorProcess, valkey_url: str) -> dict[str, object]:
-    """Configure one account on Valkey."""
+def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
+    """Put the account's limits out of the way, and make pauses short."""
     return {
-        "broker_url": valkey_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": "demo-secret",
+        **settings,
         "domain_api_url": simulator.url,
         "max_rate": 1000,
         "retry_schedule": "0.2,0.4,0.6",
     }
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[BrokerClient]:
-    """Give the other side of the broker."""
-    with BrokerClient(valkey_url) as found:
-        yield found
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -30,40 +30,18 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 
 @pytest.fixture
-def client(broker_url: str) -> Iterator[BrokerClient]:
-    """Give the other side of the broker."""
-    with BrokerClient(broker_url) as found:
-        yield found
+def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
+    """Leave a job that fails one retry."""
+    return {**settings, "domain_api_url": simulator.url, "retry_schedule": "0.2"}
 
 
-@pytest.fixture
-def settings(simulator: SimulatorProcess, broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure workers without an account."""
-    return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "domain_api_url": simulator.url,
-        "retry_schedule": "0.2",
-    }
-
-
-def one_account(settings: dict[str, object], **limits: object) -> dict[str, object]:
-    """Add the one account."""
-    credentials = {"account_id": ACCOUNT, "client_id": "demo", "client_secret": "demo"}
-    return {**settings, **credentials, **limits}
-
-
-def two_accounts(settings: dict[str, object], **limits: object) -> dict[str, object]:
-    """Add two accounts; `limits` are the first one's."""
-    accounts = {
-        f"accounts__{account}__client_{what}": "demo"
-        for account in (ACCOUNT, OTHER)
-        for what in ("id", "secret")
-    }
+def with_another(settings: dict[str, object], **limits: object) -> dict[str, object]:
+    """Add a second account; `limits` are the first one's."""
     return {
         **settings,
-        **accounts,
         **{f"accounts__{ACCOUNT}__{name}": value for name, value in limits.items()},
+        f"accounts__{OTHER}__client_id": "demo",
+        f"accounts__{OTHER}__client_secret": "demo",
         f"accounts__{OTHER}__max_rate": 1000,
     }
 
@@ -80,7 +58,7 @@ def test_a_429_costs_a_job_no_retry(
     """With a schedule of one retry, a pool that is told far too high a limit loses nothing."""
     simulator.control("limits", {"rate": 10, "burst": 2})
     client.put(job_document(number) for number in range(20))
-    with WorkerProcess(one_account(settings, max_rate=1000)):
+    with WorkerProcess({**settings, "max_rate": 1000}):
         out = client.wait_for(20, seconds=60)
     calls = simulator.stats()["total"]["calls"]["conversation"]
     assert (len(out.by_job()), out.dead_letters, calls["200"]) == (20, [], 20)
@@ -93,7 +71,7 @@ def test_a_throttled_account_does_not_delay_another(
     """Three hundred of its jobs lie before the other's in the one queue that both share."""
     client.put(job_document(number, accountId=ACCOUNT) for number in range(300))
     client.put(job_document(1000 + number, accountId=OTHER) for number in range(20))
-    with WorkerProcess(two_accounts(settings, max_rate=2), concurrency=8):
+    with WorkerProcess(with_another(settings, max_rate=2), concurrency=8):
         wait_until(lambda: created(simulator, OTHER) == 20, "the other's jobs are done", seconds=25)
         first = created(simulator)
     assert 1 <= first <= 60
@@ -108,7 +86,7 @@ def test_a_slow_account_does_not_take_all_slots(
         simulator.control("faults", fault)
     client.put(job_document(number, accountId=ACCOUNT) for number in range(40))
     client.put(job_document(1000 + number, accountId=OTHER) for number in range(20))
-    with WorkerProcess(two_accounts(settings, max_rate=1000), concurrency=8):
+    with WorkerProcess(with_another(settings, max_rate=1000), concurrency=8):
         wait_until(lambda: created(simulator, OTHER) == 20, "the other's jobs are done", seconds=25)
         assert 1 <= simulator.stats()["accounts"][ACCOUNT]["inFlight"] <= 4
 
@@ -119,7 +97,7 @@ def test_priorities_hold_under_a_limit(
 ) -> None:
     """Urgent jobs overtake those that wait in the broker, and those that wait in slots."""
     client.put(job_document(number) for number in range(60))
-    with WorkerProcess(one_account(settings, max_rate=10), concurrency=4):
+    with WorkerProcess({**settings, "max_rate": 10}, concurrency=4):
         wait_until(lambda: created(simulator) >= 3, "the limit holds")
         before = created(simulator)
         urgent = [job_document(1000 + number, priority=9) for number in range(5)]
@@ -140,7 +118,7 @@ def test_a_job_that_has_to_wait_for_its_time_takes_nobodys_slot(
     start = datetime.now(UTC) + timedelta(seconds=6)
     later = job_document(1, notBefore=start.isoformat().replace("+00:00", "Z"))
     client.put([later, *(job_document(number) for number in range(2, 42))])
-    with WorkerProcess(one_account(settings, max_rate=10), concurrency=2):
+    with WorkerProcess({**settings, "max_rate": 10}, concurrency=2):
         out = client.wait_for(41, seconds=40)
     moment = datetime.fromisoformat(out.by_job()["job-1"]["createdAt"])
     assert start <= moment <= start + timedelta(seconds=5)
@@ -153,7 +131,13 @@ def test_the_cap_holds_while_workers_are_killed(
     """A killed worker's requests count until they must be over; then the others go on."""
     simulator.control("limits", {"latency": 400})
     client.put(job_document(number) for number in range(40))
-    hard = one_account(settings, max_rate=1000, max_in_flight=3, connect_timeout=1, read_timeout=2)
+    hard = {
+        **settings,
+        "max_rate": 1000,
+        "max_in_flight": 3,
+        "connect_timeout": 1,
+        "read_timeout": 2,
+    }
     with WorkerProcess(hard) as first, WorkerProcess(hard):
         for _ in range(2):
             done = created(simulator)
@@ -173,7 +157,7 @@ def test_an_operators_limit_holds_within_a_second(
     client.put(job_document(number) for number in range(2000))
     with (
         Redis.from_url(str(settings["store_url"])) as store,
-        WorkerProcess(one_account(settings, max_rate=40)),
+        WorkerProcess({**settings, "max_rate": 40}),
     ):
         wait_until(lambda: created(simulator) >= 10, "work goes on")
         set_ceiling(store, ACCOUNT, rate=2)

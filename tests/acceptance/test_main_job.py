@@ -3,59 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT, job_document
+from tests.jobs import ACCOUNT, SECRET, job_document
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
-SECRET = "demo-secret"
 BODIES = Path(__file__).parent.parent / "bodies"
 
 
 @pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """Run LivePerson."""
-    with SimulatorProcess("--seed", "1") as process:
-        yield process
-
-
-@pytest.fixture
-def settings(simulator: SimulatorProcess, broker_url: str, valkey_url: str) -> dict[str, object]:
-    """Configure one account whose limits are out of the way, with short pauses."""
+def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
+    """Put the account's limits out of the way, and make pauses short."""
     return {
-        "broker_url": broker_url,
-        "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": SECRET,
+        **settings,
         "domain_api_url": simulator.url,
         "trusted_hosts": "127.0.0.1",
         "max_rate": 1000,
         "retry_schedule": "0.2,0.4,0.6",
         "read_timeout": 2,
     }
-
-
-@pytest.fixture
-def client(broker_url: str) -> Iterator[BrokerClient]:
-    """Give the other side of the broker."""
-    with BrokerClient(broker_url) as found:
-        yield found
-
-
-@pytest.fixture
-def worker(settings: dict[str, object], client: BrokerClient) -> Iterator[WorkerProcess]:
-    """Run a worker."""
-    del client  # its queues are there first, as with any producer
-    with WorkerProcess(settings) as process:
-        yield process
 
 
 def fault(simulator: SimulatorProcess, number: int, name: str, *, times: int = 1) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.broker_client import BrokerClient
 from tests.chaos.proxy import Proxy
-from tests.jobs import ACCOUNT, job_document
+from tests.jobs import ONE_ACCOUNT, job_document
 from tests.rabbit_server import RabbitServer
 from tests.simulator_process import SimulatorProcess
 from tests.stock_worker import StockWorker
@@ -34,21 +34,18 @@ STILL_SECONDS = 8.0
 
 
 @pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    """Run LivePerson, which takes its time."""
-    with SimulatorProcess("--seed", "1") as process:
-        process.control("limits", {"latency": 500})
-        yield process
+def simulator(simulator: SimulatorProcess) -> SimulatorProcess:
+    """Have LivePerson take its time."""
+    simulator.control("limits", {"latency": 500})
+    return simulator
 
 
 @pytest.fixture
 def settings(simulator: SimulatorProcess, valkey_url: str) -> dict[str, object]:
-    """Configure one account whose limits are out of the way; the broker is yet to be named."""
+    """Put the account's limits out of the way; the broker is yet to be named."""
     return {
         "store_url": valkey_url,
-        "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": "demo-secret",
+        **ONE_ACCOUNT,
         "domain_api_url": simulator.url,
         "trusted_hosts": "127.0.0.1",
         "max_rate": 1000,
