@@ -7,21 +7,17 @@ accepted calls a second ÷ the limit; refused is the share of calls that were an
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.limit_pool import ACCOUNT, ROOT, Seen, Stage, jobs
+from benchmarks.limit_pool import ROOT, Seen, Stage, jobs
 from benchmarks.limit_report import Report, accepted_line, back_after, calm_after, refused_line
+from benchmarks.limit_runs import LATENCY, Runs
 from benchmarks.svg import Line, write_chart
-from worker.store.limits import read_standing
 
 DOCS = ROOT / "docs"
-# An answer takes 100 ms, give or take 20; a burst is what may come at once after a quiet time.
-LATENCY = "100:20"
-BURST_SECONDS = 0.2
 # What an account that knows no limit has for a ceiling, in limits.
 FAR = 10
 WARM_UP = 5
@@ -34,6 +30,7 @@ class Bench:
 
     def __init__(self, stage: Stage, report: Report, *, quick: bool, folder: Path) -> None:
         self._stage = stage
+        self._runs = Runs(stage)
         self._report = report
         self._quick = quick
         self._folder = folder
@@ -45,14 +42,14 @@ class Bench:
         for limit in (50,) if self._quick else (50, 200):
             name = f"known limit, {limit}/s"
             for workers in (1, 2) if self._quick else (1, 2, 4):
-                seen = self._overture(limit, workers, seconds, max_rate=limit)
+                seen = self._runs.overture(limit, workers, seconds, max_rate=limit)
                 self._row(name, "overture", workers, seen, limit, WARM_UP, seconds)
                 if limit == 50:
                     lines.append(accepted_line(f"Overture, {workers} workers", seen))
             for strategy in ("retries", "rate_limit"):
                 for workers in (2,) if self._quick else (1, 4):
                     share = f"{limit / workers:g}/s" if strategy == "rate_limit" else ""
-                    seen = self._celery(limit, workers, seconds, rate_limit=share)
+                    seen = self._runs.celery(limit, workers, seconds, rate_limit=share)
                     title = f"Celery {strategy}"
                     self._row(name, title, workers, seen, limit, WARM_UP, seconds)
                     if limit == 50 and workers != 1:
@@ -63,12 +60,14 @@ class Bench:
         self._chart("limit-known", "Known limit of 50/s: calls a second", lines)
 
     def learned(self) -> None:
-        """Find a limit that nobody told: to a quarter in the middle, and back."""
+        """Find an unknown limit, which falls to a quarter in the middle and comes back."""
         learn, cut, back = (45, 20, 25) if self._quick else (60, 30, 40)
         for limit, workers in ((50, 2),) if self._quick else ((50, 1), (200, 4), (50, 4)):
             changes = [(learn, limit / 4), (learn + cut, limit)]
             seconds = learn + cut + back
-            seen = self._overture(limit, workers, seconds, max_rate=FAR * limit, changes=changes)
+            seen = self._runs.overture(
+                limit, workers, seconds, max_rate=FAR * limit, changes=changes
+            )
             name = f"unknown limit, {limit}/s"
             self._row(name, "overture", workers, seen, limit, LEARNED_AFTER, learn)
             calm, whole = calm_after(seen, learn, learn + cut), back_after(seen, learn + cut, limit)
@@ -77,7 +76,7 @@ class Bench:
             self._report.row("  cut to a quarter", "overture", workers, low, share, notes)
             self._report.row("  restored", "overture", workers, None, None, f"90 % after {whole} s")
             if (limit, workers) == (50, 2 if self._quick else 1):
-                plain = self._celery(limit, workers, seconds, changes=changes)
+                plain = self._runs.celery(limit, workers, seconds, changes=changes)
                 self._row(name, "Celery retries", workers, plain, limit, LEARNED_AFTER, learn)
                 share = plain.refused_share(learn + 5, learn + cut)
                 self._report.row("  cut to a quarter", "Celery retries", workers, None, share)
@@ -90,7 +89,7 @@ class Bench:
                     accepted_line("Celery, accepted", plain),
                     refused_line("Celery, 429", plain),
                 ]
-                self._chart("limit-learned", "A limit that nobody told: calls a second", lines)
+                self._chart("limit-learned", "An unknown limit: calls a second", lines)
 
     def concurrent(self) -> None:
         """Keep below a cap on requests at a time, known and not; also while a worker is killed."""
@@ -100,7 +99,7 @@ class Bench:
         stage.clean(maxConcurrent=cap)
         stage.fill(jobs(limit * seconds * 2))
         with stage.overture(2, max_rate=10 * limit, max_in_flight=cap) as workers:
-            seen = stage.watch(seconds / 2)
+            stage.watch(seconds / 2)
             workers[0].kill()
             workers[0].start()
             seen = stage.watch(seconds)
@@ -110,9 +109,11 @@ class Bench:
         killed = f"most in flight {seen.most_in_flight}, a worker killed at {seconds // 2} s"
         self._row("  with a worker killed", "overture", 2, seen, limit, 0, seconds, killed)
         seconds = 40 if self._quick else 60
-        seen = self._overture(limit, 2, seconds, max_rate=10 * limit, max_in_flight=100, cap=cap)
+        seen = self._runs.overture(
+            limit, 2, seconds, max_rate=10 * limit, max_in_flight=100, cap=cap
+        )
         self._row(f"cap of {cap}, unknown", "overture", 2, seen, limit, LEARNED_AFTER, seconds)
-        seen = self._celery(limit, 2, 15, cap=cap)
+        seen = self._runs.celery(limit, 2, 15, cap=cap)
         self._row(f"cap of {cap}, unknown", "Celery retries", 2, seen, limit, WARM_UP, 15)
 
     def fair(self) -> None:
@@ -151,50 +152,6 @@ class Bench:
             )
             time.sleep(max(0.0, 1 - (time.monotonic() - started)))
 
-    def _overture(
-        self,
-        limit: float,
-        workers: int,
-        seconds: int,
-        *,
-        changes: list[tuple[int, float]] | None = None,
-        cap: int | None = None,
-        **settings: object,
-    ) -> Seen:
-        stage = self._stage
-        self._prepare(limit, cap)
-        stage.fill(jobs(round(limit * seconds * 1.3) + 500))
-        settings = {"max_in_flight": 500, **settings}
-        with stage.overture(workers, **settings), Changing(stage, changes or []):
-            seen = stage.watch(seconds)
-            standing = read_standing(stage.store, ACCOUNT)
-            learned = standing.learned_rate and round(standing.learned_rate, 1)
-            self._learned = f"learned {learned}, in flight {standing.learned_in_flight}"
-            return seen
-
-    def _celery(
-        self,
-        limit: float,
-        workers: int,
-        seconds: int,
-        *,
-        rate_limit: str = "",
-        changes: list[tuple[int, float]] | None = None,
-        cap: int | None = None,
-    ) -> Seen:
-        stage = self._stage
-        self._prepare(limit, cap)
-        self._learned = ""
-        stage.fill_plain(round(limit * seconds * 1.3) + 500)
-        with stage.celery(workers, rate_limit=rate_limit), Changing(stage, changes or []):
-            return stage.watch(seconds)
-
-    def _prepare(self, limit: float, cap: int | None) -> None:
-        if cap is None:
-            self._stage.clean(rate=limit, burst=_burst(limit))
-        else:
-            self._stage.clean(maxConcurrent=cap)
-
     def _row(
         self,
         scenario: str,
@@ -206,43 +163,12 @@ class Bench:
         last: int,
         notes: str | None = None,
     ) -> None:
-        notes = self._learned if notes is None else notes
+        notes = seen.learned if notes is None else notes
         goodput, refused = seen.goodput(first, last) / limit, seen.refused_share(first, last)
         self._report.row(scenario, strategy, workers, goodput, refused, notes)
 
     def _chart(self, name: str, title: str, lines: list[Line]) -> None:
         write_chart(self._folder / f"{name}.svg", title, lines, x="seconds", y="calls/s")
-
-    _learned = ""
-
-
-class Changing:
-    """Changes LivePerson's limit so many seconds after the first call."""
-
-    def __init__(self, stage: Stage, changes: list[tuple[int, float]]) -> None:
-        self._stage = stage
-        self._changes = changes
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while self._changes and not (first := self._stage.first_second()):
-            self._over.wait(0.1)
-        for second, rate in self._changes:
-            if self._over.wait(max(0.0, first + second - time.time())):
-                return
-            self._stage.limit(rate=rate, burst=_burst(rate))
-
-
-def _burst(rate: float) -> int:
-    return max(1, round(rate * BURST_SECONDS))
 
 
 def scenarios(bench: Bench) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,29 +16,30 @@ from typing import Any
 from celery import Celery
 from redis import Redis
 
-from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from benchmarks.enqueue import enqueue
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
 
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "12345678"
 # More than are ever in hand, so that no two jobs of one consumer meet.
 CONSUMERS = 250
-BATCH = 500
 SLOTS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Calls that LivePerson accepted and refused in each second, from the first call on."""
+    """Calls that LivePerson accepted and refused in each second, from the first call on.
+
+    `learned` says what the pool had learned of the limit by the end, where that was asked for.
+    """
 
     accepted: list[int]
     refused: list[int]
     most_in_flight: int
+    learned: str = ""
 
     def goodput(self, first: int, last: int) -> float:
         """Return accepted calls a second between two seconds."""
@@ -75,23 +75,7 @@ class Stage:
 
     def fill(self, jobs: Iterable[Mapping[str, Any]]) -> None:
         """Put jobs on the queue."""
-        with broker.connection(self.server.url) as connection:
-            broker.declare(connection, [JOBS_QUEUE])
-            producer, batch = ConfirmedProducer(connection), []
-            for job in jobs:
-                batch.append(
-                    Outgoing(
-                        exchange=JOBS_EXCHANGE_NAME,
-                        routing_key=JOBS_QUEUE,
-                        body=json.dumps(job).encode(),
-                        message_id=str(job["jobId"]),
-                    )
-                )
-                if len(batch) == BATCH:
-                    producer.publish(batch)
-                    batch = []
-            if batch:
-                producer.publish(batch)
+        enqueue(self.server.url, jobs)
 
     def fill_plain(self, count: int) -> None:
         """Put tasks on plain Celery's queue."""

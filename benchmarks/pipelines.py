@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.brokers import Servers, servers
-from benchmarks.contest import NAMES, Case, Measured, Stalled, lone, run
+from benchmarks.contest import Measured, Stalled, lone, run
+from benchmarks.contestant import NAMES, Case
 from benchmarks.fake_api import FakeApi
 from benchmarks.machine import description
 from benchmarks.svg import Line, write_chart

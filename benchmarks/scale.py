@@ -16,18 +16,8 @@ from typing import Any
 import click
 
 from benchmarks.brokers import Servers, servers
-from benchmarks.contest import (
-    WARM_UP,
-    Case,
-    environment,
-    fill,
-    measure,
-    memory,
-    producer,
-    progress,
-    wait,
-    worker,
-)
+from benchmarks.contest import WARM_UP, measure, memory, wait
+from benchmarks.contestant import Case, environment, fill, producer, progress, worker
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import jobs
 from benchmarks.machine import MIB, description

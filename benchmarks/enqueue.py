@@ -1,0 +1,32 @@
+"""Enqueueing jobs for a benchmark: bare JSON, in batches that the broker confirms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from worker.messaging import broker
+from worker.messaging.confirms import ConfirmedProducer, Outgoing
+
+BATCH = 500
+
+
+def enqueue(url: str, jobs: Iterable[Mapping[str, Any]]) -> None:
+    """Put jobs on the queue, which is declared first."""
+    messages = (
+        Outgoing(
+            exchange=JOBS_EXCHANGE_NAME,
+            routing_key=JOBS_QUEUE,
+            body=json.dumps(job).encode(),
+            message_id=str(job["jobId"]),
+        )
+        for job in jobs
+    )
+    with broker.connection(url) as connection:
+        broker.declare(connection, [JOBS_QUEUE])
+        producer = ConfirmedProducer(connection)
+        while batch := list(islice(messages, BATCH)):
+            producer.publish(batch)

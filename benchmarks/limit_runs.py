@@ -1,0 +1,106 @@
+"""One run of a pool at a limit: Overture's, or plain Celery's, before a LivePerson that changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.limit_pool import ACCOUNT, Seen, Stage, jobs
+from worker.store.limits import read_standing
+
+# An answer takes 100 ms, give or take 20; a burst is what may come at once after a quiet time.
+LATENCY = "100:20"
+BURST_SECONDS = 0.2
+
+# From so many seconds after the first call on, so many calls a second.
+Changes = Sequence[tuple[int, float]]
+
+
+class Runs:
+    """Runs a pool for some seconds, its queue never empty.
+
+    The limit is a rate in calls a second; with a `cap` it is that number of requests at a time.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def overture(
+        self,
+        limit: float,
+        workers: int,
+        seconds: int,
+        *,
+        changes: Changes = (),
+        cap: int | None = None,
+        **settings: object,
+    ) -> Seen:
+        """Run workers of ours."""
+        stage = self._stage
+        self._prepare(limit, cap)
+        stage.fill(jobs(_backlog(limit, seconds)))
+        settings = {"max_in_flight": 500, **settings}
+        with stage.overture(workers, **settings), Changing(stage, changes):
+            seen = stage.watch(seconds)
+            standing = read_standing(stage.store, ACCOUNT)
+        rate = standing.learned_rate and round(standing.learned_rate, 1)
+        return replace(seen, learned=f"learned {rate}, in flight {standing.learned_in_flight}")
+
+    def celery(
+        self,
+        limit: float,
+        workers: int,
+        seconds: int,
+        *,
+        rate_limit: str = "",
+        changes: Changes = (),
+        cap: int | None = None,
+    ) -> Seen:
+        """Run plain Celery's."""
+        stage = self._stage
+        self._prepare(limit, cap)
+        stage.fill_plain(_backlog(limit, seconds))
+        with stage.celery(workers, rate_limit=rate_limit), Changing(stage, changes):
+            return stage.watch(seconds)
+
+    def _prepare(self, limit: float, cap: int | None) -> None:
+        if cap is None:
+            self._stage.clean(rate=limit, burst=_burst(limit))
+        else:
+            self._stage.clean(maxConcurrent=cap)
+
+
+class Changing:
+    """Changes LivePerson's limit so many seconds after the first call."""
+
+    def __init__(self, stage: Stage, changes: Changes) -> None:
+        self._stage = stage
+        self._changes = changes
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._changes and not (first := self._stage.first_second()):
+            self._over.wait(0.1)
+        for second, rate in self._changes:
+            if self._over.wait(max(0.0, first + second - time.time())):
+                return
+            self._stage.limit(rate=rate, burst=_burst(rate))
+
+
+def _burst(rate: float) -> int:
+    return max(1, round(rate * BURST_SECONDS))
+
+
+def _backlog(limit: float, seconds: int) -> int:
+    """Return more jobs than can be done meanwhile."""
+    return round(limit * seconds * 1.3) + 500
