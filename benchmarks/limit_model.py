@@ -107,7 +107,7 @@ class Model:
             Line("accepted", list(enumerate(seen.accepted[:OVER]))),
             Line("429", list(enumerate(seen.refused[:OVER]))),
         ]
-        title = "The model: a limit of 50/s that nobody told, with a ceiling of 200/s"
+        title = "The model: an unknown limit of 50/s, with a ceiling of 200/s"
         path = self._folder / "limit-model.svg"
         write_chart(path, title, lines, x="seconds", y="calls/s")
 

@@ -6,15 +6,15 @@ import heapq
 import threading
 from typing import Final
 
-# Comes before every other: the highest priority, then the first delivered.
+# Sorts the highest priority first, and then the earliest delivery.
 Rank = tuple[int, int]
 
 
 class Gate:
     """Lets one thread at a time ask the store again, so that a wait costs no crowd of questions.
 
-    With few slots booked ahead the pool neither herds nor bursts. Whoever enters leaves; who leaves
-    calls the one of the lowest rank.
+    With few slots booked ahead the pool neither herds nor bursts. A thread whose `enter` returned
+    True must `leave`, which calls the waiting thread of the lowest rank.
     """
 
     def __init__(self) -> None:

@@ -23,8 +23,8 @@ FLIGHT_POLL_SECONDS: Final = 0.02
 LONGEST_SLEEP_SECONDS: Final = 1.0
 # A thread that has a slot so soon lets the next one ask, in seconds.
 AHEAD_SECONDS: Final = 0.1
-# Shorter than any wait, also than that for a request in flight, whose length nobody knows.
-NONE_SECONDS: Final = -1.0
+# Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
+NO_PATIENCE_SECONDS: Final = -1.0
 # What is worth a line in the log: the others are a limiter's everyday work.
 REMARKABLE: Final = frozenset({"pause", "circuit"})
 
@@ -124,7 +124,7 @@ class Permits:
         send: bool = True,
         failing: bool = False,
         slot: float = 0,
-        patience: float = NONE_SECONDS,
+        patience: float = NO_PATIENCE_SECONDS,
     ) -> Beginning | Wait:
         dead_owner = ""
         while True:

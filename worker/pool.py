@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from celery.concurrency.base import BasePool
 
-Task = tuple[Callable[..., object], Sequence[Any]]
+Call = tuple[Callable[..., object], Sequence[Any]]
 log = structlog.get_logger()
 
 
@@ -26,14 +26,14 @@ class TaskPool(BasePool):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def on_apply(
         self, target: Callable[..., object], args: Sequence[Any], *_: Any, **__: Any
     ) -> None:
         """Have a function called by the next thread that is free."""
-        self._tasks.put((target, args))
+        self._calls.put((target, args))
         if len(self._threads) < self.limit:
             thread = threading.Thread(
                 target=self._work, name=f"slot-{len(self._threads)}", daemon=True
@@ -44,12 +44,12 @@ class TaskPool(BasePool):
     def on_stop(self) -> None:
         """Let every thread finish what it is doing."""
         for _ in self._threads:
-            self._tasks.put(None)
+            self._calls.put(None)
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._calls.get()) is not None:
             target, args = task
             try:
                 target(*args)

@@ -1,4 +1,4 @@
-"""What the limiter makes of a limit nobody told it: its scripts, in a minute of made-up time."""
+"""What the limiter makes of an unknown limit: its scripts, in a minute of made-up time."""
 
 from __future__ import annotations
 

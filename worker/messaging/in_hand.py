@@ -66,7 +66,7 @@ class InHand:
         self._tell(held, how)
 
     def settle(self) -> None:
-        """Tell the broker what has ended; once more than `in_loop` was asked for does no harm."""
+        """Tell the broker what has ended; to call it once too often does no harm."""
         self._is_told = False
         acked: dict[HeldMessage, None] = {}
         while self._ended:
