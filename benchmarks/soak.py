@@ -12,14 +12,14 @@ from typing import Any, cast
 import click
 
 from benchmarks.brokers import Servers, servers
-from benchmarks.contest import Case, memory, worker
+from benchmarks.contest import memory
+from benchmarks.contestant import Case, worker
+from benchmarks.enqueue import enqueue
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import job
 from benchmarks.machine import description
-from config.queues import JOBS_QUEUE, RESULTS_QUEUE
+from config.queues import RESULTS_QUEUE
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
-from worker.operator.submission import job_message
 
 LATENCY_MS = 50
 SLOTS = 50
@@ -63,11 +63,10 @@ def soak(
         process = stack.enter_context(worker(case, started, api, 0))
         connection = stack.enter_context(broker.connection(started.broker.url))
         results = cast("Any", connection.channel())
-        producer = ConfirmedProducer(connection)
         begun, sent, looked = time.monotonic(), 0, 0.0
         while (passed := time.monotonic() - begun) < seconds:
             due = int(passed * rate)
-            producer.publish([_message(number) for number in range(sent, due)])
+            enqueue(started.broker.url, map(_job, range(sent, due)))
             sent = due
             if passed - looked >= LOOK_SECONDS:
                 looked = passed
@@ -76,10 +75,9 @@ def soak(
             time.sleep(1.0)
 
 
-def _message(number: int) -> Outgoing:
+def _job(number: int) -> dict[str, Any]:
     """Make a job of a consumer whom no cache knows."""
-    document = {**job(number), "consumerId": f"consumer-{number:09d}"}
-    return job_message(document, queue=JOBS_QUEUE, message_id=document["jobId"])
+    return {**job(number), "consumerId": f"consumer-{number:09d}"}
 
 
 if __name__ == "__main__":
