@@ -40,13 +40,16 @@ local function accepted(a, now)
   end
 end
 
+local function is_crowded(a, place)
+  return place >= PLACES_LEAST and place > CROWDED * a.crowd + CROWDED_BY
+end
+
 -- Twice refused with as many in flight, and more than usual: that looks like a cap on them. Where it
 -- was none, the next tries are ever rarer.
 local function looks_like_a_cap(a, place)
   put(a, 'patience', math.max(0, (a.patience or 0) - 1))
-  return a.patience == 0 and place >= PLACES_LEAST
+  return a.patience == 0 and is_crowded(a, place)
     and math.abs(place - (a.refused_place or 0)) <= place / SAME_PLACES
-    and place > CROWDED * a.crowd + CROWDED_BY
 end
 
 local function suppose_a_cap(a, now, place, lately)
@@ -83,7 +86,8 @@ local function learn(a, now, place)
     suppose_a_cap(a, now, place, lately)
   else
     cut(a, 'rate', now, rate_in_force(a), KEEP * lately, active)
-    hold(a, 'rate', now)
+    -- Another refusal of that kind tells more.
+    hold(a, 'rate', now, not a.width and is_crowded(a, place))
   end
   if active > 1 then
     put(a, 'refused_place', place)

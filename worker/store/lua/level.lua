@@ -77,10 +77,10 @@ local function cut(a, kind, now, from, seen, active)
   end
 end
 
-local function hold(a, kind, now)
+local function hold(a, kind, now, soon)
   local age = seconds_since(a, kind, now)
   local calls_a_second = math.max(kind == 'rate' and a.rate or a.flow or 1, 0.1)
-  local share = a[kind .. '_fell'] and FELL_SHARE or HOLD_SHARE
+  local share = (soon or a[kind .. '_fell']) and FELL_SHARE or HOLD_SHARE
   local seconds = math.max(HOLD_LEAST_S, share * age, HOLD_CALLS / calls_a_second)
   put(a, kind .. '_hold', math.min(seconds, age < 1 and HOLD_ROUGH_S or HOLD_MOST_S))
   put(a, kind .. '_calm', 0)
