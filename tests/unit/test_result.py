@@ -3,7 +3,9 @@
 import pytest
 
 from worker.messages.fields.examples import EXAMPLES
+from worker.messages.job import parse_job
 from worker.messages.json_text import dumps_compact, loads_strict
+from worker.messages.outcome import failed
 from worker.messages.result import Attempt, DeadLetter, Result, dead_letter_id
 
 ATTEMPT = Attempt(at="2026-01-31T09:00:01.250Z", http_status=None, outcome="unknown")
@@ -118,6 +120,14 @@ def test_a_dead_letter_has_one_content(content: dict[str, object]) -> None:
     """Neither nothing nor two things can be buried in one letter."""
     with pytest.raises(ValueError, match="either the job or the raw message"):
         dead_letter(**content)
+
+
+def test_a_conflict_does_not_stand_for_the_first_job() -> None:
+    """Once it is published, the first job's record is left as it is."""
+    document = {"jobId": "job-1", "accountId": "1", "consumerId": "c"}
+    job = parse_job(document, accounts=["1"])
+    assert failed(job, document, code="conflict", message="").account_id == ""
+    assert failed(job, document, code="expired", message="").account_id == "1"
 
 
 def test_an_attempt_is_read_as_it_was_written() -> None:

@@ -20,7 +20,7 @@ class Outcome:
     """One message out, a result or a dead letter, to the byte.
 
     `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
-    is empty where no account could be read, `created_id` where no conversation was opened.
+    is empty where the ledger has no record of it, `created_id` where no conversation was opened.
     """
 
     message_id: str
@@ -98,7 +98,9 @@ def failed(
         error_code=error_code,
         attempts=tuple(attempts),
     )
-    return _dead(letter, message_id=job.job_id, account_id=job.account_id)
+    # Of a conflict the ledger keeps no record: the one under its id is the first job's.
+    account_id = "" if code == "conflict" else job.account_id
+    return _dead(letter, message_id=job.job_id, account_id=account_id)
 
 
 def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
