@@ -118,7 +118,7 @@ def test_all_does_not_mean_what_is_in_doubt_or_no_job(
     ended = overture("dead-letters", "replay", "--all", settings=settings)
     assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
     assert ended.stderr.splitlines() == [
-        "overture: 1 message is no job and cannot be replayed",
+        "overture: 1 message is not a job and cannot be replayed",
         "overture: 1 job in doubt was not repeated; --yes repeats it",
     ]
     ended = overture("dead-letters", "replay", "--code", "in_doubt", "--yes", settings=settings)

@@ -67,7 +67,7 @@ def test_a_cancelled_job_is_not_sent(
         assert client.wait_for(2).codes() == {"job-2": "cancelled"}
         late = overture("cancel", "job-1", settings=settings)
     assert late.returncode == 1
-    assert late.stderr.startswith("overture: job job-1: has its outcome already")
+    assert late.stderr.startswith("overture: job job-1: already has its outcome")
     assert simulator.stats()["total"]["conversationsCreated"] == 1
 
 

@@ -1,4 +1,4 @@
-"""`overture cancel`: gives jobs up that have not been sent yet."""
+"""`overture cancel`: cancels jobs before they are sent."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from worker.operator.records import cancel
 FINISHED: Final = frozenset({"done", "published"})
 # What it means to cancel a job in each state of the ledger.
 SENTENCES: Final = {
-    "": "job {job}: not seen by a worker yet; it will be given up when one takes it",
-    "claimed": "job {job}: in a worker's hands; it will be given up before its next request",
-    "sending": "job {job}: being sent right now; it will be given up if that does not succeed",
-    "waiting": "job {job}: waiting; it will be given up at its turn",
+    "": "job {job}: not seen by a worker yet; it will be cancelled when one takes it",
+    "claimed": "job {job}: claimed by a worker; it will be cancelled before its next request",
+    "sending": "job {job}: being sent now; it will be cancelled if that does not succeed",
+    "waiting": "job {job}: waiting; it will be cancelled at its next turn",
 }
 
 
 @click.command()
 @click.argument("jobs", nargs=-1, type=NAME, required=True, metavar="JOB...")
 @click.option(
-    "--account", type=NAME, metavar="ID", help="The jobs' account, where there are several."
+    "--account", type=NAME, metavar="ID", help="The jobs' account, if there are several accounts."
 )
 def command(jobs: tuple[str, ...], *, account: str | None) -> int:
-    """Give jobs up before they are sent; JOB is a job's id.
+    """Cancel jobs before they are sent. JOB is a job's id.
 
-    A cancelled job becomes a dead letter with the code cancelled. What was sent already is not
-    called back: where an attempt may have opened a conversation, the job still ends with it if it
-    can be found.
+    A cancelled job becomes a dead letter with the code cancelled. A request that was already sent
+    is not undone: if an attempt may have opened a conversation and it can be found, the job still
+    ends with that conversation.
     """
     settings = read_settings()
     finished = 0
@@ -45,7 +45,7 @@ def command(jobs: tuple[str, ...], *, account: str | None) -> int:
             state = cancel(within.store, account_id, job, seconds=settings.dedupe_seconds)
             if state in FINISHED:
                 finished += 1
-                complain(f"job {job}: has its outcome already; see overture status {job}")
+                complain(f"job {job}: already has its outcome; see overture status {job}")
             else:
                 say(SENTENCES[state].format(job=job))
     return int(finished > 0)

@@ -1,4 +1,4 @@
-"""`overture check`: tries settings, broker, store, hosts and credentials."""
+"""`overture check`: tests settings, broker, store, hosts and credentials."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ MARKS: Final[dict[Verdict, tuple[str, str]]] = {
 
 @click.command()
 def command() -> int:
-    """Try everything a worker needs, and say what to do where something does not work.
+    """Test everything a worker needs, and say how to fix what fails.
 
-    It declares the queues, sends a test message through a queue of its own, and asks LivePerson for
-    a token of each account. It opens no conversation, and shows no secret.
+    Declares the queues, sends a test message through a queue of its own, and asks LivePerson for a
+    token for each account. Opens no conversation and shows no secret.
     """
     failures = 0
     for finding in _findings():

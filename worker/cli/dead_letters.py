@@ -1,4 +1,4 @@
-"""`overture dead-letters`: the jobs that got no conversation, to be seen, exported and replayed."""
+"""`overture dead-letters`: lists, exports and replays the jobs that got no conversation."""
 
 from __future__ import annotations
 
@@ -35,22 +35,23 @@ COLUMNS: Final = (
     Column("raw", at("raw")),
 )
 code_option = click.option(
-    "--code", type=NAME, help="Only those with this error code, as in_doubt."
+    "--code", type=NAME, help="Only those with this error code, such as in_doubt."
 )
 
 
 @click.group()
 def command() -> None:
-    """See and replay the jobs that got no conversation.
+    """Inspect and replay the jobs that got no conversation.
 
-    Looking takes nothing off the queue. RabbitMQ knows no way to look at one: there messages are in
-    hand for a moment and then go back to the front of the queue, maybe in another order.
+    Only replay takes anything off the queue. RabbitMQ cannot show a queue without taking its
+    messages: they are in hand for a moment, then return to the front of the queue, possibly
+    in a different order.
     """
 
 
 @command.command("list")
 @code_option
-@click.option("--limit", type=click.IntRange(min=1), help="List so many at most.")
+@click.option("--limit", type=click.IntRange(min=1), help="List at most this many.")
 @click.option(
     "--format",
     "form",
@@ -59,7 +60,7 @@ def command() -> None:
     show_default=True,
 )
 def list_letters(*, code: str | None, limit: int | None, form: Form) -> None:
-    """List the dead letters, one a line."""
+    """List the dead letters, one per line."""
     _write(form, None, code=code, limit=limit)
 
 
@@ -71,17 +72,17 @@ def list_letters(*, code: str | None, limit: int | None, form: Form) -> None:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write this file anew.  [default: standard output]",
+    help="Write to this file, replacing it.  [default: standard output]",
 )
 def export(*, code: str | None, form: Form, output: Path | None) -> None:
-    """Write the dead letters out, whole."""
+    """Export the dead letters in full."""
     _write(form, output, code=code, limit=None)
 
 
 @command.command()
 @click.argument("job", type=NAME)
 def show(job: str) -> None:
-    """Show the dead letters of one job, whole; JOB is its id."""
+    """Show a job's dead letters in full. JOB is its id."""
     with _letters() as letters:
         found = [letter for letter in letters if letter.job_id == job]
     if not found:

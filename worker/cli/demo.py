@@ -1,4 +1,4 @@
-"""`overture demo`: everything on this machine, with a simulator in place of LivePerson."""
+"""`overture demo`: the whole system on this machine, with a simulator in place of LivePerson."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from worker.embedded.server import EmbeddedServerError
     type=click.IntRange(min=1, max=100_000),
     default=DEFAULT_MESSAGES,
     show_default=True,
-    help="How many jobs; the special ones among them are always there.",
+    help="Number of jobs; the special cases are always among them.",
 )
 def command(*, jobs: int) -> None:
-    """See it work on this machine: nothing is configured, and nothing leaves it.
+    """Run a demo on this machine. It needs no configuration, and no data leaves the machine.
 
-    An embedded Valkey, the LivePerson simulator with two accounts, and two workers get a sample of
-    jobs of every kind: with all attributes, routed by campaign and by skill, repeated, cancelled,
-    expired, wrong, and some whose answers are lost on the way. The exit status is 0 only if what
-    came out agrees with what went in and with what the simulator saw.
+    The demo starts an embedded Valkey, the LivePerson simulator with two accounts, and two workers.
+    It sends them jobs of every kind: with all attributes, routed by campaign and by skill,
+    repeated, cancelled, expired, invalid, and some whose answers are lost. The exit status is 0
+    only if what came out matches what went in and what the simulator saw.
     """
     sample = make_sample(jobs, now=datetime.now(UTC))
     with _folder() as folder:

@@ -22,18 +22,18 @@ INTERRUPTED_STATUS: Final = 130
 # Each command stands in a module of its name, as `command`: its help is known without importing it.
 COMMANDS: Final = MappingProxyType(
     {
-        "demo": "Show it all on this machine: simulator, workers and a thousand jobs.",
+        "demo": "Run a demo: simulator, workers and a thousand jobs.",
         "worker": "Run one worker process.",
-        "submit": "Put the jobs of a file on the queue.",
+        "submit": "Put the jobs in a file on the queue.",
         "results": "Take results off the queue.",
-        "dead-letters": "See and replay the jobs that got no conversation.",
+        "dead-letters": "Inspect and replay the jobs that got no conversation.",
         "status": "Show counts, queues and limits, or one job's history.",
-        "watch": "Show the same, live.",
-        "cancel": "Give jobs up that have not been sent yet.",
-        "limits": "Show or change what an account may ask of LivePerson.",
-        "check": "Try settings, broker, store, hosts and credentials.",
-        "simulate": "Run the LivePerson simulator by itself.",
-        "schema": "Print the schema of a message.",
+        "watch": "Show counts, queues and limits, live.",
+        "cancel": "Cancel jobs that have not been sent yet.",
+        "limits": "Show or change the limits of an account.",
+        "check": "Test settings, broker, store, hosts and credentials.",
+        "simulate": "Run the LivePerson simulator on its own.",
+        "schema": "Print a message schema.",
     }
 )
 
@@ -112,8 +112,8 @@ def _has_written_out() -> bool:
 def main() -> None:
     """Open LivePerson conversations from a queue, at scale, without losing one.
 
-    Every command works with nothing configured, on an embedded Valkey server in .overture. Settings
-    are environment variables that begin with OVERTURE_, or stand in overture.toml.
+    Settings are environment variables that begin with OVERTURE_, or keys in overture.toml. If no
+    broker or store is set, Overture starts an embedded Valkey server in .overture.
 
-    Exit status: 0 done, 1 something failed, 2 wrong use.
+    Exit status: 0 success, 1 failure, 2 usage error.
     """

@@ -1,4 +1,4 @@
-"""`overture limits`: what an account may ask of LivePerson, for the whole pool at once."""
+"""`overture limits`: the limits of an account at LivePerson, for the whole pool at once."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from worker.operator.overview import AccountView, view_account
 from worker.store.limits import reset_ceiling, set_ceiling
 
 account_option = click.option(
-    "--account", type=NAME, metavar="ID", help="The account, if there are several."
+    "--account", type=NAME, metavar="ID", help="The account, if there is more than one."
 )
 
 
 @click.group()
 def command() -> None:
-    """Show or change what an account may ask of LivePerson."""
+    """Show or change the limits of an account at LivePerson."""
 
 
 @command.command()
 def show() -> None:
-    """Show the limits in force, and what holds each account now."""
+    """Show the limits in force, and what is holding each account back."""
     settings = read_settings()
     with reach(settings) as within:
         for account_id in known_accounts(within.store, settings):
@@ -37,14 +37,16 @@ def show() -> None:
 @command.command("set")
 @account_option
 @click.option(
-    "--max-rate", type=Number(min=0, min_open=True, max=HIGHEST_RATE), help="Conversations/s."
+    "--max-rate",
+    type=Number(min=0, min_open=True, max=HIGHEST_RATE),
+    help="Conversations per second.",
 )
-@click.option("--max-in-flight", type=click.IntRange(1, MOST_IN_FLIGHT), help="Requests at a time.")
-@click.option("--reset", is_flag=True, help="Go back to the limits of the settings.")
+@click.option("--max-in-flight", type=click.IntRange(1, MOST_IN_FLIGHT), help="Requests in flight.")
+@click.option("--reset", is_flag=True, help="Return to the limits in the settings.")
 def set_(
     *, account: str | None, max_rate: float | None, max_in_flight: int | None, reset: bool
 ) -> None:
-    """Change the limits of all workers at once; they hold until they are reset."""
+    """Change the limits for all workers at once, until they are reset."""
     given = max_rate is not None or max_in_flight is not None
     if given == reset:
         raise click.UsageError("give --max-rate or --max-in-flight, or else --reset")
@@ -58,7 +60,7 @@ def set_(
 
 
 def sentence(account: AccountView) -> str:
-    """Say in a line what an account may ask for, and what holds it."""
+    """Say in a line what an account may send, and what is holding it back."""
     standing = account.standing
     rate = "any rate" if account.max_rate is None else f"{account.max_rate:g}/s"
     most = "any number" if account.max_in_flight is None else f"{account.max_in_flight}"

@@ -1,4 +1,4 @@
-"""`overture dead-letters replay`: enqueues jobs again that got no conversation."""
+"""`overture dead-letters replay`: enqueues dead-lettered jobs again."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ class Count:
 
 @click.command()
 @click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
-@click.option("--code", type=NAME, help="Replay those with this error code.")
-@click.option("--all", "everything", is_flag=True, help="Replay all of them.")
-@click.option("--yes", is_flag=True, help="Repeat jobs that are in_doubt without asking.")
+@click.option("--code", type=NAME, help="Replay the dead letters with this error code.")
+@click.option("--all", "everything", is_flag=True, help="Replay all dead letters.")
+@click.option("--yes", is_flag=True, help="Replay in_doubt jobs without asking.")
 @click.option(
     "--queue",
     type=JobsQueue(),
     default=JOBS_QUEUE,
     show_default=True,
-    help="The jobs queue to put them on.",
+    help="The jobs queue to put the jobs on.",
 )
 def replay(
     jobs: tuple[str, ...], *, code: str | None, everything: bool, yes: bool, queue: str
 ) -> int:
-    """Enqueue jobs again that got no conversation; JOB is a job's id.
+    """Enqueue dead-lettered jobs again. JOB is a job's id.
 
-    A dead letter is taken off once its job is enqueued. What was sent for a job stays known: a
-    conversation that an earlier attempt opened is found, not opened twice. A job that is in_doubt
-    is repeated only if you say so. What was no job cannot be replayed.
+    A dead letter is removed once its job is enqueued. The ledger still knows what was sent for the
+    job, so a conversation that an earlier attempt opened is found, not opened twice. An in_doubt
+    job is replayed only if you confirm it. A message that is not a job cannot be replayed.
     """
     if bool(jobs) + bool(code) + everything != 1:
         raise click.UsageError("name jobs, or give --code or --all")
@@ -122,7 +122,7 @@ def _report(count: Count) -> int:
     for job_id in sorted(count.missing):
         complain(f"there is no dead letter of job {job_id}")
     if count.unreadable:
-        verb = "is no job" if count.unreadable == 1 else "are no jobs"
+        verb = "is not a job" if count.unreadable == 1 else "are not jobs"
         complain(f"{counted(count.unreadable, 'message')} {verb} and cannot be replayed")
     if count.in_doubt:
         verb, them = ("was", "it") if count.in_doubt == 1 else ("were", "them")

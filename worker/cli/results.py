@@ -1,4 +1,4 @@
-"""`overture results`: takes results off the queue; each is acknowledged once it is written."""
+"""`overture results`: takes results off the queue, acknowledging each once it is written."""
 
 from __future__ import annotations
 
@@ -52,32 +52,32 @@ COLUMNS: Final = (
 
 
 @click.command()
-@click.option("--follow", is_flag=True, help="Wait for more, until Ctrl-C or SIGTERM.")
-@click.option("--limit", type=click.IntRange(min=1), help="Take so many at most.")
+@click.option("--follow", is_flag=True, help="Wait for more results until Ctrl-C or SIGTERM.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take at most this many.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["jsonl", "csv", "table"]),
     default="jsonl",
     show_default=True,
-    help="One JSON object a line, CSV, or a table for people.",
+    help="One JSON object per line, CSV, or a table for reading.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append to this file.  [default: standard output]",
 )
-@click.option("--peek", is_flag=True, help="Look at them, and take none off the queue.")
+@click.option("--peek", is_flag=True, help="Show results without taking them off the queue.")
 def command(*, follow: bool, limit: int | None, form: Form, output: Path | None, peek: bool) -> int:
     """Take results off the queue conversations.results.
 
-    A result is acknowledged once it is written, and in a file once it is on disk: if this command
-    is killed, what was not acknowledged stays in the queue. So a result may come twice, and none is
-    lost. A file is appended to. On RabbitMQ --peek has the messages in hand for a moment; then they
-    go back to the front of the queue, maybe in another order.
+    A result is acknowledged once it is written, or, for a file, once it is on disk. If this command
+    is killed, unacknowledged results stay in the queue: a result can come twice, but none is lost.
+    An existing file is appended to. On RabbitMQ, --peek has the messages in hand for a moment; then
+    they return to the front of the queue, possibly in a different order.
     """
     if follow and peek:
-        raise click.UsageError("--follow and --peek exclude each other")
+        raise click.UsageError("--follow and --peek cannot be combined")
     settings = read_settings()
     with reach(settings) as within, closing(Output(output, append=True)) as out:
         with within.connect() as connection:

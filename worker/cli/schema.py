@@ -1,4 +1,4 @@
-"""`overture schema`: prints the schema of a message."""
+"""`overture schema`: prints a message schema."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from worker.messages.schema import NAMES, Name, schema
 @click.command()
 @click.argument("name", type=click.Choice(NAMES), default="job")
 def command(name: Name) -> None:
-    """Print the JSON Schema of a job, a result or a dead letter, or all of it as AsyncAPI."""
+    """Print the JSON Schema of a job, a result or a dead letter, or all three as AsyncAPI."""
     say(json.dumps(schema(name), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`overture simulate`: runs the LivePerson simulator by itself."""
+"""`overture simulate`: runs the LivePerson simulator on its own."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ import click
 )
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(options: tuple[str, ...]) -> None:
-    """Become the simulator: it knows its own options, and nothing of ours imports it."""
+    """Become the simulator, which parses its own options; none of our code imports it."""
     os.execv(sys.executable, [sys.executable, "-m", "simulator", *options])  # noqa: S606 - no shell is wanted

@@ -26,10 +26,11 @@ from worker.operator.records import read_record
     show_default=True,
 )
 def command(job: str | None, *, form: Literal["text", "json"]) -> None:
-    """Show counts, queues and limits; or, for a job's id, what became of that job.
+    """Show counts, queues and limits, or the history of one job. JOB is its id.
 
-    The counts are those of all time. "waiting" messages are ready to be taken, "delayed" ones have
-    their time to come, those "in hand" are being worked on; a broker that does not tell shows -.
+    Counts are totals since the beginning. "waiting" messages are ready to be taken, "delayed"
+    messages are not due yet, and messages "in hand" are being worked on. A - means that the broker
+    does not say.
     """
     settings = read_settings()
     with reach(settings) as within:

@@ -1,4 +1,4 @@
-"""`overture submit`: puts the jobs of a file on the queue."""
+"""`overture submit`: puts the jobs in a file on the queue."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ from worker.operator.waiting import Submitted, wait_for_outcomes
     "--format",
     "form",
     type=click.Choice(["jsonl", "json", "csv"]),
-    help="JSON Lines, a JSON array or CSV.  [default: told from name and first character]",
+    help="JSON Lines, a JSON array or CSV.  [default: detected from name and first character]",
 )
-@click.option("--dry-run", is_flag=True, help="Check every job and send none; needs no broker.")
+@click.option("--dry-run", is_flag=True, help="Check every job but send none; needs no broker.")
+@click.option("--all-or-nothing", is_flag=True, help="Send nothing if any job is rejected.")
 @click.option(
-    "--all-or-nothing", is_flag=True, help="Send nothing at all if a single job is rejected."
+    "--wait", is_flag=True, help="Wait until every job has its outcome, and count the outcomes."
 )
-@click.option("--wait", is_flag=True, help="Wait until every job has its outcome, and count them.")
 @click.option(
     "--timeout",
     type=Number(min=0),
     default=math.inf,
-    help="Seconds to wait at most.  [default: for ever]",
+    help="Longest wait in seconds.  [default: no limit]",
 )
-@click.option("--account", type=NAME, metavar="ID", help="The account of jobs that name none.")
+@click.option("--account", type=NAME, metavar="ID", help="The account for jobs that name none.")
 @click.option(
     "--queue",
     type=JobsQueue(),
     default=JOBS_QUEUE,
     show_default=True,
-    help=f"The jobs queue; {JOBS_QUEUE}.<accountId> holds the jobs of one account alone.",
+    help=f"The jobs queue; {JOBS_QUEUE}.<accountId> holds the jobs of one account only.",
 )
 @click.option(
     "--skip",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Begin after line N, as a submission that broke off says.",
+    help="Start after line N, as an interrupted submission tells you to.",
 )
 @click.option(
     "--rejected",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where rejected lines go.  [default: FILE.rejected.jsonl]",
+    help="File for rejected lines.  [default: FILE.rejected.jsonl]",
 )
 def command(
     file: str,
@@ -79,20 +79,20 @@ def command(
     skip: int,
     rejected: Path | None,
 ) -> int:
-    """Put the jobs of FILE on the queue; - is standard input.
+    """Put the jobs in FILE on the queue. Use - for standard input.
 
-    FILE holds one JSON job a line, or a JSON array of jobs, or CSV. It is read as a stream: its
-    size does not matter. Lines that are no valid job are reported, counted, and written with the
-    reason to FILE.rejected.jsonl; the others are sent all the same.
+    FILE contains one JSON job per line, a JSON array of jobs, or CSV. It is read as a stream, so it
+    can be of any size. Lines that are not valid jobs are reported, counted, and written with the
+    reason to FILE.rejected.jsonl; all other jobs are still sent.
 
-    The columns of a CSV file are fields by their dotted path: consumerId, profile.firstName,
-    conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text stays as it stands
-    in the cell, what is documented as a number becomes one, lists of texts are separated by |, and
-    any other list or object is JSON. An empty cell is a field that is not there.
+    CSV columns are named by the dotted path of a field: consumerId, profile.firstName,
+    conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text is taken as it is,
+    fields documented as numbers become numbers, lists of texts are separated by |, and any other
+    list or object is JSON. An empty cell omits the field.
 
-    A job without jobId gets a UUID made of its content. So the same file can be submitted again: as
-    long as a job is remembered (OVERTURE_DEDUPE_DAYS), it is not done twice. Give jobs that are
-    alike, but are all to be done, jobIds of their own.
+    A job without a jobId gets a UUID derived from its content. You can therefore submit the same
+    file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS). To have
+    identical jobs each done, give each its own jobId.
     """
     settings = read_settings()
     _demand(settings, account)

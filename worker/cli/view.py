@@ -60,7 +60,7 @@ def describe(record: Record) -> Iterator[str]:
     if record.sending_since:
         yield f"  {record.sending_since}  sent, and no answer yet ({record.owner})"
     if record.is_cancelled:
-        yield "  cancelled: it is given up at its next turn"
+        yield "  cancelled: takes effect at its next turn"
     if record.outcome:
         yield from _outcome(record.outcome)
 

@@ -1,4 +1,4 @@
-"""`overture watch`: the overview, live."""
+"""`overture watch`: counts, queues and limits, live."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SLOWEST_SECONDS: Final = 24 * 60 * 60
     type=Number(min=0.2, max=SLOWEST_SECONDS),
     default=1.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between updates.",
 )
 def command(*, every: float) -> None:
-    """Show counts, queues and limits until Ctrl-C."""
+    """Show counts, queues and limits, live, until Ctrl-C."""
     settings = read_settings()
     screen = console()
     with reach(settings) as within, ExitStack() as stack:

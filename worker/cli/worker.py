@@ -17,18 +17,18 @@ from worker.run import run_worker, secrets_of
     "--concurrency",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Jobs at a time.  [default: OVERTURE_CONCURRENCY]",
+    help="Jobs to handle at a time.  [default: OVERTURE_CONCURRENCY]",
 )
 @click.option(
     "--queues",
     type=JobsQueues(),
-    help=f"Jobs queues to work on.  [default: {JOBS_QUEUE} and those of the accounts]",
+    help=f"Jobs queues to consume.  [default: {JOBS_QUEUE} and one per account]",
 )
 def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
-    """Run one worker process, until SIGTERM or Ctrl-C.
+    """Run one worker process until SIGTERM or Ctrl-C.
 
-    The first signal drains: no new job is taken, those in hand are finished, and the exit status is
-    0. A second one hands them back at once.
+    On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
+    with 0. On a second signal it hands them back at once.
     """
     settings = read_settings()
     if not settings.accounts:
