@@ -1,9 +1,9 @@
-"""Enqueues a job from any Celery application; nothing of Overture is imported.
+"""Enqueue a job from any Celery application, without importing Overture.
 
     OVERTURE_BROKER_URL=amqp://guest:guest@localhost/%2F python examples/enqueue_celery.py
 
-There is no Celery result to wait for: what came of the job is a message on `conversations.results`
-or `conversations.dead-letters`.
+There is no Celery result to wait for. The job's outcome is a message on `conversations.results` or
+`conversations.dead-letters`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import uuid
 from celery import Celery
 
 app = Celery(broker=os.environ["OVERTURE_BROKER_URL"])
-# A job that the broker has not stored is an error here, and not one that is found out later.
+# Raise an error here, not later, if the broker has not stored the job.
 app.conf.broker_transport_options = {"confirm_publish": True}
 
 job = {
-    "jobId": f"order-{uuid.uuid4()}",  # the same id again is the same conversation
-    "consumerId": str(uuid.uuid4()),  # the same for the same person, and not to be guessed
+    "jobId": f"order-{uuid.uuid4()}",  # the same id again means the same conversation
+    "consumerId": str(uuid.uuid4()),  # always the same for one person, and not guessable
     "conversation": {"skillId": "4711"},
     "metadata": {"firstMessage": "Your order is on its way."},
 }
@@ -27,7 +27,7 @@ app.send_task(
     "conversations.create",
     args=[job],
     queue="conversations.jobs",
-    declare=[],  # else Celery declares the queue with its own defaults, and RabbitMQ refuses
-    mandatory=True,  # a queue that does not exist is an error, not a lost job
+    declare=[],  # else Celery declares the queue with its own defaults, which RabbitMQ refuses
+    mandatory=True,  # a missing queue is an error, not a lost job
 )
 print(job["jobId"])

@@ -1,15 +1,15 @@
-"""The stage after Overture: sends the first message into every conversation that was opened.
+"""The stage after Overture: send the first message into every opened conversation.
 
-A program to start your own from. All it has of Overture is the queue `conversations.results`, which
-a worker declares when it starts. Its settings are the worker's, from the environment:
+Use this program as a starting point. All it shares with Overture is `conversations.results`, the
+queue that a worker declares when it starts. It takes the worker's settings from the environment:
 OVERTURE_BROKER_URL, OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID, OVERTURE_CLIENT_SECRET and, for the
-simulator, OVERTURE_DOMAIN_API_URL. What it sends is the job's `metadata.firstMessage`.
+simulator, OVERTURE_DOMAIN_API_URL. It sends the job's `metadata.firstMessage`.
 
     python examples/send_stage.py sent.db
 
-A result is acknowledged once LivePerson has the message, so none is lost. One that comes twice is
-known by its conversation, which is noted in the file `sent.db`. A message can still go out twice:
-when its fate was unknown (a 5xx, no answer in time), or when this program died before its note.
+A result is acknowledged once LivePerson has the message, so none is lost. A repeated result is
+recognised by its conversation, which is recorded in the file `sent.db`. A message can still be sent
+twice if its fate was unknown (a 5xx, no answer in time) or this program died before recording it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from kombu.mixins import ConsumerMixin
 
 RESULTS = Queue("conversations.results", no_declare=True)
 GREETING = "Hello! How can we help you?"
-TIMEOUT = (5, 30)  # to connect, and for the answer, in seconds
-PAUSES = (1, 5, 10, 15, 60)  # before each repeat, in seconds; the last one stays
-TOKEN_SECONDS = 55 * 60  # an AppJWT lasts an hour, and is renewed five minutes before its end
+TIMEOUT = (5, 30)  # to connect, and to get the answer, in seconds
+PAUSES = (1, 5, 10, 15, 60)  # before each repeat, in seconds; the last one is reused
+TOKEN_SECONDS = 55 * 60  # an AppJWT lasts an hour; renew it five minutes before it expires
 
 
 class RefusedError(Exception):
-    """LivePerson will not take this message, however often it is sent."""
+    """LivePerson refuses this message, however often it is sent."""
 
 
 class LivePerson:
-    """The calls that SEND takes, for one account. Both tokens go bare into their headers."""
+    """The calls that SEND needs, for one account. Both tokens go into their headers bare."""
 
     def __init__(self, account: str, client_id: str, client_secret: str, domain_api: str) -> None:
         self.account = account
@@ -55,7 +55,7 @@ class LivePerson:
     def send(self, consumer_id: str, item: dict[str, Any], headers: dict[str, str]) -> None:
         """Send one item as the consumer.
 
-        Raises RefusedError, or requests.RequestException where a repeat may help.
+        Raises RefusedError, or requests.RequestException if a repeat may help.
         """
         answer = self._call(
             "asyncMessagingEnt",
@@ -92,7 +92,7 @@ class LivePerson:
         return token
 
     def _call(self, service: str, path: str, **request: Any) -> requests.Response:
-        """Call a service; what a repeat may help with is raised."""
+        """Call a service; raise an error if a repeat may help."""
         answer = self._http.post(self._host(service) + path, timeout=TIMEOUT, **request)
         if answer.status_code == 401:
             self._app_jwt_until = 0.0
@@ -111,25 +111,25 @@ class LivePerson:
 
 
 class Sent:
-    """The conversations that have had their first message, on disk."""
+    """The conversations that have their first message, on disk."""
 
     def __init__(self, path: str) -> None:
         self._notes = sqlite3.connect(path)
         self._notes.execute("CREATE TABLE IF NOT EXISTS sent (conversation TEXT PRIMARY KEY)")
 
     def holds(self, conversation: str) -> bool:
-        """Tell whether a conversation was noted."""
+        """Tell whether a conversation is recorded."""
         query = "SELECT 1 FROM sent WHERE conversation = ?"
         return self._notes.execute(query, (conversation,)).fetchone() is not None
 
     def add(self, conversation: str) -> None:
-        """Note a conversation; it is on disk when this returns."""
+        """Record a conversation; it is on disk when this returns."""
         with self._notes:
             self._notes.execute("INSERT INTO sent VALUES (?)", (conversation,))
 
 
 class Stage(ConsumerMixin):
-    """Takes results one at a time, and reconnects by itself when the broker was away."""
+    """Takes results one at a time, and reconnects by itself when the broker is back."""
 
     def __init__(self, connection: Connection, live_person: LivePerson, sent: Sent) -> None:
         self.connection = connection
@@ -138,7 +138,7 @@ class Stage(ConsumerMixin):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """End after the message in hand; one that waits for its repeat goes back to the queue."""
+        """Stop after the message in hand; one waiting for a repeat goes back to the queue."""
         self.should_stop = True
         self._stopping.set()
 
@@ -154,7 +154,7 @@ class Stage(ConsumerMixin):
         conversation = result["conversationId"]
         if not self._sent.holds(conversation):
             if not self._send_until_done(result):
-                return  # Not acknowledged: it comes again.
+                return  # Not acknowledged, so it is redelivered.
             self._sent.add(conversation)
         message.ack()
 
@@ -177,7 +177,7 @@ class Stage(ConsumerMixin):
 
 
 def first_message(result: dict[str, Any]) -> dict[str, Any]:
-    """Write the request item of a result's first message."""
+    """Build the request item for a result's first message."""
     text = result.get("metadata", {}).get("firstMessage", GREETING)
     event = {"type": "ContentEvent", "contentType": "text/plain", "message": text}
     return {
@@ -193,13 +193,13 @@ def first_message(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def headers(result: dict[str, Any]) -> dict[str, str]:
-    """Repeat the job's client properties, as LivePerson wants with every message."""
+    """Repeat the job's client properties, which LivePerson wants with every message."""
     properties = result.get("clientProperties")
     return {"Client-Properties": json.dumps(properties)} if properties else {}
 
 
 def main() -> None:
-    """Send until a signal ends it."""
+    """Send first messages until a signal arrives."""
     live_person = LivePerson(
         os.environ["OVERTURE_ACCOUNT_ID"],
         os.environ["OVERTURE_CLIENT_ID"],
