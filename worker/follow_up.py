@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker import retry
 from worker.liveperson.answer import CallFailed
 from worker.messages.job import Job
 from worker.retry import Again, Created, Decision, Fail, LookUp
@@ -84,7 +83,6 @@ class FollowUp:
                 attempt=turn.attempt,
                 feedback=turn.feedback,
                 retry_after=retry_after,
-                keep_consumer=retry.was_unknown(turn.history),
                 visit=turn.prepared.visit,
             ),
             until=self._shutdown.over,

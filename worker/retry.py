@@ -100,12 +100,12 @@ def decide(
 
 def conclude(code: ErrorCode, history: Sequence[Attempt]) -> Fail | LookUp:
     """Give a job up; where an attempt may have opened a conversation, look for it first."""
-    if not was_unknown(history):
+    if not _was_unknown(history):
         return Fail(code)
     return _look_first(code)
 
 
-def was_unknown(history: Sequence[Attempt]) -> bool:
+def _was_unknown(history: Sequence[Attempt]) -> bool:
     """Tell whether one of the attempts may have opened a conversation."""
     return any(attempt.outcome == Kind.UNKNOWN for attempt in history)
 
@@ -119,7 +119,7 @@ def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) ->
         if reuse
         else Fail("already_open")
     )
-    if not was_unknown(history):
+    if not _was_unknown(history):
         return taken
     # After an attempt of unknown fate the open conversation is ours, unless it is known whose.
     doubt = pause or Fail("in_doubt")

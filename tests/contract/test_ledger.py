@@ -205,11 +205,14 @@ def test_a_consumer_stays_locked_while_an_attempt_is_unknown(ledger: Ledger) -> 
     """What may have opened a conversation keeps others from misreading it."""
     first, second = make_job(1, consumerId="same"), make_job(2, consumerId="same")
     gone(ledger, first, "w1/1")
-    ledger.release(first, "w1/1", attempt=attempt("unknown"), keep_consumer=True)
+    ledger.release(first, "w1/1", attempt=attempt("unknown"))
     assert isinstance(begin(ledger, second, "w1/2"), Defer)
     gone(ledger, first, "w1/3")
-    ledger.release(first, "w1/3", attempt=attempt("not_sent"))
-    gone(ledger, second, "w1/4")
+    ledger.release(first, "w1/3")  # as a worker does that stops
+    assert isinstance(begin(ledger, second, "w1/4"), Defer)
+    gone(ledger, first, "w1/5")
+    finish(ledger, first, "w1/5", outcome=outcome(first))
+    gone(ledger, second, "w1/6")
 
 
 def test_a_delivery_that_lost_its_claim_changes_nothing(ledger: Ledger) -> None:

@@ -137,7 +137,6 @@ class Ledger:
         attempt: Attempt | None = None,
         feedback: Feedback = "",
         retry_after: float = 0,
-        keep_consumer: bool = False,
         visit: str = "",
     ) -> Replay | Lost | None:
         """Let the job wait for its next attempt; one that settled nothing is recorded."""
@@ -148,7 +147,6 @@ class Ledger:
             attempt=attempt,
             feedback=feedback,
             retry_after=retry_after,
-            keep_consumer=keep_consumer,
             visit=visit,
         )
         return ended(job, self._batches.call(self._finish, names, args))
@@ -183,7 +181,6 @@ class Ledger:
         outcome: Outcome | None = None,
         feedback: Feedback = "",
         retry_after: float = 0,
-        keep_consumer: bool = False,
         visit: str = "",
     ) -> tuple[list[str], list[Any]]:
         keys = Keys(job.account_id)
@@ -198,7 +195,6 @@ class Ledger:
             outcome.body if outcome else "",
             outcome.routing_key if outcome else "",
             outcome.count if outcome else "",
-            int(keep_consumer),
             visit,
         ]
         names = [

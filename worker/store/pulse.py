@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
+import time
 from typing import Final
 
 import structlog
@@ -30,6 +32,7 @@ class Pulse:
         self._stop = threading.Event()
         self._numbers = 0
         self._lock = threading.Lock()
+        self._shown_at = -math.inf
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -57,10 +60,16 @@ class Pulse:
         worker = owner.partition("/")[0]
         return worker == self.worker or bool(self._store.exists(_key(worker)))
 
+    def is_shown(self) -> bool:
+        """Tell whether the others still see this worker, and so leave it what it holds."""
+        return time.monotonic() - self._shown_at < GONE_SECONDS
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            at = time.monotonic()
             try:
                 self._store.set(_key(self.worker), 1, px=int(GONE_SECONDS * 1000))
+                self._shown_at = at
             except StoreError as error:
                 log.warning("pulse.missed", error=str(error)[:200])
             self._stop.wait(BEAT_SECONDS)

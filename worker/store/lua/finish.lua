@@ -1,11 +1,11 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- KEYS: job, consumer lock, limit, in flight, counts, and that of a conversation that was opened
 -- ARGV: owner, job id, verb (done or again), attempt, feedback, retry after ms, record ms,
---       outcome, routing key, count name, keep the consumer lock?, visit
+--       outcome, routing key, count name, visit
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, job_id, verb, attempt, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retry_after_ms, record_ms = tonumber(ARGV[6]), ARGV[7]
-local outcome, key, count, keep, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11] == '1', ARGV[12]
+local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local now = clock()
 
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit')
@@ -35,16 +35,19 @@ if is[2] ~= owner and not (verb == 'done' and count == 'created') then
 end
 
 if verb ~= 'done' then
+  local history = is[3] or ''
   if attempt ~= '' then
-    local history = is[3] or ''
-    redis.call('HSET', job, 'history', history == '' and attempt or history .. ',' .. attempt)
+    history = history == '' and attempt or history .. ',' .. attempt
+    redis.call('HSET', job, 'history', history)
   end
   if visit ~= '' then
     redis.call('HSET', job, 'visit', visit)
   end
   redis.call('HSET', job, 'state', 'waiting')
   redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit')
-  if not keep and redis.call('GET', lock) == job_id then
+  -- What may have opened a conversation keeps the consumer's other jobs from misreading it.
+  local unknown = string.find(history, '"unknown"', 1, true)
+  if not unknown and redis.call('GET', lock) == job_id then
     redis.call('DEL', lock)
   end
   return { 'ok' }
