@@ -13,7 +13,7 @@ from worker.gate import Rank
 from worker.messages.receive import Work
 from worker.seats import Seats
 from worker.shutdown import Shutdown, insist
-from worker.store.answers import Beginning, Held, Wait
+from worker.store.answers import Beginning, Go, Held, Wait
 from worker.store.ledger import Ledger
 from worker.store.pulse import Pulse
 
@@ -25,6 +25,8 @@ LONGEST_SLEEP_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 0.1
 # Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
 NO_PATIENCE_SECONDS: Final = -1.0
+# A worker that the others no longer see looks so often whether they do again, in seconds.
+UNSEEN_POLL_SECONDS: Final = 0.1
 # What is worth a line in the log: the others are a limiter's everyday work.
 REMARKABLE: Final = frozenset({"pause", "circuit"})
 
@@ -141,6 +143,10 @@ class Permits:
                 ),
                 until=self._shutdown.draining,
             )
+            if isinstance(begun, Go) and not self._pulse.is_shown():
+                # Frozen since it asked, perhaps: another worker may have the job by now.
+                self._shutdown.sleep(UNSEEN_POLL_SECONDS)
+                continue
             if not isinstance(begun, Held) or begun.owner == dead_owner:
                 return begun
             if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023

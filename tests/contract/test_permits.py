@@ -1,0 +1,69 @@
+"""Permits on a real store: who may send, and who has to ask again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from redis import Redis
+
+from tests.jobs import ACCOUNT, make_job
+from tests.waiting import wait_until
+from worker.account import Account
+from worker.liveperson.client import LivePersonClient
+from worker.messages.receive import Work
+from worker.permits import Permits
+from worker.seats import Seats
+from worker.shutdown import Shutdown
+from worker.store.answers import Go, Held
+from worker.store.connection import Keys
+from worker.store.ledger import Ceiling, Ledger
+from worker.store.pulse import Pulse
+
+
+class Worker:
+    """One worker of the pool, as far as its permits go."""
+
+    def __init__(self, store: Redis) -> None:
+        self.pulse = Pulse(store)
+        ledger = Ledger(
+            store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True
+        )
+        self._permits = Permits(
+            ledger, self.pulse, Shutdown(), seats=Seats(5, shared=False), patience=60
+        )
+        self._account = Account(
+            client=cast("LivePersonClient", None),  # nothing is sent here
+            ceiling=Ceiling(rate=1e6, in_flight=10),
+        )
+
+    def begin(self) -> object:
+        """Ask to send the job."""
+        work = Work(
+            job=make_job(),
+            document={},
+            owner=self.pulse.owner(),
+            enqueued_at=None,
+            not_before=None,
+            expires_at=None,
+        )
+        return self._permits.begin(work, self._account)
+
+
+def test_a_worker_that_the_others_do_not_see_does_not_send(store: Redis) -> None:
+    """Whoever was frozen between the ledger's go and the request asks again before it sends."""
+    frozen, other = Worker(store), Worker(store)
+    other.pulse.start()
+    wait_until(other.pulse.is_shown, "the other worker shows itself")
+    job = Keys(ACCOUNT).job("job-1")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(frozen.begin)
+        wait_until(lambda: store.hget(job, "state") == b"sending", "the frozen one has its go")
+        taken = other.begin()
+        frozen.pulse.start()
+        answer = waiting.result(10)
+    frozen.pulse.stop(seconds=5)
+    other.pulse.stop(seconds=5)
+    assert isinstance(taken, Go)
+    assert taken.claim.losses == 1
+    assert isinstance(answer, Held)
