@@ -116,6 +116,23 @@ def test_an_idle_consumer_sees_other_lists_soon(url: str, queue: str, priority: 
         assert bodies(consumer.receive(1, seconds=SOON_SECONDS)) == ["job"]
 
 
+def test_an_idle_consumer_waits_where_the_last_message_came_from(url: str, client: Redis) -> None:
+    """There the next one wakes it at once, however many queues it consumes."""
+    queues = (JOBS_QUEUE, account_queue("12345678"))
+    monitored = client.monitor()  # type: ignore[no-untyped-call] # redis-py leaves it out
+    with RedisConsumer(url, queues=queues) as consumer, monitored as monitor:
+        for queue in queues:
+            publish(url, ["lone"], queue=queue)
+            assert len(consumer.receive(1)) == 1
+            assert consumer.receive(1, seconds=5 * WAIT_SECONDS) == []
+            client.echo(queue)
+            waits = []
+            while (command := monitor.next_command()["command"]) != f"ECHO {queue}":
+                if command.startswith("BLMOVE"):
+                    waits.append(command.split()[1])
+            assert waits[-3:] == [queue] * 3
+
+
 def test_waiting_consumers_neither_reorder_nor_double_messages(url: str) -> None:
     """Many wait on one list: each message goes to one of them, in the order of the producer."""
     consumers = [RedisConsumer(url, prefetch=1) for _ in range(4)]

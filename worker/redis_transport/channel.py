@@ -26,7 +26,8 @@ from worker.store.connection import script
 # After this many seconds without renewal the messages of a worker are taken by others.
 LEASE_SECONDS: Final = 10.0
 # How long an idle channel waits on one list before it looks at all of them again: what is not on
-# the main list of that queue (priorities, other queues, delays) is seen this much later at most.
+# that list (priorities, other queues, delays) is seen this much later at most. It is the list of
+# the queue that the last message came from, where the next one is most likely.
 WAIT_SECONDS: Final = 0.1
 # When to ask a server again that refuses, as one does whose disk is full.
 REFUSED_SECONDS: Final = 1.0
@@ -75,6 +76,7 @@ class LeasingChannel(kombu_redis.Channel):
         self._lease_prefix, self._takes = uuid4().hex, count()
         self._asked: Sequence[str] = ()
         self._is_idle = False
+        self._last_queue = ""
         self._refused_until = 0.0
         self.is_lost = False
         server = self.connection.client
@@ -136,7 +138,8 @@ class LeasingChannel(kombu_redis.Channel):
         connection = self.client.connection
         self._in_poll, self._brpop_sent_at = connection, monotonic()
         if self._is_idle:
-            name = self._layout.list_of(queues[0])
+            likely = self._last_queue if self._last_queue in queues else queues[0]
+            name = self._layout.list_of(likely)
             connection.send_command("BLMOVE", name, name, "LEFT", "LEFT", WAIT_SECONDS)
         else:
             self._asked = queues
@@ -218,5 +221,6 @@ class LeasingChannel(kombu_redis.Channel):
             lease, queue = name.decode(), queues[number - 1]
             message = read_envelope(payload, lease=lease, queue=queue, deliveries=deliveries)
             messages.append(Taken(lease, queue, message))
+            self._last_queue = queue
         self.keeper.hold({taken.lease: taken.queue for taken in messages})
         return messages
