@@ -89,7 +89,7 @@ def test_looking_takes_nothing(
     assert sorted(row["raw"] for row in csv.DictReader(io.StringIO(rows))) == ["", "", "order;1"]
     missing = overture("dead-letters", "show", "job-7", settings=settings)
     assert missing.returncode == 1
-    assert missing.stderr == "overture: there is no dead letter of job job-7\n"
+    assert missing.stderr == "overture: there is no dead letter for job job-7\n"
     assert len(jobs_in(broker_url, DEAD_LETTERS_QUEUE)) == 3
 
 
@@ -100,7 +100,7 @@ def test_a_replayed_job_is_enqueued_and_its_letter_gone(
     publish_letters(broker_url, [letter(1), letter(2), letter(3, "expired")])
     ended = overture("dead-letters", "replay", "job-2", "job-7", settings=settings)
     assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
-    assert ended.stderr == "overture: there is no dead letter of job job-7\n"
+    assert ended.stderr == "overture: there is no dead letter for job job-7\n"
     assert jobs_in(broker_url, JOBS_QUEUE) == ["job-2"]
     assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["job-1", "job-3"]
     ended = overture("dead-letters", "replay", "--code", "expired", settings=settings)
@@ -119,7 +119,7 @@ def test_all_does_not_mean_what_is_in_doubt_or_no_job(
     assert (ended.returncode, ended.stdout) == (1, "replayed 1 dead letter\n")
     assert ended.stderr.splitlines() == [
         "overture: 1 message is not a job and cannot be replayed",
-        "overture: 1 job in doubt was not repeated; --yes repeats it",
+        "overture: 1 job in doubt was not replayed; --yes replays it",
     ]
     ended = overture("dead-letters", "replay", "--code", "in_doubt", "--yes", settings=settings)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -52,7 +52,7 @@ def test_the_status_counts_what_there_is(settings: dict[str, object], client: Br
         assert json.loads(record.stdout)["outcome"] == result
     unknown = overture("status", "no-such-job", settings=settings)
     assert unknown.returncode == 1
-    assert unknown.stderr.startswith("overture: no ledger knows job no-such-job: ")
+    assert unknown.stderr.startswith("overture: job no-such-job is unknown: ")
 
 
 def test_a_cancelled_job_is_not_sent(

@@ -154,7 +154,9 @@ def test_what_is_no_result_is_left_where_it_is(
     publish(broker_url, CREATED_KEY, [b"\xff", json.dumps(result(1)).encode(), b"[]"])
     ended = overture("results", settings=settings)
     assert (numbers(ended.stdout), ended.returncode) == ([1], 1)
-    assert ended.stderr == "overture: 2 messages are no results; they were left in the queue\n"
+    assert (
+        ended.stderr == "overture: left in the queue: 2 messages that cannot be read as a result\n"
+    )
     assert [seen.body for seen in look(broker_url, RESULTS_QUEUE)] == [b"\xff", b"[]"]
 
 

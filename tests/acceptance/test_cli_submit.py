@@ -143,7 +143,9 @@ def test_an_outage_leaves_no_doubt_about_what_is_submitted(own_server: RedisServ
     said = errors.decode().splitlines()
     assert process.returncode == 1
     assert said[0].startswith(f"overture: the broker at redis://127.0.0.1:{own_server.port}/0 ")
-    assert said[1:] == ["overture: 500 jobs confirmed, all through line 500; go on with --skip 500"]
+    assert said[1:] == [
+        "overture: 500 jobs confirmed, all up to line 500; continue with --skip 500"
+    ]
     own_server.start()
     text = "\n".join(lines).encode()
     ended = overture("submit", "-", "--skip", "500", settings=settings, stdin=text)
@@ -169,7 +171,7 @@ def test_ctrl_c_says_what_is_submitted(settings: dict[str, object], broker_url: 
     assert process.returncode == 130
     # The second batch may be there before its confirmation is.
     assert errors.decode().strip() in {
-        f"overture: {count} jobs confirmed, all through line {count}; go on with --skip {count}"
+        f"overture: {count} jobs confirmed, all up to line {count}; continue with --skip {count}"
         for count in (500, 1000)
     }
 

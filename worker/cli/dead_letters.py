@@ -86,7 +86,7 @@ def show(job: str) -> None:
     with _letters() as letters:
         found = [letter for letter in letters if letter.job_id == job]
     if not found:
-        raise Problem(f"there is no dead letter of job {job}")
+        raise Problem(f"there is no dead letter for job {job}")
     for letter in found:
         say(json.dumps(letter.document, indent=2, ensure_ascii=False))
 

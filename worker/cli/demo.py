@@ -73,7 +73,7 @@ def _show(folder: Path, sample: Sample) -> None:
     )
     if faults:
         raise Problem(*faults, f"the logs are in {folder}")
-    say("the numbers agree: every job has one outcome, and no consumer two conversations")
+    say("the numbers agree: every job has one outcome, and no consumer has two conversations")
 
 
 def _table(sample: Sample, outcomes: Outcomes, stats: dict[str, Any], seconds: float) -> Table:
@@ -88,17 +88,17 @@ def _table(sample: Sample, outcomes: Outcomes, stats: dict[str, Any], seconds: f
         )
     found = sum("resolvedBy" in result for result in outcomes.results.values())
     calls: dict[str, int] = stats["calls"].get("conversation", {})
-    table.add_row("of the created, found again after a lost answer", str(found), "")
-    table.add_row("outcomes that came more than once", str(outcomes.repeats), "")
+    table.add_row("results found through the Monitoring API", str(found), "")
+    table.add_row("outcomes that arrived more than once", str(outcomes.repeats), "")
     table.add_section()
     table.add_row(
-        "conversations that the simulator opened",
+        "conversations opened by the simulator",
         str(stats["conversationsCreated"]),
         str(sample.expected["created"]),
     )
     table.add_row("second conversations of a consumer", str(stats["secondConversations"]), "0")
-    table.add_row("requests for them", str(sum(calls.values())), "")
-    table.add_row("of these answered 429", str(calls.get("429", 0)), "")
+    table.add_row("requests for conversations", str(sum(calls.values())), "")
+    table.add_row("requests answered with 429", str(calls.get("429", 0)), "")
     table.add_row("faults injected", str(sum(stats["faults"].values())), "")
     table.add_section()
     table.add_row("seconds", f"{seconds:.1f}", "")

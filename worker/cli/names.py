@@ -18,7 +18,7 @@ class Name(click.ParamType[str]):
         try:
             text.encode()
         except UnicodeEncodeError:
-            self.fail("it is not UTF-8", param, ctx)
+            self.fail("it is not valid UTF-8", param, ctx)
         return text
 
 

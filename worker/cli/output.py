@@ -20,7 +20,7 @@ class Output:
         """Append to a file where what it holds may be nowhere else by now; else write it anew."""
         self._name = str(path or "standard output")
         if path is None and sys.stdout is None:
-            raise Problem("standard output is closed: nothing is taken that cannot be written")
+            raise Problem("standard output is closed, so nothing can be written")
         with self._failures():
             self._own = path.open("ab" if append else "wb") if path else None
             self._file: BinaryIO = self._own or sys.stdout.buffer

@@ -15,7 +15,7 @@ def the_account(store: Redis, settings: Settings, named: str | None) -> str:
     if named is not None:
         if settings.accounts and named not in accounts:
             known = ", ".join(accounts)
-            raise Problem(f"account {named} is not configured; configured are {known}")
+            raise Problem(f"account {named} is not configured; configured accounts: {known}")
         return named
     if len(accounts) != 1:
         raise Problem(f"there are {len(accounts)} accounts; name one with --account")

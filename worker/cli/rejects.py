@@ -36,7 +36,7 @@ class Rejects:
         if self.count <= REPORTED:
             complain(f"{self._unit} {rejected.number}: {rejected.reason}")
         elif self.count == REPORTED + 1:
-            complain(f"more {self._unit}s are rejected; {self._path} has them all")
+            complain(f"more {self._unit}s were rejected; {self._path} lists them all")
         kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
         try:
             if self._file is None:

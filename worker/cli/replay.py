@@ -45,7 +45,9 @@ class Choice:
         """Ask before a job is repeated that may have opened a conversation."""
         if self.sure or letter.code != "in_doubt":
             return True
-        question = f"job {letter.job_id} is in doubt: it may have a conversation. Repeat it?"
+        question = (
+            f"job {letter.job_id} is in doubt: it may already have a conversation. Replay it?"
+        )
         return sys.stdin.isatty() and click.confirm(question, default=False, err=True)
 
 
@@ -120,14 +122,14 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
 def _report(count: Count) -> int:
     say(f"replayed {counted(count.replayed, 'dead letter')}")
     for job_id in sorted(count.missing):
-        complain(f"there is no dead letter of job {job_id}")
+        complain(f"there is no dead letter for job {job_id}")
     if count.unreadable:
         verb = "is not a job" if count.unreadable == 1 else "are not jobs"
         complain(f"{counted(count.unreadable, 'message')} {verb} and cannot be replayed")
     if count.in_doubt:
         verb, them = ("was", "it") if count.in_doubt == 1 else ("were", "them")
         jobs = counted(count.in_doubt, "job")
-        complain(f"{jobs} in doubt {verb} not repeated; --yes repeats {them}")
+        complain(f"{jobs} in doubt {verb} not replayed; --yes replays {them}")
     if count.held == MOST_HELD:
-        complain(f"looked no further than {MOST_HELD} letters that were not chosen")
+        complain(f"stopped after {MOST_HELD} dead letters that were not selected")
     return int(bool(count.missing or count.unreadable or count.in_doubt or count.held == MOST_HELD))

@@ -19,6 +19,7 @@ from worker.cli.output import Output
 from worker.cli.problem import complain
 from worker.cli.reach import Reach, errors_of, reach, read_settings
 from worker.cli.rows import Column, Document, Form, Rows, at
+from worker.cli.words import counted
 from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messaging import broker
 from worker.messaging.broker import body_of
@@ -160,7 +161,7 @@ def _follow(within: Reach, drain: _Drain) -> None:
                     taker, go_on=lambda found: not stop.wait(0 if found else LOOK_SECONDS)
                 )
         except errors_of(within.broker_url):
-            complain(f"the broker is away; trying again every {RETRY_SECONDS:.0f} s")
+            complain(f"the broker is unavailable; trying again every {RETRY_SECONDS:.0f} s")
             stop.wait(RETRY_SECONDS)
 
 
@@ -174,5 +175,7 @@ def _read(body: bytes) -> Document | None:
 
 def _complain(unreadable: int) -> int:
     if unreadable:
-        complain(f"{unreadable} messages are no results; they were left in the queue")
+        complain(
+            f"left in the queue: {counted(unreadable, 'message')} that cannot be read as a result"
+        )
     return int(unreadable > 0)

@@ -50,7 +50,7 @@ def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text"
     records = [record for record in found if record is not None]
     if not records:
         raise Problem(
-            f"no ledger knows job {job}: no worker has seen it yet, or it ended long ago, or its "
+            f"job {job} is unknown: no worker has seen it yet, or it ended long ago, or its "
             "account is not configured here"
         )
     for record in records:

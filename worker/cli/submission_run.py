@@ -102,10 +102,10 @@ class Submission:
         """Say what is certain after a submission broke off."""
         tally, unit = self.tally, self.source.unit
         if not tally.confirmed:
-            return "no job is confirmed; submit the file again: no job of it is done twice"
+            return "no job was confirmed; submit the file again: no job will be done twice"
         return (
-            f"{counted(tally.confirmed, 'job')} confirmed, all through {unit} {tally.through}; "
-            f"go on with --skip {tally.through}"
+            f"{counted(tally.confirmed, 'job')} confirmed, all up to {unit} {tally.through}; "
+            f"continue with --skip {tally.through}"
         )
 
     def _entries(self) -> Iterator[Entry]:

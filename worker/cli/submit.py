@@ -104,7 +104,7 @@ def command(
         except OSError as error:
             raise Problem(f"{file} cannot be read: {error.strerror}") from None
         if source.is_at(path):
-            raise Problem(f"{path} is where the jobs come from; name another file with --rejected")
+            raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
         run = Submission(
             source=source, settings=settings, account_id=account, skip=skip, rejects=rejects
@@ -126,7 +126,7 @@ def command(
 def _demand(settings: Settings, account: str | None) -> None:
     if account and settings.accounts and account not in settings.accounts:
         known = ", ".join(settings.accounts)
-        raise Problem(f"--account {account}: is not configured; configured are {known}")
+        raise Problem(f"account {account} is not configured; configured accounts: {known}")
 
 
 def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadline: float) -> int:
@@ -138,7 +138,7 @@ def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadlin
             say(f"submitted {counted(run.tally.confirmed, 'job')} to {queue}")
             if run.tally.got_ids:
                 without = counted(run.tally.got_ids, "job")
-                say(f"{without} had no jobId and got one, made of the content")
+                say(f"{without} had no jobId and got one derived from the content")
             failed = run.complain()
             if submitted is not None:
                 failed |= _wait(within, submitted, deadline)
@@ -147,23 +147,23 @@ def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadlin
         more = () if is_sent else (run.how_to_go_on(),)
         raise Problem(*problem.sentences, *more) from None
     except KeyboardInterrupt:
-        said = "the jobs are submitted; workers go on with them"
+        said = "the jobs are submitted; the workers continue"
         raise Interrupted(said if is_sent else run.how_to_go_on()) from None
 
 
 def _wait(within: Reach, submitted: Submitted, deadline: float) -> bool:
     """Wait for the outcomes and count them; True if a job failed, or has none yet."""
     if not workers_alive(within.store):
-        complain("no worker runs; start one with: overture worker")
+        complain("no worker is running; start one with: overture worker")
     with progress("waiting", total=submitted.count) as report:
         outcomes = wait_for_outcomes(within.store, submitted, until=deadline, progress=report)
     say(_counted(outcomes))
     if outcomes["waiting"]:
         waiting = counted(outcomes["waiting"], "job")
-        complain(f"no outcome yet of {waiting}; workers go on")
+        complain(f"no outcome yet for {waiting}; the workers continue")
     return outcomes.keys() - {"created", "reused"} != set()
 
 
 def _counted(outcomes: Counter[str]) -> str:
     parts = [f"{name.replace('failed:', 'failed as ')} {count}" for name, count in outcomes.items()]
-    return ", ".join(sorted(parts)) or "there was no job to wait for"
+    return ", ".join(sorted(parts)) or "no jobs to wait for"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.queues import JOBS_QUEUE
+from worker.cli.words import counted
 from worker.operator.overview import AccountView, Overview
 from worker.operator.records import Record
 from worker.retry import REPLAYED
@@ -21,8 +22,8 @@ PLAIN_WIDTH: Final = 200
 FAILED: Final = "failed:"
 HOLDS: Final[dict[Holds, str]] = {
     "": "nothing",
-    "pause": "a pause after 429, {seconds:g} s more",
-    "circuit": "failures alone, tried again in {seconds:g} s",
+    "pause": "a pause after a 429, {seconds:g} s left",
+    "circuit": "the circuit, next try in {seconds:g} s",
     "rate": "the rate",
     "in_flight": "the cap on requests in flight",
 }
@@ -58,7 +59,7 @@ def describe(record: Record) -> Iterator[str]:
         else:
             yield f"  {at}  attempt: {f'HTTP {status}' if status else 'no answer'}, {outcome}"
     if record.sending_since:
-        yield f"  {record.sending_since}  sent, and no answer yet ({record.owner})"
+        yield f"  {record.sending_since}  sent, no answer yet ({record.owner})"
     if record.is_cancelled:
         yield "  cancelled: takes effect at its next turn"
     if record.outcome:
@@ -69,10 +70,11 @@ def _outcome(outcome: Any) -> Iterator[str]:
     if error := outcome.get("error"):
         yield f"  {outcome.get('failedAt')}  failed as {error.get('code')}: {error.get('message')}"
         return
+    requests = counted(outcome.get("attempts", 0), "request")
     resolved = f", found through {outcome['resolvedBy']}" if "resolvedBy" in outcome else ""
     yield (
         f"  {outcome.get('createdAt')}  {outcome.get('status')}: conversation "
-        f"{outcome.get('conversationId')} after {outcome.get('attempts')} requests{resolved}"
+        f"{outcome.get('conversationId')} after {requests}{resolved}"
     )
 
 

@@ -61,7 +61,7 @@ def disagreements(
     counts = outcomes.counts()
     for kind in sorted({*expected, *counts}):
         if counts[kind] != expected.get(kind, 0):
-            yield f"{kind}: {expected.get(kind, 0)} were to be expected, {counts[kind]} came out"
+            yield f"{kind}: {expected.get(kind, 0)} expected, {counts[kind]} came out"
     created = [one for one in outcomes.results.values() if one["status"] == "created"]
     ids = {str(one["conversationId"]) for one in created}
     if len(ids) != len(created):

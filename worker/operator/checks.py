@@ -56,15 +56,15 @@ def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
             yield Finding("works", "queues", "are declared")
         except errors as error:
             todo = (
-                "a queue that was made with other arguments has to be deleted first; the user "
-                "needs the right to configure"
+                "a queue declared with other arguments must be deleted first; the user "
+                "needs permission to configure"
             )
             yield Finding("fails", "queues", f"are refused: {said(error, url)}; {todo}")
         try:
             _echo(connection)
             yield Finding("works", "message", "a test message came back")
         except errors as error:
-            todo = "the user needs the rights to write and to read"
+            todo = "the user needs permission to write and to read"
             yield Finding("fails", "message", f"is refused: {said(error, url)}; {todo}")
 
 
@@ -78,7 +78,7 @@ def _echo(connection: Connection) -> None:
         message = Outgoing(exchange="", routing_key=name, body=b"{}", message_id=name)
         ConfirmedProducer(connection).publish([message])
         if queue.get(no_ack=True) is None:
-            raise NotConfirmed("it was confirmed, and is not there")
+            raise NotConfirmed("it was confirmed but is not there")
     finally:
         queue.delete()
 
@@ -91,14 +91,12 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
         store.eval("return redis.call('TIME')", 0)
         known: Any = store.info("server")
     except RedisError as error:
-        todo = "start it, correct OVERTURE_STORE_URL, or allow its user the commands and scripts"
+        todo = "start it, correct OVERTURE_STORE_URL, or allow its user to run commands and scripts"
         yield Finding("fails", "store", f"{name} cannot be used: {said(error, url)}; {todo}")
         return
     version = str(known.get("valkey_version") or known.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        yield Finding(
-            "fails", "store", f"{name} is version {version}; 6.2 is the oldest that will do"
-        )
+        yield Finding("fails", "store", f"{name} is version {version}; 6.2 or newer is needed")
         return
     yield Finding("works", "store", f"{name} answers and runs scripts")
     yield from _durability(store)
@@ -108,17 +106,17 @@ def _durability(store: Redis) -> Iterator[Finding]:
     try:
         found: Any = store.config_get("append*", "maxmemory*")
     except ResponseError:
-        text = "does not tell; see to it that appendonly is yes and maxmemory-policy noeviction"
+        text = "cannot be read; make sure that appendonly is yes and maxmemory-policy is noeviction"
         yield Finding("warning", "durability", text)
         return
     if found.get("appendonly") != "yes":
-        text = "appendonly is off: a restart of the server forgets what was sent; set it to yes"
+        text = "appendonly is off: a server restart loses its data; set it to yes"
         yield Finding("warning", "durability", text)
     else:
         yield Finding("works", "durability", f"appendonly, appendfsync {found.get('appendfsync')}")
     policy = found.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and found.get("maxmemory") != "0":
         text = (
-            f"maxmemory-policy is {policy}: jobs are forgotten when memory is short; set noeviction"
+            f"maxmemory-policy is {policy}: jobs are forgotten when memory runs out; set noeviction"
         )
         yield Finding("warning", "eviction", text)

@@ -30,7 +30,7 @@ def read_json_array(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
     Everything before that has been yielded by then.
     """
     text = _Text(file, max_bytes)
-    text.expect("[", "the file is no JSON array")
+    text.expect("[", "the file is not a JSON array")
     number = 0
     if text.peek() == "]":
         text.expect("]", "")

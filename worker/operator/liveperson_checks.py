@@ -42,7 +42,7 @@ def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
             yield Finding("fails", what, str(error))
             return
         except NotSent as error:
-            todo = "check OVERTURE_ACCOUNT_ID, OVERTURE_DOMAIN_API_URL and the way out"
+            todo = "check OVERTURE_ACCOUNT_ID, OVERTURE_DOMAIN_API_URL and outbound network access"
             yield Finding("fails", what, f"its services cannot be found: {error}; {todo}")
             return
         yield Finding("works", what, f"its services are at {', '.join(dict.fromkeys(hosts))}")
@@ -57,8 +57,8 @@ def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
         except TokenFailure as failure:
             todo = (
                 "check client id and secret, that the app is enabled, and that its IP allow list "
-                "holds this host"
+                "includes this host"
             )
             yield Finding("fails", what, f"got no AppJWT: {failure}; {todo}")
         else:
-            yield Finding("works", what, "its credentials are good for an AppJWT")
+            yield Finding("works", what, "its credentials get an AppJWT")

@@ -51,7 +51,7 @@ def check(
     """
     document = entry.document
     if entry.fault is not None or not isinstance(document, dict):
-        reason = entry.fault or "it is no JSON object; a job is one"
+        reason = entry.fault or "it is not a JSON object, as a job must be"
         content = {"text": entry.text} if entry.fault is not None else {"job": document}
         return Rejected(number=entry.number, reason=reason, content=content)
     complete = document

@@ -74,7 +74,7 @@ def test_a_faulty_element_does_not_end_the_array() -> None:
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b'{"a":1}', "the file is no JSON array"),
+        (b'{"a":1}', "the file is not a JSON array"),
         (b'[{"a":1} {"b":2}]', "breaks off after element 1: a comma or ] is missing"),
         (b'[{"a":1}, {"b":]', "element 2 of the array is not JSON (Expecting value)"),
         (b'[{"a":1}, ', "element 2 of the array is not JSON (Expecting value)"),

@@ -102,11 +102,11 @@ def record(**changes: Any) -> Record:
             {"attempts": ({"at": "T", "httpStatus": None, "outcome": "replayed"},)},
             "T  replayed by an operator",
         ),
-        ({"sending_since": "T", "owner": "w/1"}, "T  sent, and no answer yet (w/1)"),
+        ({"sending_since": "T", "owner": "w/1"}, "T  sent, no answer yet (w/1)"),
         ({"is_cancelled": True}, "cancelled: takes effect at its next turn"),
         (
             {"outcome": EXAMPLES["result"][1]},
-            "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 requests, found",
+            "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 request, found",
         ),
         ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: LivePerson refused"),
     ],

@@ -70,7 +70,7 @@ def test_without_configured_accounts_any_is_taken(
 @pytest.mark.parametrize(
     ("document", "accounts", "reason"),
     [
-        ([1], (ACCOUNT,), "it is no JSON object"),
+        ([1], (ACCOUNT,), "it is not a JSON object"),
         ({"jobId": "a"}, (ACCOUNT,), "consumerId: is missing"),
         ({"jobId": "", "consumerId": "c"}, (ACCOUNT,), "jobId: "),
         ({"consumerId": "c", "profil": {}}, (ACCOUNT,), "did you mean profile?"),

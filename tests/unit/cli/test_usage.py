@@ -201,7 +201,7 @@ def test_jobs_are_not_overwritten_by_what_is_rejected(tmp_path: Path) -> None:
     before = file.read_bytes()
     result = run("submit", str(file), "--dry-run", "--rejected", str(file))
     assert (result.exit_code, file.read_bytes()) == (1, before)
-    assert "is where the jobs come from" in result.output
+    assert "is the input file" in result.output
 
 
 @pytest.mark.parametrize(("name", "status"), [("-", 1), ("jobs.jsonl", 0)])
