@@ -37,6 +37,12 @@ def pss_mib(pids: list[int]) -> float:
     return total / MIB
 
 
+def anonymous_mib(pid: int) -> float:
+    """Return what a process holds for itself: no libraries, whose share others change."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
+
 def description() -> str:
     """Name the machine: what it computes with, and what with."""
     info = Path("/proc/cpuinfo").read_text().splitlines()

@@ -12,12 +12,11 @@ from typing import Any, cast
 import click
 
 from benchmarks.brokers import Servers, servers
-from benchmarks.contest import memory
 from benchmarks.contestant import Case, worker
 from benchmarks.enqueue import enqueue
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import job
-from benchmarks.machine import description
+from benchmarks.machine import anonymous_mib, description
 from config.queues import RESULTS_QUEUE
 from worker.messaging import broker
 
@@ -37,13 +36,13 @@ def main(*, name: str, minutes: float, rate: int, output: Path | None) -> None:
     click.echo(description())
     found = []
     with FakeApi() as api, servers(name) as started:
-        for seconds, done, pss in soak(started, api, minutes * 60, rate):
-            found.append({"seconds": round(seconds), "jobs": done, "pss_mib": round(pss, 1)})
+        for seconds, done, held in soak(started, api, minutes * 60, rate):
+            found.append({"seconds": round(seconds), "jobs": done, "mib": round(held, 1)})
             click.echo(json.dumps(found[-1]))
     warm = [row for row in found if row["seconds"] >= WARM_UP_SECONDS]
     quarter = max(1, len(warm) // 4)
     first, last = (
-        sum(row["pss_mib"] for row in rows) / quarter for rows in (warm[:quarter], warm[-quarter:])
+        sum(row["mib"] for row in rows) / quarter for rows in (warm[:quarter], warm[-quarter:])
     )
     growth = {"first_quarter_mib": round(first, 1), "last_quarter_mib": round(last, 1)}
     click.echo(json.dumps(growth))
@@ -55,7 +54,7 @@ def main(*, name: str, minutes: float, rate: int, output: Path | None) -> None:
 def soak(
     started: Servers, api: FakeApi, seconds: float, rate: int
 ) -> Iterator[tuple[float, int, float]]:
-    """Yield the seconds that have passed, the conversations made, and the worker's MiB of PSS."""
+    """Yield the seconds that have passed, the conversations made, and the worker's MiB."""
     started.clean()
     api.set_latency(LATENCY_MS)
     case = Case(broker="", name="overture", latency=LATENCY_MS, concurrency=SLOTS, jobs=0)
@@ -71,7 +70,7 @@ def soak(
             if passed - looked >= LOOK_SECONDS:
                 looked = passed
                 results.queue_purge(RESULTS_QUEUE)
-                yield passed, api.conversations(), memory([process])
+                yield passed, api.conversations(), anonymous_mib(process.pid)
             time.sleep(1.0)
 
 
