@@ -1,4 +1,4 @@
-"""`overture dead-letters replay`: enqueues dead-lettered jobs again."""
+"""`overture dead-letters replay`: enqueues the jobs of dead letters again."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Count:
 def replay(
     jobs: tuple[str, ...], *, code: str | None, everything: bool, yes: bool, queue: str
 ) -> int:
-    """Enqueue dead-lettered jobs again. JOB is a job's id.
+    """Enqueue the jobs of dead letters again. JOB is a job's id.
 
     A dead letter is removed once its job is enqueued. The ledger still knows what was sent for the
     job, so a conversation that an earlier attempt opened is found, not opened twice. An in_doubt
