@@ -1,14 +1,15 @@
 -- A level is what was learned of a limit: `rate`, calls a second, or `width`, calls in flight. It is
 --   cut when a call is refused,
---   held for twice as long as it has stood, or less than half after a limit fell,
+--   held for twice as long as it has stood, or less than half while it is new or after a fall,
 --   then raised, little at first, until a call is refused again or the ceiling is reached.
 
 local RISE = 0.03         -- it rises by this share of itself, times e for each ...
 local RISE_S = 1.5        -- ... so many seconds that calls were held back, ...
 local CALL_S = 0.15       -- ... of which one call counts for no more than this
-local HOLD_SHARE = 2      -- one that has stood for ten seconds is held for twenty more, ...
-local FELL_SHARE = 0.4    -- ... or for five where a limit fell, since that may come back: ...
+local HOLD_SHARE = 2      -- one that has stood for twenty seconds is held for forty more, ...
+local SOON_SHARE = 0.4    -- ... or for eight where a limit fell, since that may come back: ...
 local STOOD_S = 10        -- ... where the level before it had stood for longer than this
+local NEW_S = 12          -- a new one is tried twice before it is trusted
 local HOLD_LEAST_S = 5
 local HOLD_MOST_S = 60
 local HOLD_ROUGH_S = 10   -- the most after a cut that could only guess
@@ -80,7 +81,7 @@ end
 local function hold(a, kind, now, soon)
   local age = seconds_since(a, kind, now)
   local calls_a_second = math.max(kind == 'rate' and a.rate or a.flow or 1, 0.1)
-  local share = (soon or a[kind .. '_fell']) and FELL_SHARE or HOLD_SHARE
+  local share = (soon or age < NEW_S or a[kind .. '_fell']) and SOON_SHARE or HOLD_SHARE
   local seconds = math.max(HOLD_LEAST_S, share * age, HOLD_CALLS / calls_a_second)
   put(a, kind .. '_hold', math.min(seconds, age < 1 and HOLD_ROUGH_S or HOLD_MOST_S))
   put(a, kind .. '_calm', 0)
