@@ -55,6 +55,11 @@ class RabbitServer:
         )
         environment = {
             **os.environ,
+            # A delayed job that comes due while the node starts finds its exchange missing, and is
+            # tried again after this long, in ms; the default is three minutes.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-rabbit dead_letter_worker_publisher_confirm_timeout 5000"
+            ),
             "HOME": str(self._folder),
             "RABBITMQ_NODENAME": f"overture{self.port}@localhost",
             "RABBITMQ_CONFIG_FILE": str(settings),

@@ -20,7 +20,7 @@ from tests.rabbit_server import RabbitServer
 
 # RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes):
 # killed sooner, 3.10 has the queue without its process, and every consumer waits for ever.
-NEW_SECONDS: Final = 5.0
+NEW_SECONDS: Final = 6.0
 
 
 class RabbitBroker:
