@@ -70,7 +70,7 @@ class Pulse:
             try:
                 self._store.set(_key(self.worker), 1, px=int(GONE_SECONDS * 1000))
                 self._shown_at = at
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
                 log.warning("pulse.missed", error=str(error)[:200])
             self._stop.wait(BEAT_SECONDS)
         try:
