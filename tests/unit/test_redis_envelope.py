@@ -109,3 +109,10 @@ def test_a_producer_cannot_invent_earlier_deliveries() -> None:
     """The count is the broker's to tell."""
     message = read(envelope(headers={DELIVERIES_HEADER: 7}))
     assert DELIVERIES_HEADER not in message.headers
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    """JSON can hold what no bytes can: such an entry is delivered as it lies there."""
+    payload = b'{"body": "\\ud800", "properties": {}}'
+    message = read(payload)
+    assert (message.body, message.content_type) == (payload, RAW_CONTENT_TYPE)

@@ -52,7 +52,9 @@ def _is_envelope(message: Any) -> bool:
         case {"body": str() as body, "properties": dict() as properties}:
             if properties.get("body_encoding") == "base64":
                 base64.b64decode(body)
-            elif properties.get("body_encoding") not in {None, "utf-8"}:
+            else:
+                body.encode()
+            if properties.get("body_encoding") not in {None, "utf-8", "base64"}:
                 return False
             return (
                 isinstance(message.get("headers") or {}, dict)
