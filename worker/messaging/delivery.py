@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -37,11 +38,16 @@ class Delivery:
         self.tag: Any = message.delivery_tag
 
     @property
+    def body(self) -> bytes:
+        """What the message holds."""
+        return broker.body_of(self._message)
+
+    @property
     def received(self) -> Received:
         """The message as it came, for reading."""
         message = self._message
         return Received(
-            body=broker.body_of(message),
+            body=self.body,
             headers=message.headers,
             content_type=message.content_type or "",
             content_encoding=message.content_encoding or "",
@@ -70,12 +76,17 @@ class Delivery:
     def defer(self, seconds: float) -> None:
         """Have the broker hand the message out again after so many seconds.
 
-        The delay is the broker's to keep: no memory of a worker holds it.
+        On RabbitMQ and Redis the delay is the broker's to keep: no memory of a worker holds it.
         """
         if hasattr(self.channel, "defer"):
             self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
-            return
-        self._sender.send(self._later(seconds), self.ack)
+        elif self._in_hand.is_amqp:
+            self._sender.send(self._later(seconds), self.ack)
+        else:
+            # Other brokers keep no delays, so the message stays in hand meanwhile.
+            timer = threading.Timer(seconds, self.requeue)
+            timer.daemon = True
+            timer.start()
 
     def acknowledge(self, *, multiple: bool) -> None:
         """Write the acknowledgement; in the connection's own thread."""
@@ -85,7 +96,10 @@ class Delivery:
         message = self._message
         whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
         headers: dict[str, Any] = {
-            name: value for name, value in message.headers.items() if not name.startswith("x-")
+            name: value
+            for name, value in message.headers.items()
+            # kombu has decompressed the body by now.
+            if not name.startswith("x-") and name != "compression"
         }
         received = self.received
         return Outgoing(

@@ -43,7 +43,7 @@ class InHand:
 
     def __init__(self, in_loop: Callable[[End], object], *, is_amqp: bool) -> None:
         self._in_loop = in_loop
-        self._is_amqp = is_amqp
+        self.is_amqp = is_amqp
         self._held: dict[HeldMessage, None] = {}
         self._ended: deque[tuple[HeldMessage, End | None]] = deque()
         self._is_told = False
@@ -90,7 +90,7 @@ class InHand:
 
     def _acks(self, acked: dict[HeldMessage, None]) -> Iterator[tuple[HeldMessage, bool]]:
         """Say what to write: those older than all that stays in hand go with the newest of them."""
-        if not self._is_amqp:
+        if not self.is_amqp:
             yield from ((held, False) for held in acked)
             return
         for channel in {held.channel: None for held in acked}:
