@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -13,7 +14,7 @@ from worker.gate import Rank
 from worker.messages.receive import Work
 from worker.seats import Seats
 from worker.shutdown import Shutdown, insist
-from worker.store.answers import Beginning, Go, Held, Wait
+from worker.store.answers import Beginning, Defer, Go, Held, Wait
 from worker.store.ledger import Ledger
 from worker.store.pulse import Pulse
 
@@ -63,18 +64,25 @@ class Permits:
             until=self._shutdown.draining,
         )
 
-    def claim(self, work: Work, account: Account, *, failing: bool = False) -> Beginning:
+    def claim(
+        self, work: Work, account: Account, *, visit: str = "", failing: bool = False
+    ) -> Beginning:
         """Claim the job without a permit: never waits for more than the store. Raises Stopping.
 
-        One that is `failing` could not be made ready to be sent.
+        One that is `failing` could not be made ready to be sent; a `visit` is kept for its next
+        attempt.
         """
-        begun = self._ask(work, account, send=False, failing=failing)
+        begun = self._ask(work, account, visit=visit, send=False, failing=failing)
         assert not isinstance(begun, Wait)
         return begun
 
     def begin(self, work: Work, account: Account) -> Beginning:
-        """Claim the job and get its permit, waiting for it if need be. Raises Stopping."""
-        deadline = time.monotonic() + self._patience
+        """Claim the job and get its permit, waiting for it if need be. Raises Stopping.
+
+        A job that expires meanwhile is claimed without one.
+        """
+        patience = min(self._patience, work.seconds_left(datetime.now(UTC)))
+        deadline = time.monotonic() + patience
         begun: Beginning | Wait | None = None
         if account.gate.is_free():
             begun = self._ask(work, account, patience=self._patience)
@@ -96,8 +104,7 @@ class Permits:
         try:
             while True:
                 if wait is not None:
-                    self._note(account, wait)
-                    self._sleep(wait, account)
+                    self._sleep(wait, account, deadline)
                 if time.monotonic() > deadline:
                     return self._last_word(work, account)
                 begun = self._ask(work, account, patience=self._patience)
@@ -106,7 +113,6 @@ class Permits:
                 if begun.slot:
                     # Few slots are booked, so that a limit that falls is followed at once; but more
                     # than one, so that a thread that wakes late keeps no other one waiting.
-                    self._note(account, begun)
                     self._shutdown.sleep(max(0.0, begun.left() - AHEAD_SECONDS))
                     return begun
                 wait = begun
@@ -114,7 +120,7 @@ class Permits:
             gate.leave()
 
     def _last_word(self, work: Work, account: Account) -> Beginning:
-        begun = self._ask(work, account)
+        begun = self._ask(work, account, send=not work.is_expired(datetime.now(UTC)))
         assert not isinstance(begun, Wait)
         return begun
 
@@ -126,6 +132,7 @@ class Permits:
         send: bool = True,
         failing: bool = False,
         slot: float = 0,
+        visit: str = "",
         patience: float = NO_PATIENCE_SECONDS,
     ) -> Beginning | Wait:
         dead_owner = ""
@@ -139,6 +146,7 @@ class Permits:
                     failing=failing,
                     slot=slot,
                     dead_owner=dead_owner,  # noqa: B023 - called before it changes
+                    visit=visit,
                     patience=patience,
                 ),
                 until=self._shutdown.draining,
@@ -148,24 +156,30 @@ class Permits:
                 self._shutdown.sleep(UNSEEN_POLL_SECONDS)
                 continue
             if not isinstance(begun, Held) or begun.owner == dead_owner:
+                self._note(account, begun)
                 return begun
             if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023
                 return begun
             dead_owner = begun.owner
 
-    def _sleep(self, wait: Wait, account: Account) -> None:
+    def _sleep(self, wait: Wait, account: Account, deadline: float) -> None:
         if wait.seconds > 0:
-            self._shutdown.sleep(min(wait.left(), LONGEST_SLEEP_SECONDS))
+            left = max(0.0, deadline - time.monotonic())
+            self._shutdown.sleep(min(wait.left(), left, LONGEST_SLEEP_SECONDS))
             return
         account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
         self._shutdown.sleep(0)
 
-    def _note(self, account: Account, wait: Wait) -> None:
+    def _note(self, account: Account, begun: Beginning | Wait) -> None:
         """Say in the log when something other than its pace begins to hold an account."""
         gate = account.gate
-        if wait.why != gate.held_by and wait.why in REMARKABLE:
-            log.warning("account.held", why=wait.why, seconds=round(wait.seconds, 1))
-        gate.held_by = wait.why
+        match begun:
+            case Wait(seconds=seconds, why=why) | Defer(seconds, why) if why in REMARKABLE:
+                if why != gate.held_by:
+                    log.warning("account.held", why=why, seconds=round(seconds, 1))
+                gate.held_by = why
+            case Go():
+                gate.held_by = ""
 
 
 def _rank(work: Work) -> Rank:

@@ -24,6 +24,8 @@ from worker.store.pulse import Pulse
 
 # When to try again after an error of our own, in seconds.
 STUMBLE_SECONDS: Final = 10.0
+# A job is put off for so long at least, even if it expires sooner, in seconds.
+SHORTEST_WAIT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -65,12 +67,11 @@ class Pipeline:
             self._work(received, delivery)
 
     def _receive(self, delivery: Delivery) -> Work | Outcome:
-        message = delivery.received
         if delivery.unreadable:
-            return malformed(message.body, delivery.unreadable)
+            return malformed(delivery.body, delivery.unreadable)
         try:
             return receive(
-                message,
+                delivery.received,
                 owner=self._pulse.owner(),
                 accounts=self._accounts,
                 max_bytes=self._max_message_bytes,
@@ -78,7 +79,7 @@ class Pipeline:
             )
         except Exception:
             log.exception("message.unread")
-            return broken(message.body)
+            return broken(delivery.body)
 
     def _work(self, work: Work, delivery: Delivery) -> None:
         started = time.monotonic()
@@ -88,14 +89,17 @@ class Pipeline:
             self._hand_back(work, delivery)
             return
         except Exception:
-            # The claim stays, so that the ledger counts how often a job does this.
             log.exception("job.stumbled", retry_in=STUMBLE_SECONDS)
+            self._ledger.abandon(work.job, work.owner)
             delivery.defer(STUMBLE_SECONDS)
             return
         seconds = round(time.monotonic() - started, 3)
         if isinstance(step, PutOff):
-            log.info("job.put_off", why=step.why, retry_in=round(step.seconds, 1))
-            delivery.defer(step.seconds)
+            # It expires on time, however long it is to wait.
+            left = max(0.0, work.seconds_left(datetime.now(UTC)))
+            seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
+            log.info("job.put_off", why=step.why, retry_in=round(seconds, 1))
+            delivery.defer(seconds)
             return
         if isinstance(step, Ended):
             log.info("job.ended", outcome=step.outcome.count, seconds=seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -122,6 +123,27 @@ def test_a_job_that_has_to_wait_for_its_time_takes_nobodys_slot(
         out = client.wait_for(41, seconds=40)
     moment = datetime.fromisoformat(out.by_job()["job-1"]["createdAt"])
     assert start <= moment <= start + timedelta(seconds=5)
+
+
+def test_a_job_that_expires_while_it_waits_for_a_permit_is_not_sent(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """Neither in a slot, under its own limit, nor after a pause that outlasts it."""
+    ends = datetime.now(UTC) + timedelta(seconds=5)
+    client.put(job_document(number, expiresAt=ends.isoformat()) for number in range(20))
+    with WorkerProcess({**settings, "max_rate": 2}, concurrency=10):
+        out = client.wait_for(20, seconds=20)
+        codes = Counter(letter["error"]["code"] for letter in out.dead_letters)
+        assert codes["expired"] == 20 - created(simulator) >= 5
+        moments = [datetime.fromisoformat(result["createdAt"]) for result in out.results]
+        assert max(moments, default=ends) <= ends + timedelta(seconds=1)
+        simulator.control("limits", {"rate": 0.01, "burst": 1, "retryAfter": 120})
+        soon = datetime.now(UTC) + timedelta(seconds=3)
+        late = [job_document(100 + n, expiresAt=soon.isoformat()) for n in range(3)]
+        before = created(simulator)
+        client.put(late)
+        client.wait_for(23, seconds=20)
+        assert created(simulator) - before <= 1
 
 
 @ON_VALKEY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,10 @@ class Work:
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the job may no longer be sent."""
         return self.expires_at is not None and now >= self.expires_at
+
+    def seconds_left(self, now: datetime) -> float:
+        """Return for how long the job may still be sent."""
+        return (self.expires_at - now).total_seconds() if self.expires_at else math.inf
 
     def seconds_to_wait(self, now: datetime) -> float:
         """Return how long the job must not be sent yet; 0 when it may."""
