@@ -11,7 +11,7 @@ from worker import retry
 from worker.account import Account
 from worker.follow_up import FollowUp
 from worker.liveperson.answer import Answer
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now
 from worker.messages.outcome import failed
 from worker.messages.receive import Work
 from worker.permits import Permits
@@ -31,8 +31,6 @@ from worker.store.answers import (
     Replay,
 )
 
-# LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
-MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
 # Namespace of the ids that the two items of an attempt bear, so that no store need hold them.
 ITEMS: Final = uuid.UUID("7b8b7f3e-52c5-4f0e-9a57-3c1f8d0f5a11")
 
@@ -55,7 +53,6 @@ class Attempts:
         self._shutdown = shutdown
         self._accounts = accounts
         self._policy = policy
-        self._monitoring = Policy(schedule=MONITORING_SCHEDULE)
         self._max_losses = max_losses
 
     def make(self, work: Work) -> Step:
@@ -80,15 +77,19 @@ class Attempts:
         prepared = insist(
             lambda: prepare(work, account, visit=visit), until=self._shutdown.draining
         )
+        if prepared.visit != visit:
+            # Kept at once: no permit may be to be had, and then no attempt is written down.
+            self._permits.claim(work, account, visit=prepared.visit)
         begun = self._begin(work, account, prepared)
-        at = rfc3339(datetime.now(UTC))
+        at = now()
         answer, is_sent = prepared.refusal, False
         match begun:
-            case Go(claim) if prepared.ready is not None:
+            case Go(claim) if prepared.ready is not None and not work.is_expired(datetime.now(UTC)):
                 answer, is_sent = _send(work, account, claim, prepared.ready), True
-                reuse = work.job.on_open_conversation == "reuse"
-                decision = retry.decide(answer, claim.history, policy=self._policy, reuse=reuse)
-            case Claimed(claim) | Cancelled(claim):
+                decision = retry.decide(
+                    answer, claim.history, policy=self._policy, reuse=_reuses(work)
+                )
+            case Go(claim) | Claimed(claim) | Cancelled(claim):
                 is_cancelled = isinstance(begun, Cancelled)
                 decision = self._unsent(work, claim, answer, is_cancelled=is_cancelled)
             case _:
@@ -116,17 +117,23 @@ class Attempts:
         self, work: Work, claim: Claim, answer: Answer | None, *, is_cancelled: bool
     ) -> Decision:
         """Decide about a job that is ours but was not sent."""
-        history = claim.history
+        history, policy = claim.history, self._policy
         if is_cancelled:
-            return retry.conclude("cancelled", history)
+            return retry.conclude("cancelled", history, policy=policy)
         if work.is_expired(datetime.now(UTC)):
-            return retry.conclude("expired", history)
-        if answer is not None:
-            policy = self._policy if work.job.engagement is None else self._monitoring
-            return retry.decide(answer, history, policy=policy)
+            return retry.conclude("expired", history, policy=policy)
         if claim.losses > self._max_losses:
-            return retry.conclude("internal_error", history)
-        return retry.conclude("in_doubt", history)
+            return retry.conclude("internal_error", history, policy=policy)
+        if retry.is_unresolved(history):
+            return retry.look_again(history, policy=policy, reuse=_reuses(work))
+        if answer is not None:
+            return retry.decide(answer, history, policy=policy)
+        # What is left is that nothing may be repeated after an attempt of unknown fate.
+        return retry.conclude("in_doubt", history, policy=policy)
+
+
+def _reuses(work: Work) -> bool:
+    return work.job.on_open_conversation == "reuse"
 
 
 def _send(work: Work, account: Account, claim: Claim, ready: Ready) -> Answer:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final
 
-from worker.liveperson.answer import CallFailed
+from worker.liveperson.answer import CallFailed, Kind
 from worker.messages.job import Job
-from worker.retry import Again, Created, Decision, Fail, LookUp
+from worker.messages.moment import now
+from worker.messages.result import Attempt
+from worker.retry import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    UNRESOLVED,
+    Again,
+    Created,
+    Decision,
+    Fail,
+    LookUp,
+    Throttled,
+)
 from worker.shutdown import Shutdown, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff, Step, Turn
 from worker.store.answers import Lost, Replay
@@ -16,8 +29,6 @@ from worker.store.ledger import Ledger
 SHORT_PAUSE_SECONDS: Final = 1.0
 # LivePerson: after a 429 a token is asked for again after 5 s at the earliest.
 TOKEN_PAUSE_SECONDS: Final = 5.0
-# A longer Retry-After than this is not believed, in seconds.
-LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
 
 
 class FollowUp:
@@ -27,8 +38,11 @@ class FollowUp:
         self._ledger = ledger
         self._shutdown = shutdown
 
-    def do(self, turn: Turn, decision: Decision) -> Step:
-        """End the job, or let go of it until its next attempt. Raises Stopping."""
+    def do(self, turn: Turn, decision: Decision, *, looked: int | None = None) -> Step:
+        """End the job, or let go of it until its next attempt. Raises Stopping.
+
+        `looked` is the HTTP status of a look-up that told nothing.
+        """
         match decision:
             case Created() if turn.answer is not None:
                 return Ended(turn, turn.opened("created", str(turn.answer.conversation_id)))
@@ -36,22 +50,34 @@ class FollowUp:
                 return Ended(turn, turn.failed(code))
             case LookUp():
                 return self._look_up(turn, decision)
-            case Again(after=after, renew=renew):
-                if renew is not None and turn.prepared.ready is not None:
-                    turn.account.client.renew(turn.prepared.ready.tokens, renew)
-                step = AtOnce(after) if after <= SHORT_PAUSE_SECONDS else PutOff(after, "retry")
-                return self._release(turn) or step
-            case _:
+            case Again():
+                return self._again(turn, decision, looked)
+            case Throttled():
                 return self._throttled(turn)
+            case _:
+                raise AssertionError(f"nobody decides so: {decision}")
+
+    def _again(self, turn: Turn, decision: Again, looked: int | None) -> Step:
+        """Let go of the job until its next attempt, or until it is looked for again."""
+        after, renew, ready = decision.after, decision.renew, turn.prepared.ready
+        if renew is not None and ready is not None:
+            insist(
+                lambda: turn.account.client.renew(ready.tokens, renew), until=self._shutdown.over
+            )
+        attempts = [turn.attempt] if turn.attempt else []
+        if decision.unresolved or not attempts:
+            attempts.append(Attempt(at=now(), http_status=looked, outcome=UNRESOLVED))
+        step = AtOnce(after) if after <= SHORT_PAUSE_SECONDS else PutOff(after, "retry")
+        return self._release(turn, attempts) or step
 
     def _look_up(self, turn: Turn, decision: LookUp) -> Step:
         """Ask the Monitoring API for the consumer's open conversation."""
         try:
             found = turn.account.client.find_open_conversation(turn.work.job.consumer_id)
-        except CallFailed:
-            return self.do(turn, decision.unaskable)
+        except CallFailed as failure:
+            return self.do(turn, decision.unaskable, looked=failure.answer.http_status)
         if found is None:
-            return self.do(turn, decision.otherwise)
+            return self.do(turn, decision.otherwise, looked=HTTPStatus.OK)
         if decision.of_another is not None and self._is_of_another(turn.work.job, found):
             return self.do(turn, decision.of_another)
         return Ended(turn, turn.opened(decision.found, found, resolved_by="monitoring"))
@@ -66,21 +92,29 @@ class FollowUp:
         """Pause the whole pool after a 429; one for a token has a pause of its own."""
         asked = turn.answer.retry_after if turn.answer else None
         pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
-        other = self._release(turn, retry_after=pause)
+        attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
+        other = self._release(turn, attempts, retry_after=pause)
         if other is not None:
             return other
         if turn.sent:
             return AtOnce(0)
-        return PutOff(max(pause, TOKEN_PAUSE_SECONDS), "tokens throttled")
+        return PutOff(max(pause, TOKEN_PAUSE_SECONDS), "throttled before sending")
 
-    def _release(self, turn: Turn, *, retry_after: float = 0) -> Step | None:
+    def _is_repeated(self, turn: Turn) -> bool:
+        """Tell whether a job is kept from being sent once more: hours of that are one attempt."""
+        history = turn.claim.history
+        return not turn.sent and bool(history) and history[-1].outcome == Kind.THROTTLED
+
+    def _release(
+        self, turn: Turn, attempts: Sequence[Attempt], *, retry_after: float = 0
+    ) -> Step | None:
         """Let go of the job; return what another delivery made of it, if one did."""
         work = turn.work
         recorded = insist(
             lambda: self._ledger.release(
                 work.job,
                 work.owner,
-                attempt=turn.attempt,
+                attempts=attempts,
                 feedback=turn.feedback,
                 retry_after=retry_after,
                 visit=turn.prepared.visit,

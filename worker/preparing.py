@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.account import Account
-from worker.liveperson.answer import Answer, CallFailed
+from worker.liveperson.answer import Answer, CallFailed, Kind
 from worker.liveperson.engagement import EngagementFailure, Visit
 from worker.liveperson.tokens import Tokens
 from worker.messages.receive import Work
@@ -49,7 +49,10 @@ def prepare(work: Work, account: Account, *, visit: str) -> Prepared:
             engaged = client.engage(job, known)
             conversation, visit = engaged.merged_into(conversation), _written(engaged.visit)
     except EngagementFailure as failure:
-        return Prepared(refusal=failure.answer, visit=_written(failure.visit))
+        answer = failure.answer
+        if answer.kind is Kind.NOT_SENT:
+            answer = replace(answer, kind=Kind.NOT_ENGAGED)
+        return Prepared(refusal=answer, visit=_written(failure.visit))
     except CallFailed as failure:
         return Prepared(refusal=failure.answer, visit=visit)
     return Prepared(ready=Ready(tokens=tokens, conversation=conversation), visit=visit)

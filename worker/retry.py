@@ -3,22 +3,30 @@
 LivePerson's policy (page retry-policy-recommendations): 4xx are not retried, but 429 after at least
 a second and 401 after a new token; 5xx are retried after 5, 10 and 15 s, then ever more slowly.
 What may have been sent is repeated for the same consumer only, since an open conversation then
-keeps LivePerson from opening a second one.
+keeps LivePerson from opening a second one. Once it is known to have opened one, nothing is sent any
+more: the conversation is only looked for, by Monitoring's own schedule (page Engagement).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from worker.liveperson.answer import Answer, Kind
 from worker.messages.result import Attempt, ErrorCode
 
 # Attempts that use up a place in the schedule; 429 and 401 do not.
-FAILURES = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.ALREADY_OPEN})
+FAILURES: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.ALREADY_OPEN})
 # What stands in a job's history where an operator enqueued it again.
-REPLAYED = "replayed"
+REPLAYED: Final = "replayed"
+# What stands there where a conversation was looked for, and nothing could be told. While it stands
+# last, the job is looked for again and not sent (worker/store/lua/begin.lua).
+UNRESOLVED: Final = "unresolved"
+# LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
+MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
+# A longer Retry-After than this is not believed, in seconds.
+LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,12 @@ class Policy:
     schedule: tuple[float, ...]
     repeat_unknown: bool = True
 
+    @property
+    def monitoring(self) -> tuple[float, ...]:
+        """The pauses of the Monitoring API, none longer than the longest of the schedule."""
+        longest = max(self.schedule, default=0.0)
+        return tuple(min(pause, longest) for pause in MONITORING_SCHEDULE)
+
 
 @dataclass(frozen=True, slots=True)
 class Created:
@@ -36,10 +50,14 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Try again after so many seconds, with a new token where one is named stale."""
+    """Try again after so many seconds, with a new token where one is named stale.
+
+    After a look-up that told nothing, only the look-up is `unresolved` and made again.
+    """
 
     after: float
     renew: Literal["app", "consumer"] | None = None
+    unresolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,62 +104,99 @@ def decide(
         case Kind.UNAUTHORIZED:
             repeated = bool(history) and history[-1].outcome == Kind.UNAUTHORIZED
             if repeated or answer.stale_token is None:
-                return conclude("unauthorized", history)
+                return conclude("unauthorized", history, policy=policy)
             return Again(after=0, renew=answer.stale_token)
         case Kind.REJECTED:
-            return conclude("rejected", history)
-        case Kind.NOT_SENT:
-            return _next_pause(history, policy) or conclude("retries_exhausted", history)
+            return conclude("rejected", history, policy=policy)
+        case Kind.NOT_SENT | Kind.NOT_ENGAGED:
+            pause = _pause(answer, history, policy)
+            return pause or conclude("retries_exhausted", history, policy=policy)
         case Kind.ALREADY_OPEN:
             return _already_open(history, policy, reuse=reuse)
         case Kind.UNKNOWN:
-            return _unknown(history, policy)
+            pause = _pause(answer, history, policy) if policy.repeat_unknown else None
+            return pause or _look_first(_given_up(policy), history, policy)
 
 
-def conclude(code: ErrorCode, history: Sequence[Attempt]) -> Fail | LookUp:
+def conclude(code: ErrorCode, history: Sequence[Attempt], *, policy: Policy) -> Fail | LookUp:
     """Give a job up; where an attempt may have opened a conversation, look for it first."""
-    if not _was_unknown(history):
-        return Fail(code)
-    return _look_first(code)
+    return _look_first(code, history, policy) if _is_unknown(history) else Fail(code)
 
 
-def _was_unknown(history: Sequence[Attempt]) -> bool:
-    """Tell whether one of the attempts may have opened a conversation."""
-    return any(attempt.outcome == Kind.UNKNOWN for attempt in history)
+def is_unresolved(history: Sequence[Attempt]) -> bool:
+    """Tell whether a conversation is to be looked for, and nothing to be sent."""
+    return bool(history) and history[-1].outcome == UNRESOLVED
+
+
+def look_again(history: Sequence[Attempt], *, policy: Policy, reuse: bool) -> Decision:
+    """Say how an unresolved job goes on."""
+    if _is_ours(history):
+        return _already_open(history, policy, reuse=reuse)
+    return _look_first(_given_up(policy), history, policy)
 
 
 def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) -> Decision:
-    pause = _next_pause(history, policy)
-    closed = pause or Fail("already_open")
+    closed = _next(history, policy.schedule, FAILURES) or Fail("already_open")
     # None found means that it was closed meanwhile, so that a repeat can open one.
     taken: Fail | LookUp = (
         LookUp(found="reused", otherwise=closed, unaskable=closed)
         if reuse
         else Fail("already_open")
     )
-    if not _was_unknown(history):
+    if not _is_unknown(history):
         return taken
-    # After an attempt of unknown fate the open conversation is ours, unless it is known whose.
-    doubt = pause or Fail("in_doubt")
-    return LookUp(found="created", otherwise=doubt, unaskable=doubt, of_another=taken)
+    # After an attempt of unknown fate the open conversation is ours, unless it is known whose. Sent
+    # again once it is closed, the job would open a second one.
+    later = _look_later(history, policy)
+    return LookUp(found="created", otherwise=later, unaskable=later, of_another=taken)
 
 
-def _unknown(history: Sequence[Attempt], policy: Policy) -> Decision:
-    if not policy.repeat_unknown:
-        return _look_first("in_doubt")
-    return _next_pause(history, policy) or _look_first("retries_exhausted")
+def _is_unknown(history: Sequence[Attempt]) -> bool:
+    """Tell whether an attempt may have opened a conversation."""
+    return any(attempt.outcome == Kind.UNKNOWN for attempt in history)
 
 
-def _look_first(code: ErrorCode) -> LookUp:
-    given_up = Fail(code)
-    return LookUp(
-        found="created", otherwise=given_up, unaskable=Fail("in_doubt"), of_another=given_up
+def _is_ours(history: Sequence[Attempt]) -> bool:
+    """Tell whether an attempt of unknown fate is known to have opened a conversation."""
+    return any(
+        attempt.outcome == Kind.ALREADY_OPEN and _is_unknown(history[:place])
+        for place, attempt in enumerate(history)
     )
 
 
-def _next_pause(history: Sequence[Attempt], policy: Policy) -> Again | None:
+def _given_up(policy: Policy) -> ErrorCode:
+    """Return what a job ends as that is not sent again after an attempt of unknown fate."""
+    return "retries_exhausted" if policy.repeat_unknown else "in_doubt"
+
+
+def _look_first(code: ErrorCode, history: Sequence[Attempt], policy: Policy) -> LookUp:
+    given_up, later = Fail(code), _look_later(history, policy)
+    # Of a conversation that was there once, "none is open" says nothing.
+    otherwise = later if _is_ours(history) else given_up
+    return LookUp(found="created", otherwise=otherwise, unaskable=later, of_another=given_up)
+
+
+def _look_later(history: Sequence[Attempt], policy: Policy) -> Again | Fail:
+    again = _next(history, policy.monitoring, {UNRESOLVED})
+    return replace(again, unresolved=True) if again else Fail("in_doubt")
+
+
+def _pause(answer: Answer, history: Sequence[Attempt], policy: Policy) -> Again | None:
+    """Return the next pause of the schedule, or the longer one that the server asks for."""
+    again = (
+        _next(history, policy.monitoring, {Kind.NOT_ENGAGED})
+        if answer.kind is Kind.NOT_ENGAGED
+        else _next(history, policy.schedule, FAILURES)
+    )
+    asked = min(answer.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+    return replace(again, after=max(again.after, asked)) if again else None
+
+
+def _next(
+    history: Sequence[Attempt], schedule: Sequence[float], counted: Collection[str]
+) -> Again | None:
     # An operator's replay begins the schedule anew; what was unknown before it stays so.
     used = 0
     for attempt in history:
-        used = 0 if attempt.outcome == REPLAYED else used + (attempt.outcome in FAILURES)
-    return Again(after=policy.schedule[used]) if used < len(policy.schedule) else None
+        used = 0 if attempt.outcome == REPLAYED else used + (attempt.outcome in counted)
+    return Again(after=schedule[used]) if used < len(schedule) else None

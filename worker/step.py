@@ -29,7 +29,7 @@ MESSAGES: Mapping[str, str] = {
 }
 
 # Says nothing of the job: it is the account that does not answer.
-NO_ANSWER = frozenset({Kind.UNKNOWN, Kind.NOT_SENT})
+NO_ANSWER: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.NOT_ENGAGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Turn:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The attempt as the ledger keeps it; None if nothing was asked of LivePerson."""
+        """The attempt as the ledger keeps it; None if there was none."""
         if self.answer is None:
             return None
         return Attempt(

@@ -155,6 +155,27 @@ def test_a_lost_answer_is_found_again_and_opens_nothing_twice(
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_conversation_that_is_known_to_be_open_is_looked_for_and_not_opened_again(
+    client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """Monitoring is asked until it answers; where it never does, the job is in doubt."""
+    simulator.control("faults", {"probabilities": {"smt.server_error": 1}})
+    fault(simulator, 1, "lost_answer")
+    fault(simulator, 2, "lost_answer")
+    client.put([job_document(1)])
+    assert client.wait_for(1).codes() == {"job-1": "in_doubt"}
+    outcomes = [one["outcome"] for one in client.out.dead_letters[0]["error"]["attempts"]]
+    assert outcomes == ["unknown", "already_open", *["unresolved"] * 4]
+    client.put([job_document(2)])
+    wait_until(lambda: sum(simulator.stats()["total"]["calls"]["smt"].values()) > 6, "two looks")
+    simulator.control("faults", {"probabilities": {}})
+    found = client.wait_for(2).by_job()["job-2"]
+    assert (found["status"], found["resolvedBy"], found["attempts"]) == ("created", "monitoring", 2)
+    assert simulator.stats()["total"]["calls"]["conversation"]["400"] == 2
+    assert len(simulator.conversations()) == 2
+
+
+@pytest.mark.usefixtures("worker")
 def test_what_another_job_opened_is_not_taken_for_ones_own(
     client: BrokerClient, simulator: SimulatorProcess
 ) -> None:
@@ -221,6 +242,15 @@ def test_not_before_is_kept_by_the_broker(client: BrokerClient) -> None:
     client.put([job_document(1, notBefore=start.isoformat())])
     (result,) = client.wait_for(1).results
     assert datetime.fromisoformat(result["createdAt"]) >= start
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_compressed_job_survives_its_wait(client: BrokerClient) -> None:
+    """What the broker brings back after a delay is read as it was at first."""
+    start = datetime.now(UTC) + timedelta(seconds=1)
+    client.send_task(job_document(1, notBefore=start.isoformat()), compression="gzip")
+    out = client.wait_for(1)
+    assert (len(out.results), out.dead_letters) == (1, [])
 
 
 @pytest.mark.usefixtures("worker")

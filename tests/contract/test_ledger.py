@@ -38,6 +38,7 @@ def begin(
     send: bool = True,
     slot: float = 0,
     dead_owner: str = "",
+    visit: str = "",
     patience: float = 100,
 ) -> object:
     return ledger.begin(
@@ -47,6 +48,7 @@ def begin(
         send=send,
         slot=slot,
         dead_owner=dead_owner,
+        visit=visit,
         patience=patience,
     )
 
@@ -185,9 +187,59 @@ def test_attempts_are_remembered_in_order(ledger: Ledger) -> None:
     job = make_job()
     for number, kind in enumerate(("not_sent", "throttled", "unknown"), start=1):
         assert gone(ledger, job, f"w/{number}").claim.sent == number
-        ledger.release(job, f"w/{number}", attempt=attempt(kind))
+        ledger.release(job, f"w/{number}", attempts=[attempt(kind)])
     claim = gone(ledger, job, "w/4").claim
     assert [a.outcome for a in claim.history] == ["not_sent", "throttled", "unknown"]
+
+
+def test_a_job_to_be_looked_for_is_claimed_but_not_sent(ledger: Ledger) -> None:
+    """Until an operator enqueues it again: another request could open a second conversation."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    ledger.release(job, "w1/1", attempts=[attempt("unknown"), attempt("unresolved")])
+    begun = begin(ledger, job, "w1/2")
+    assert isinstance(begun, Claimed)
+    assert [a.outcome for a in begun.claim.history] == ["unknown", "unresolved"]
+    ledger.release(job, "w1/2", attempts=[attempt("replayed")])
+    gone(ledger, job, "w1/3")
+
+
+def test_a_job_that_was_abandoned_counts_as_lost(ledger: Ledger) -> None:
+    """After an error of our own it is taken at once, and what it sent has an unknown fate."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    ledger.abandon(job, "w1/1")
+    ledger.close(seconds=5)
+    claim = gone(ledger, job, "w1/2").claim
+    assert ([a.outcome for a in claim.history], claim.losses) == (["unknown"], 1)
+
+
+def test_nobody_abandons_the_claim_of_another(ledger: Ledger) -> None:
+    """The delivery that took over goes on."""
+    job = make_job()
+    gone(ledger, job, "w1/1")
+    gone(ledger, job, "w2/1", dead_owner="w1/1")
+    ledger.abandon(job, "w1/1")
+    ledger.close(seconds=5)
+    assert begin(ledger, job, "w3/1") == Held("w2/1")
+
+
+def test_a_visit_is_kept_whatever_becomes_of_the_attempt(ledger: Ledger) -> None:
+    """Monitoring is to know the consumer again, also if no permit was to be had."""
+    job = make_job()
+    assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
+    assert gone(ledger, job, "w1/1").claim.visit == "seen"
+
+
+def test_a_job_without_an_outcome_outlives_its_pauses(store: Redis) -> None:
+    """However soon a finished job is forgotten: its attempts keep it from being misread."""
+    forgetful = Ledger(
+        store, dedupe_seconds=1, flight_seconds=35, max_losses=9, repeat_unknown=True
+    )
+    job = make_job()
+    gone(forgetful, job)
+    for key in (Keys(ACCOUNT).job(job.job_id), Keys(ACCOUNT).consumer(job.consumer_id)):
+        assert int(str(store.ttl(key))) > 86_400
 
 
 def test_one_consumer_has_one_create_at_a_time(ledger: Ledger) -> None:
@@ -205,7 +257,7 @@ def test_a_consumer_stays_locked_while_an_attempt_is_unknown(ledger: Ledger) -> 
     """What may have opened a conversation keeps others from misreading it."""
     first, second = make_job(1, consumerId="same"), make_job(2, consumerId="same")
     gone(ledger, first, "w1/1")
-    ledger.release(first, "w1/1", attempt=attempt("unknown"))
+    ledger.release(first, "w1/1", attempts=[attempt("unknown")])
     assert isinstance(begin(ledger, second, "w1/2"), Defer)
     gone(ledger, first, "w1/3")
     ledger.release(first, "w1/3")  # as a worker does that stops
@@ -220,7 +272,7 @@ def test_a_delivery_that_lost_its_claim_changes_nothing(ledger: Ledger) -> None:
     job = make_job()
     gone(ledger, job, "w1/1")
     gone(ledger, job, "w2/1", dead_owner="w1/1")
-    assert ledger.release(job, "w1/1", attempt=attempt("not_sent")) == Lost()
+    assert ledger.release(job, "w1/1", attempts=[attempt("not_sent")]) == Lost()
     assert finish(ledger, job, "w1/1", outcome=outcome(job, count="failed:rejected")) == Lost()
     assert begin(ledger, job, "w3/1") == Held("w2/1")
 
@@ -273,7 +325,7 @@ def test_requests_in_flight_stay_below_the_cap(ledger: Ledger) -> None:
     third = begin(ledger, jobs[2], "w/2", ceiling=tight)
     assert isinstance(third, Wait)
     assert third.why == "in_flight"
-    ledger.release(jobs[0], "w/0", attempt=attempt("not_sent"))
+    ledger.release(jobs[0], "w/0", attempts=[attempt("not_sent")])
     assert isinstance(begin(ledger, jobs[2], "w/2", ceiling=tight), Go)
 
 
@@ -298,7 +350,7 @@ def test_the_history_is_what_dead_letters_show(ledger: Ledger, store: Redis) -> 
     """The record holds attempts in the shape of the messages."""
     job = make_job()
     gone(ledger, job)
-    ledger.release(job, "w1/1", attempt=Attempt(at=AT, http_status=503, outcome="unknown"))
+    ledger.release(job, "w1/1", attempts=[Attempt(at=AT, http_status=503, outcome="unknown")])
     history = store.hget(Keys(ACCOUNT).job(job.job_id), "history")
     assert history is not None
     assert json.loads(history) == {"at": AT, "httpStatus": 503, "outcome": "unknown"}

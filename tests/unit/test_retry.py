@@ -7,6 +7,7 @@ import pytest
 from worker.liveperson.answer import Answer, Kind
 from worker.messages.result import Attempt
 from worker.retry import (
+    LONGEST_RETRY_AFTER_SECONDS,
     Again,
     Created,
     Decision,
@@ -16,6 +17,8 @@ from worker.retry import (
     Throttled,
     conclude,
     decide,
+    is_unresolved,
+    look_again,
 )
 
 POLICY = Policy(schedule=(5, 10, 15))
@@ -34,14 +37,21 @@ def history(*outcomes: str) -> list[Attempt]:
 
 DOUBT = Fail("in_doubt")
 OPEN = Fail("already_open")
-OURS = LookUp(
-    found="created", otherwise=Again(after=10), unaskable=Again(after=10), of_another=OPEN
-)
 
 
-def look_up(otherwise: Fail) -> LookUp:
+def later(seconds: float) -> Again:
+    """Have the job looked for again, and not sent."""
+    return Again(after=seconds, unresolved=True)
+
+
+def look_up(code: Fail, unaskable: Again | Fail) -> LookUp:
     """Say what comes before giving up a job whose conversation may exist."""
-    return LookUp(found="created", otherwise=otherwise, unaskable=DOUBT, of_another=otherwise)
+    return LookUp(found="created", otherwise=code, unaskable=unaskable, of_another=code)
+
+
+def ours(again: Again | Fail, code: Fail = OPEN) -> LookUp:
+    """Say what comes of a conversation that is known to have been opened."""
+    return LookUp(found="created", otherwise=again, unaskable=again, of_another=code)
 
 
 TABLE: list[tuple[str, Kind, list[str], Decision]] = [
@@ -54,7 +64,7 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "400 after an unknown attempt is looked into first",
         Kind.REJECTED,
         ["unknown"],
-        look_up(Fail("rejected")),
+        look_up(Fail("rejected"), later(3)),
     ),
     ("not sent: first pause", Kind.NOT_SENT, [], Again(after=5)),
     ("not sent: second pause", Kind.NOT_SENT, ["not_sent"], Again(after=10)),
@@ -64,17 +74,15 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
     (
         "a replay forgets no unknown attempt",
         Kind.ALREADY_OPEN,
-        ["unknown", "replayed"],
-        LookUp(
-            found="created", otherwise=Again(after=5), unaskable=Again(after=5), of_another=OPEN
-        ),
+        ["unknown", "unresolved", "replayed"],
+        ours(later(3)),
     ),
     ("not sent, exhausted", Kind.NOT_SENT, ["not_sent"] * 3, Fail("retries_exhausted")),
     (
         "not sent, exhausted after an unknown attempt",
         Kind.NOT_SENT,
         ["unknown", "not_sent", "not_sent"],
-        look_up(Fail("retries_exhausted")),
+        look_up(Fail("retries_exhausted"), later(3)),
     ),
     ("unknown: first pause", Kind.UNKNOWN, [], Again(after=5)),
     ("unknown: third pause", Kind.UNKNOWN, ["unknown", "unknown"], Again(after=15)),
@@ -82,17 +90,15 @@ TABLE: list[tuple[str, Kind, list[str], Decision]] = [
         "unknown, exhausted",
         Kind.UNKNOWN,
         ["unknown"] * 3,
-        look_up(Fail("retries_exhausted")),
+        look_up(Fail("retries_exhausted"), later(3)),
     ),
+    ("Monitoring has pauses of its own", Kind.NOT_ENGAGED, ["not_sent"] * 3, Again(after=3)),
+    ("no longer than ours", Kind.NOT_ENGAGED, ["not_engaged"] * 2, Again(after=15)),
+    ("four of them", Kind.NOT_ENGAGED, ["not_engaged"] * 4, Fail("retries_exhausted")),
+    ("which cost the others none", Kind.NOT_SENT, ["not_engaged"] * 4, Again(after=5)),
     ("open before us", Kind.ALREADY_OPEN, [], Fail("already_open")),
     ("open before us, after 429", Kind.ALREADY_OPEN, ["throttled"], Fail("already_open")),
-    ("open after an unknown attempt is ours", Kind.ALREADY_OPEN, ["unknown"], OURS),
-    (
-        "ours, but never found",
-        Kind.ALREADY_OPEN,
-        ["unknown", "already_open", "already_open"],
-        LookUp(found="created", otherwise=DOUBT, unaskable=DOUBT, of_another=OPEN),
-    ),
+    ("open after an unknown attempt is ours", Kind.ALREADY_OPEN, ["unknown"], ours(later(3))),
 ]
 
 
@@ -101,6 +107,36 @@ def test_decision(says: str, kind: Kind, before: list[str], expected: Decision) 
     """Each row: an answer, the attempts before it, and what follows."""
     del says
     assert decide(answer(kind), history(*before), policy=POLICY) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (["unknown", "already_open", "unresolved"], ours(later(10))),
+        (["unknown", "already_open", *["unresolved"] * 4], ours(DOUBT)),
+        (["unknown", "unresolved"], look_up(Fail("retries_exhausted"), later(10))),
+        (["unknown", *["unresolved"] * 4], look_up(Fail("retries_exhausted"), DOUBT)),
+    ],
+)
+def test_what_was_not_found_is_looked_for_again(before: list[str], expected: Decision) -> None:
+    """And nothing is sent; only of a conversation that was never seen does "none" mean none."""
+    assert is_unresolved(history(*before))
+    assert look_again(history(*before), policy=POLICY, reuse=False) == expected
+
+
+def test_a_replay_may_send_again() -> None:
+    """An operator has decided so."""
+    assert not is_unresolved(history("unknown", "unresolved", "replayed"))
+    assert not is_unresolved([])
+
+
+@pytest.mark.parametrize(
+    ("asked", "after"), [(None, 5), (1, 5), (60, 60), (10_000, LONGEST_RETRY_AFTER_SECONDS)]
+)
+def test_a_server_may_ask_for_a_longer_pause(asked: float | None, after: float) -> None:
+    """Retry-After is honoured within bounds, also with a 503."""
+    refused = Answer(kind=Kind.UNKNOWN, http_status=503, retry_after=asked)
+    assert decide(refused, [], policy=POLICY) == Again(after=after)
 
 
 def test_a_refused_token_is_renewed_once() -> None:
@@ -149,12 +185,15 @@ def test_reuse_takes_what_another_job_opened() -> None:
 def test_an_unknown_outcome_is_not_repeated_where_that_is_forbidden() -> None:
     """unknown_outcome = in_doubt: looked up once, and never sent again."""
     decision = decide(answer(Kind.UNKNOWN), [], policy=NEVER_REPEAT)
-    assert decision == look_up(DOUBT)
+    assert decision == look_up(DOUBT, later(3))
 
 
 @pytest.mark.parametrize("code", ["expired", "cancelled", "internal_error"])
 def test_giving_up_after_an_unknown_attempt_looks_first(code: str) -> None:
     """A conversation that may exist is never reported as a plain failure."""
-    assert conclude(code, []) == Fail(code)  # type: ignore[arg-type] # the codes are spelt above
-    given_up = Fail(code)  # type: ignore[arg-type] # likewise
-    assert conclude(code, history("unknown")) == look_up(given_up)  # type: ignore[arg-type] # likewise
+    given_up = Fail(code)  # type: ignore[arg-type] # the codes are spelt above
+    assert conclude(given_up.code, [], policy=POLICY) == given_up
+    looked = conclude(given_up.code, history("unknown"), policy=POLICY)
+    assert looked == look_up(given_up, later(3))
+    known = conclude(given_up.code, history("unknown", "already_open"), policy=POLICY)
+    assert known == ours(later(3), given_up)

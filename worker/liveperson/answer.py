@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """The request may have been carried out, or not."""
     NOT_SENT = "not_sent"
     """Nothing was done, and asking again later may help."""
+    NOT_ENGAGED = "not_engaged"
+    """The same of the Monitoring API, which has pauses of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,3 +8,8 @@ from datetime import UTC, datetime
 def rfc3339(moment: datetime) -> str:
     """Write a moment in UTC, to the millisecond, with a Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def now() -> str:
+    """Write this moment."""
+    return rfc3339(datetime.now(UTC))

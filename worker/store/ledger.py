@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from redis import Redis
 
 from worker.messages.job import Job
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now
 from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
 from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
@@ -26,6 +25,8 @@ from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
+# A job without an outcome is remembered for so long at least, in seconds: longer than any pause.
+OPEN_SECONDS: Final = 7 * 86_400.0
 # In-flight permits outlive the longest call by this much, in seconds.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
@@ -67,6 +68,7 @@ class Ledger:
         self._finish = script(store, *LIMITER, "finish")
         self._put_off = script(store, *LIMITER, "put_off")
         self._published = script(store, "published")
+        self._abandon = script(store, "abandon")
 
     def begin(
         self,
@@ -78,14 +80,15 @@ class Ledger:
         failing: bool = False,
         slot: float = 0,
         dead_owner: str = "",
+        visit: str = "",
         patience: float,
     ) -> Beginning | Wait:
         """Claim the job and, with `send`, take a permit and write the attempt down.
 
         A job that is `failing` could not be made ready to be sent: it is claimed, unless its
         account's circuit is open, so that it waits instead of using up an attempt. `slot` is the
-        one an earlier Wait booked; `dead_owner` may be taken over; a wait of more than `patience`
-        seconds becomes a Defer.
+        one an earlier Wait booked; `dead_owner` may be taken over; `visit` is kept for the job's
+        next attempt; a wait of more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
         args: list[Any] = [
@@ -99,11 +102,12 @@ class Ledger:
             dead_owner,
             self._flight_ms,
             int(CLAIM_SECONDS * MILLISECONDS),
-            self._record_ms,
-            rfc3339(datetime.now(UTC)),
+            max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS)),
+            now(),
             patience * MILLISECONDS,
             self._max_losses,
             int(self._repeat_unknown),
+            visit,
         ]
         names = [keys.job(job.job_id), keys.consumer(job.consumer_id), keys.limit, keys.in_flight]
         return beginning(job, self._batches.call(self._begin, names, args))
@@ -134,22 +138,27 @@ class Ledger:
         job: Job,
         owner: str,
         *,
-        attempt: Attempt | None = None,
+        attempts: Sequence[Attempt] = (),
         feedback: Feedback = "",
         retry_after: float = 0,
         visit: str = "",
     ) -> Replay | Lost | None:
-        """Let the job wait for its next attempt; one that settled nothing is recorded."""
+        """Let the job wait for its next attempt; those that settled nothing are recorded."""
         names, args = self._ending(
             job,
             owner,
             "again",
-            attempt=attempt,
+            attempts=attempts,
             feedback=feedback,
             retry_after=retry_after,
             visit=visit,
         )
         return ended(job, self._batches.call(self._finish, names, args))
+
+    def abandon(self, job: Job, owner: str) -> None:
+        """End the claim after an error of our own: the job counts as lost to its next delivery."""
+        names = [Keys(job.account_id).job(job.job_id)]
+        self._batches.post(self._abandon, names, [owner], lambda _: None)
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
@@ -177,7 +186,7 @@ class Ledger:
         owner: str,
         verb: str,
         *,
-        attempt: Attempt | None = None,
+        attempts: Sequence[Attempt] = (),
         outcome: Outcome | None = None,
         feedback: Feedback = "",
         retry_after: float = 0,
@@ -188,7 +197,7 @@ class Ledger:
             owner,
             job.job_id,
             verb,
-            json.dumps(attempt.to_dict()) if attempt else "",
+            ",".join(json.dumps(attempt.to_dict()) for attempt in attempts),
             feedback,
             retry_after * MILLISECONDS,
             self._record_ms,

@@ -3,13 +3,13 @@
 -- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
 --       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
 --       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
---       after an unknown outcome?
+--       after an unknown outcome?, visit
 local job, lock, limit, in_flight = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local at, patience = ARGV[12], tonumber(ARGV[13])
-local max_losses, repeat_unknown = tonumber(ARGV[14]), ARGV[15] == '1'
+local max_losses, repeat_unknown, visit = tonumber(ARGV[14]), ARGV[15] == '1', ARGV[16]
 local now = clock()
 
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
@@ -47,12 +47,19 @@ redis.call('HSET', job, 'digest', digest, 'state', 'claimed', 'owner', owner, 's
   'lease', string.format('%.3f', now + lease_ms), 'history', history, 'losses', losses)
 redis.call('PEXPIRE', job, record_ms)
 
-local facts = { seen, history, sent, losses, is[13] or '' }
+if visit ~= '' then
+  redis.call('HSET', job, 'visit', visit)
+else
+  visit = is[13] or ''
+end
+
+local facts = { seen, history, sent, losses, visit }
 if is[10] then
   return { 'cancelled', facts }
 end
 local in_doubt = not repeat_unknown and string.find(history, '"unknown"', 1, true)
-if purpose == 'claim' or losses > max_losses or in_doubt then
+local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
+if purpose == 'claim' or losses > max_losses or in_doubt or unresolved then
   return { 'claimed', facts }
 end
 

@@ -1,9 +1,9 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- KEYS: job, consumer lock, limit, in flight, counts, and that of a conversation that was opened
--- ARGV: owner, job id, verb (done or again), attempt, feedback, retry after ms, record ms,
+-- ARGV: owner, job id, verb (done or again), attempts, feedback, retry after ms, record ms,
 --       outcome, routing key, count name, visit
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local owner, job_id, verb, attempt, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local owner, job_id, verb, attempts, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retry_after_ms, record_ms = tonumber(ARGV[6]), ARGV[7]
 local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local now = clock()
@@ -36,8 +36,8 @@ end
 
 if verb ~= 'done' then
   local history = is[3] or ''
-  if attempt ~= '' then
-    history = history == '' and attempt or history .. ',' .. attempt
+  if attempts ~= '' then
+    history = history == '' and attempts or history .. ',' .. attempts
     redis.call('HSET', job, 'history', history)
   end
   if visit ~= '' then
