@@ -175,7 +175,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"clientProperties": {"ipAddress": "192.0.2.256"}},
-        "clientProperties.ipAddress: does not fit; give an IPv4 address, as 192.0.2.10",
+        "clientProperties.ipAddress: does not fit; give an IPv4 address, such as 192.0.2.10",
     ),
     (
         {"clientProperties": {"appVersion": "1" * 33}},

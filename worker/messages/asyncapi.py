@@ -65,7 +65,7 @@ _JOB_REFERENCE: Final = {"$ref": "#/components/schemas/job"}
 _MESSAGES: Final[Document] = {
     "job": {
         "title": "Job",
-        "summary": "The job itself as the body: no word of Celery.",
+        "summary": "The job itself as the body, without a Celery envelope.",
         "payload": _JOB_REFERENCE,
     },
     "celeryTask": {
@@ -105,7 +105,7 @@ _MESSAGES: Final[Document] = {
     },
     "deadLetter": {
         "title": "Dead letter",
-        "summary": "message_id is the jobId where one can be read; type is the routing key.",
+        "summary": "message_id is the jobId if one can be read; type is the routing key.",
         "payload": {"$ref": "#/components/schemas/dead-letter"},
     },
 }

@@ -18,7 +18,7 @@ _OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 Text32 = Annotated[str, Field(max_length=32)]
 Text64 = Annotated[str, Field(max_length=64)]
 IPv4 = Annotated[
-    str, about("An IPv4 address, as 192.0.2.10.", pattern=rf"^({_OCTET}\.){{3}}{_OCTET}$")
+    str, about("An IPv4 address, such as 192.0.2.10.", pattern=rf"^({_OCTET}\.){{3}}{_OCTET}$")
 ]
 
 
@@ -46,8 +46,9 @@ class ClientProperties(TypedDict, total=False):
     features: Annotated[
         list[Text64],
         about(
-            "What the client can do. Clients send more names than are documented, so any passes. "
-            "AUTO_MESSAGES needs the consumer's first message within 10 s of the creation.",
+            "What the client can do. Clients send more values than are documented, so any is "
+            "accepted. AUTO_MESSAGES needs the consumer's first message within 10 s of the "
+            "creation.",
             examples=[["AUTO_MESSAGES", "RICH_CONTENT"]],
         ),
     ]

@@ -1,7 +1,7 @@
 """The body of `cm.ConsumerRequestConversation`.
 
-Sources: LivePerson's CONVERSATION page in its older and newer texts; `CUSTOM` stands in the older
-alone and was never said to be refused. Context types beside `SharkContext`: an older page
+Sources: LivePerson's CONVERSATION page in its older and newer versions; `CUSTOM` is only in the
+older one, and was never said to be refused. Context types beside `SharkContext`: an older page
 (`SMSContext`) and LivePerson's node-agent-sdk (`ProactiveContext`).
 """
 
@@ -59,7 +59,7 @@ class ProactiveContext(Context, total=False):
 
 @with_config(OPEN)
 class OtherContext(TypedDict):
-    """A type of context that is not documented: it passes as it is."""
+    """A type of context that is not documented: passed through unchanged."""
 
     type: Annotated[
         str, Field(min_length=1, json_schema_extra={"not": {"enum": list(KNOWN_CONTEXTS)}})
@@ -83,13 +83,13 @@ ConversationContext = Annotated[
 
 
 class Conversation(TypedDict, total=False):
-    """Body of `cm.ConsumerRequestConversation`; LivePerson advises campaigns above skills."""
+    """Body of `cm.ConsumerRequestConversation`; LivePerson recommends campaigns over skills."""
 
-    brandId: Annotated[Identifier, about("Filled in; where given it must be the account's id.")]
+    brandId: Annotated[Identifier, about("Filled in; if given, it must be the account's id.")]
     channelType: Annotated[Literal["MESSAGING"], about("Filled in: always MESSAGING.")]
     ttrDefName: Annotated[
         Literal["NORMAL", "URGENT", "PRIORITIZED", "CUSTOM"] | None,
-        about("Urgency. CUSTOM is in LivePerson's older text alone."),
+        about("Urgency. CUSTOM is only in LivePerson's older documentation."),
     ]
     skillId: Annotated[
         SkillId,

@@ -31,8 +31,9 @@ class JobDocument(TypedDict, total=False):
         Annotated[
             JobId,
             about(
-                "The producer's idempotency key: the same id with the same content is done once, "
-                "with other content it is a conflict. No control characters; at most 255 bytes.",
+                "The producer's idempotency key: the same id with the same content is processed "
+                "once; with other content it is a conflict. No control characters; at most 255 "
+                "bytes.",
                 examples=["order-4711"],
             ),
         ]
@@ -40,7 +41,7 @@ class JobDocument(TypedDict, total=False):
     accountId: Annotated[
         AccountId,
         about(
-            "The LivePerson account; may be left out where exactly one is configured.",
+            "The LivePerson account; optional if exactly one is configured.",
             examples=["12345678"],
         ),
     ]
@@ -49,7 +50,7 @@ class JobDocument(TypedDict, total=False):
             Identifier,
             about(
                 "LivePerson's ext_consumer_id: stable per person, unguessable, never reused for "
-                "another.",
+                "anyone else.",
                 min_length=1,
                 max_length=512,
                 examples=["c-9f2d7c1e-52a4-4f0e-8d55-6f2b1f1f7a10"],
@@ -63,7 +64,7 @@ class JobDocument(TypedDict, total=False):
     onOpenConversation: Annotated[
         Literal["fail", "reuse"],
         about(
-            "What an already open conversation means: a failure, or a result that holds its id.",
+            "What to do if the consumer already has an open conversation: fail, or return its id.",
             json_schema_extra={"default": "fail"},
         ),
     ]
@@ -78,10 +79,11 @@ class JobDocument(TypedDict, total=False):
         ),
     ]
     priority: Annotated[
-        Priority, about("9 goes first, where the broker can.", json_schema_extra={"default": 0})
+        Priority,
+        about("9 goes first, if the broker supports priorities.", json_schema_extra={"default": 0}),
     ]
     metadata: Annotated[
-        JsonObject, about("Comes back in the result untouched; at most 4 KiB as compact JSON.")
+        JsonObject, about("Returned unchanged in the result; at most 4 KiB as compact JSON.")
     ]
 
 

@@ -29,7 +29,7 @@ class Identity(TypedDict, total=False):
 
 @with_config(OPEN)
 class OtherAttribute(TypedDict):
-    """Any other engagement attribute: it passes as it is."""
+    """Any other engagement attribute: passed through unchanged."""
 
     type: Annotated[
         str, Field(min_length=1, json_schema_extra={"not": {"enum": ["ctmrinfo", "personal"]}})
@@ -52,7 +52,7 @@ EngagementAttribute = Annotated[
 class Engagement(TypedDict, total=False):
     """Ask the Monitoring API for campaign, engagement and context before the conversation.
 
-    `visitorId` and `sessionId` go into the query (`vid`, `sid`), all else into the body.
+    `visitorId` and `sessionId` go into the query (`vid`, `sid`), everything else into the body.
     """
 
     visitorId: Annotated[
@@ -69,7 +69,7 @@ class Engagement(TypedDict, total=False):
     entryPoints: Annotated[
         list[str],
         about(
-            "Where the consumer came in.",
+            "Where the consumer entered.",
             examples=[["https://example.com/offer", "lang://English"]],
         ),
     ]

@@ -25,8 +25,8 @@ class Date(TypedDict):
 class CustomerInfo(TypedDict, total=False):
     """Customer information (`ctmrinfo`)."""
 
-    ctype: Annotated[str, about("Tier of the customer; upper or lower case is the same.")]
-    cstatus: Annotated[str, about("Status of the customer; upper or lower case is the same.")]
+    ctype: Annotated[str, about("Tier of the customer; case-insensitive.")]
+    cstatus: Annotated[str, about("Status of the customer; case-insensitive.")]
     balance: Annotated[float, about("Balance of the account; may be negative.")]
     currency: Annotated[str, about("Currency code of the balance.", examples=["USD"])]
     customerId: str
@@ -45,10 +45,10 @@ class CustomerInfo(TypedDict, total=False):
 
 
 class Age(TypedDict, total=False):
-    """Age, or the birthday to reckon it from."""
+    """Age, or the birthday to calculate it from."""
 
     age: Integer
-    year: Annotated[Integer, about("LivePerson needs it to reckon the age.")]
+    year: Annotated[Integer, about("LivePerson needs it to calculate the age.")]
     month: Integer
     day: Integer
 
@@ -92,7 +92,7 @@ AuthenticationMethod = Literal[
 
 
 class AttributeSource(TypedDict, total=False):
-    """Who vouches for an attribute, and how the consumer proved to be who they are."""
+    """Who vouches for an attribute, and how the consumer proved their identity."""
 
     amr: Annotated[list[AuthenticationMethod], about("Authentication methods (RFC 8176).")]
     iss: Annotated[str, about("The issuer, as a URI.")]
@@ -119,7 +119,7 @@ class AuthenticatedData(TypedDict, total=False):
 
     lp_sdes: Annotated[
         list[Annotated[CustomerAttribute | PersonalAttribute, Field(discriminator="type")]],
-        about("Each replaces what LivePerson held of its kind: send the full set every time."),
+        about("LivePerson replaces what it has stored of a kind: send the full set every time."),
     ]
 
 
@@ -132,7 +132,7 @@ class PushNotificationData(TypedDict, total=False):
 
 
 class PrivateData(TypedDict, total=False):
-    """What only the brand may see."""
+    """What only the brand can see."""
 
     mobileNum: str
     mail: str
@@ -140,7 +140,7 @@ class PrivateData(TypedDict, total=False):
 
 
 class Profile(TypedDict, total=False):
-    """Body of `userprofile.SetUserProfile`, sent as it is; without it agents see nobody."""
+    """Body of `userprofile.SetUserProfile`, sent as it is; without it, agents see nothing."""
 
     authenticatedData: AuthenticatedData
     firstName: str
