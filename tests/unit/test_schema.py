@@ -3,18 +3,25 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from config import queues
+from tests.documents import codes, rows, section
+from worker.liveperson.answer import Kind
+from worker.liveperson.conversation import read_answer
 from worker.messages.fields.examples import EXAMPLES
+from worker.messages.fields.messages import AttemptOutcome
 from worker.messages.job import parse_job
+from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messages.result import ERROR_CODES
 from worker.messages.schema import NAMES, PUBLISHED, Name, schema, write_all
+from worker.retry import REPLAYED
 
 CONTRACT = (PUBLISHED.parent / "contract.md").read_text(encoding="utf-8")
+BODIES = Path(__file__).parents[1] / "bodies"
 MESSAGES: list[Name] = ["job", "result", "dead-letter"]
 VALIDATORS = {name: Draft202012Validator(schema(name)) for name in MESSAGES}
 DOCUMENTS = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", CONTRACT, re.DOTALL)]
@@ -56,6 +63,18 @@ def test_the_schemas_examples_hold(name: Name, example: dict[str, Any]) -> None:
     check(name, example)
 
 
+def test_the_examples_of_dead_letters_have_the_codes_own_messages() -> None:
+    """Whoever searches for a message finds it: in the schema's examples and in the contract."""
+    rejected, malformed = (letter["error"]["message"] for letter in EXAMPLES["dead-letter"])
+    refusal = (BODIES / "resp_09_400_brand_missing.json").read_bytes()
+    assert rejected == read_answer(400, {}, refusal, request_id="1").message
+    with pytest.raises(MalformedJSON) as caught:
+        loads_strict(EXAMPLES["dead-letter"][1]["raw"].encode(), max_bytes=100)
+    assert malformed == str(caught.value)
+    assert malformed in CONTRACT
+    assert f"the last with: {read_answer(503, {}, b'', request_id='1').message}; " in CONTRACT
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=kind_of)
 def test_the_contracts_examples_hold(document: dict[str, Any]) -> None:
     """Every JSON block of docs/contract.md is a message that passes."""
@@ -93,6 +112,14 @@ def test_the_contract_explains_every_error_code() -> None:
     """The table of codes is the closed set, with the meanings that the schema gives."""
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", CONTRACT, re.MULTILINE)
     assert {code: meaning for code, meaning in rows if code in ERROR_CODES} == ERROR_CODES
+
+
+def test_every_outcome_of_an_attempt_is_explained() -> None:
+    """An answer's kinds but `created`, which leads to a result, and the mark of a replay."""
+    known = {kind.value for kind in Kind} - {"created"} | {REPLAYED}
+    assert set(get_args(AttemptOutcome)) == known
+    table = rows(section(CONTRACT, "Attempts"))
+    assert [codes(row[0])[0] for row in table] == list(get_args(AttemptOutcome))
 
 
 def test_the_channels_have_the_brokers_names() -> None:

@@ -12,6 +12,7 @@ from config.queues import CREATED_KEY, FAILED_KEY, REUSED_KEY
 from worker.messages.fields.messages import (
     ERROR_CODES,
     AttemptMessage,
+    AttemptOutcome,
     DeadJob,
     DeadMessage,
     ErrorCode,
@@ -27,7 +28,10 @@ _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond."""
+    """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond.
+
+    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result.
+    """
 
     at: str
     http_status: int | None
@@ -35,7 +39,11 @@ class Attempt:
 
     def to_dict(self) -> AttemptMessage:
         """Write it as ledger and dead letters hold it."""
-        return {"at": self.at, "httpStatus": self.http_status, "outcome": self.outcome}
+        return {
+            "at": self.at,
+            "httpStatus": self.http_status,
+            "outcome": cast("AttemptOutcome", self.outcome),
+        }
 
     @classmethod
     def from_dict(cls, message: AttemptMessage) -> Self:
@@ -95,7 +103,7 @@ class DeadLetter:
     """A job that got no conversation, whole: what was received, and why it ended.
 
     Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
-    byte) is given. `error_code` is LivePerson's own number, as 40102.
+    byte) is given. `error_code` is LivePerson's own number, such as 40102.
     """
 
     code: ErrorCode

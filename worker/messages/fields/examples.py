@@ -62,10 +62,12 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
             "jobId": "order-4712",
             "accountId": "12345678",
             "consumerId": "c-51c1b0f4-9a3e-4c59-8f43-0a6b1f2d3e4c",
+            "lpConsumerId": "febc1f3532f35ed6668adb66bfef00c7b3e881e8a1be8c366c5ae21f6276a07e",
             "status": "reused",
             "conversationId": "cbf6e739-dfe6-4e3c-a544-2504afbe8747",
             "dialogId": "cbf6e739-dfe6-4e3c-a544-2504afbe8747",
             "attempts": 1,
+            "enqueuedAt": "2026-01-31T09:00:01.750Z",
             "createdAt": "2026-01-31T09:00:02.500Z",
             "resolvedBy": "monitoring",
         },
@@ -76,7 +78,7 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
             "status": "failed",
             "error": {
                 "code": "rejected",
-                "message": "LivePerson refused the request: Missing parameter: Brand Id is missing",
+                "message": "HTTP 400: Missing parameter: Brand Id is missing",
                 "httpStatus": 400,
                 "errorCode": 40001,
                 "attempts": [
@@ -84,7 +86,7 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
                     {"at": "2026-01-31T09:00:06.500Z", "httpStatus": 400, "outcome": "rejected"},
                 ],
             },
-            "failedAt": "2026-01-31T09:00:06.510Z",
+            "failedAt": "2026-01-31T09:00:06.910Z",
         },
         {
             "raw": "order-4711;12345678",

@@ -13,6 +13,17 @@ from typing_extensions import TypedDict
 
 from worker.messages.fields.kinds import about
 
+# What came of an attempt, as an answer's kinds have it; and the mark of an operator's replay.
+AttemptOutcome = Literal[
+    "already_open",
+    "rejected",
+    "unauthorized",
+    "throttled",
+    "unknown",
+    "not_sent",
+    "replayed",
+]
+
 ErrorCode = Literal[
     "malformed_message",
     "invalid_job",
@@ -30,18 +41,26 @@ ErrorCode = Literal[
 
 # Why a job got no conversation: the closed set, each with its meaning.
 ERROR_CODES: Final[dict[ErrorCode, str]] = {
-    "malformed_message": "The message is no JSON, or no message that holds a job.",
-    "invalid_job": "A field of the job is missing, unknown, or holds what does not fit.",
+    "malformed_message": "The message is not JSON, or contains no job.",
+    "invalid_job": "A field of the job is missing, unknown or invalid.",
     "unknown_account": "The job's account is not configured here.",
     "conflict": "The jobId was used before, with other content.",
     "rejected": "LivePerson refused the request, and would refuse it again.",
     "unauthorized": "LivePerson refused the credentials, or a token it had just issued.",
-    "already_open": "The consumer had an open conversation, and the job did not ask to reuse it.",
+    "already_open": (
+        "The consumer had an open conversation, and the job did not ask to reuse it, or its id "
+        "could not be found."
+    ),
     "expired": "The job's expiresAt passed before a conversation was opened.",
     "cancelled": "Somebody cancelled the job.",
     "retries_exhausted": "Every attempt failed, and none of them left a conversation open.",
-    "in_doubt": "An attempt may have opened a conversation, and it could not be found out.",
-    "internal_error": "A fault of Overture itself.",
+    "in_doubt": (
+        "An attempt may have opened a conversation, and Overture could not determine whether it "
+        "did."
+    ),
+    "internal_error": (
+        "Overture failed: a bug, or too many workers were lost while working on the job."
+    ),
 }
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -52,7 +71,7 @@ class ResultMessage(TypedDict, total=False):
 
     jobId: Required[
         Annotated[
-            str, about("The job's; also the `message_id`. Results may repeat: deduplicate on it.")
+            str, about("The job's; also the `message_id`. Results can repeat: deduplicate by it.")
         ]
     ]
     accountId: Required[str]
@@ -68,29 +87,43 @@ class ResultMessage(TypedDict, total=False):
     ]
     conversationId: Required[Annotated[str, about("LivePerson's id of the conversation.")]]
     dialogId: Required[Annotated[str, about("Its main dialog; the same id.")]]
-    attempts: Required[Annotated[int, about("Requests that it took.", ge=0)]]
-    enqueuedAt: Annotated[Moment, about("When the job was enqueued, if its message says so.")]
-    createdAt: Required[Annotated[Moment, about("When the answer was there.")]]
+    attempts: Required[Annotated[int, about("How many requests it took.", ge=0)]]
+    enqueuedAt: Annotated[
+        Moment,
+        about(
+            "When the producer enqueued the job; if the message does not say, when a worker first "
+            "saw it."
+        ),
+    ]
+    createdAt: Required[Annotated[Moment, about("When the answer arrived.")]]
     resolvedBy: Annotated[
         str,
         about(
-            "Where the id was read, if not in the answer to the request itself.",
+            "Where the id came from, if not from the answer to our own request.",
             examples=["monitoring"],
         ),
     ]
     clientProperties: Annotated[
-        dict[str, Any], about("The job's, to be sent with every message that follows.")
+        dict[str, Any], about("The job's; send it with every later message.")
     ]
-    campaignInfo: Annotated[dict[str, Any], about("Campaign and engagement that were sent.")]
-    metadata: Annotated[dict[str, Any], about("The job's, untouched.")]
+    campaignInfo: Annotated[
+        dict[str, Any], about("The campaign and the engagement that were sent.")
+    ]
+    metadata: Annotated[dict[str, Any], about("The job's, unchanged.")]
 
 
 class AttemptMessage(TypedDict):
-    """One request to LivePerson."""
+    """One request to LivePerson, or the mark of an operator's replay."""
 
     at: Moment
-    httpStatus: Annotated[int | None, about("Null where no answer came.")]
-    outcome: Annotated[str, about("What it came to.", examples=["unknown", "throttled"])]
+    httpStatus: Annotated[int | None, about("Null if there was no answer.")]
+    outcome: Annotated[
+        AttemptOutcome,
+        about(
+            "What came of it. Failed token requests and Monitoring API calls before the request "
+            "are listed too."
+        ),
+    ]
 
 
 class ErrorMessage(TypedDict):
@@ -100,8 +133,8 @@ class ErrorMessage(TypedDict):
         ErrorCode, about(" ".join(f"{code}: {why}" for code, why in ERROR_CODES.items()))
     ]
     message: Annotated[str, about("What is wrong and what to do, for people.")]
-    httpStatus: Annotated[int | None, about("Of LivePerson's last answer.")]
-    errorCode: Annotated[int | None, about("LivePerson's own code, as 40102.")]
+    httpStatus: Annotated[int | None, about("From LivePerson's last answer, or null.")]
+    errorCode: Annotated[int | None, about("LivePerson's own code, such as 40102; or null.")]
     attempts: list[AttemptMessage]
 
 
@@ -115,11 +148,11 @@ class DeadJob(TypedDict):
 
 
 class DeadMessage(TypedDict):
-    """A message that held no JSON object to be read as a job, to the byte."""
+    """A message without a JSON object that could be read as a job, kept byte for byte."""
 
     raw: str
     rawEncoding: Annotated[
-        Literal["utf-8", "base64"], about("base64 where the message was not UTF-8.")
+        Literal["utf-8", "base64"], about("base64 if the message was not UTF-8.")
     ]
     status: Literal["failed"]
     error: ErrorMessage
