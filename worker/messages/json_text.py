@@ -36,7 +36,7 @@ def loads_strict(data: bytes, *, max_bytes: int) -> object:
     that names a key twice. Raises `MalformedJSON`, whose message is one sentence, and nothing else.
     """
     if len(data) > max_bytes:
-        raise MalformedJSON(f"the message has {len(data)} bytes; at most {max_bytes} are read")
+        raise MalformedJSON(f"the message is {len(data)} bytes long; the limit is {max_bytes}")
     if not data:
         raise MalformedJSON("the message is empty; send one JSON text")
     if data.startswith(_BYTE_ORDER_MARK):
@@ -44,7 +44,9 @@ def loads_strict(data: bytes, *, max_bytes: int) -> object:
     try:
         value: object = _DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise MalformedJSON(f"the message is not UTF-8: byte {error.start} does not fit") from None
+        raise MalformedJSON(
+            f"the message is not UTF-8: invalid byte at position {error.start}"
+        ) from None
     except json.JSONDecodeError as error:
         # Some of Python's messages end in "at", which the position then follows.
         fault = error.msg.removesuffix(" at")
@@ -69,7 +71,7 @@ def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
     text = orjson.dumps(value, option=_PLAIN | orjson.OPT_SORT_KEYS if sort_keys else _PLAIN)
     # orjson writes NaN and Infinity as null.
     if b"null" in text and not _is_finite(value):
-        raise ValueError("NaN and Infinity are no JSON")
+        raise ValueError("JSON has no NaN and no Infinity")
     return text
 
 
@@ -93,7 +95,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise MalformedJSON(f"the key {_quoted(name)} stands twice in one object")
+                raise MalformedJSON(f"an object contains the key {_quoted(name)} more than once")
             seen.add(name)
     return value
 
@@ -101,20 +103,22 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _integer(text: str) -> int:
     # The length is looked at first: reading a long number takes time that grows with its square.
     if len(text) > MAX_NUMBER_CHARACTERS or not MIN_INTEGER <= (value := int(text)) <= MAX_INTEGER:
-        raise MalformedJSON("the message holds an integer beyond 64 bits; send it as a string")
+        raise MalformedJSON(
+            "the message contains an integer that does not fit in 64 bits; send it as a string"
+        )
     return value
 
 
 def _float(text: str) -> float:
     if len(text) > MAX_NUMBER_CHARACTERS or math.isinf(value := float(text)):
         raise MalformedJSON(
-            "the message holds a number beyond double precision; send it as a string"
+            "the message contains a number beyond double precision; send it as a string"
         )
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise MalformedJSON(f"the message holds {name}, which JSON does not have")
+    raise MalformedJSON(f"the message contains {name}, which JSON does not allow")
 
 
 def _depth(value: object) -> int:
@@ -136,7 +140,7 @@ def _refuse_lone_surrogates(value: object) -> None:
         dumps_compact(value)
     except orjson.JSONEncodeError:
         raise MalformedJSON(
-            "the message holds half of a surrogate pair (\\ud800-\\udfff)"
+            "the message contains half of a surrogate pair (\\ud800-\\udfff)"
         ) from None
 
 

@@ -30,9 +30,9 @@ def test_json_lines_go_on_after_a_bad_line() -> None:
     assert read(read_json_lines, data) == [
         (1, {"a": 1}, None),
         (3, None, "the line is not JSON: Expecting value at column 6"),
-        (4, None, 'the key "a" stands twice in one object'),
+        (4, None, 'an object contains the key "a" more than once'),
         (5, [1], None),
-        (6, None, "the line is not UTF-8: byte 1 does not fit"),
+        (6, None, "the line is not UTF-8: invalid byte at position 1"),
         (7, {"b": 2}, None),
     ]
 
@@ -65,8 +65,8 @@ def test_an_array_is_read_whatever_way_it_is_written(monkeypatch: pytest.MonkeyP
 def test_a_faulty_element_does_not_end_the_array() -> None:
     """What is JSON, but not such as every reader understands alike, is refused by itself."""
     assert read(read_json_array, b'[{"a":1,"a":2}, {"b":NaN}, {"c":3}]') == [
-        (1, None, 'the key "a" stands twice in one object'),
-        (2, None, "the element holds NaN, which JSON does not have"),
+        (1, None, 'an object contains the key "a" more than once'),
+        (2, None, "the element contains NaN, which JSON does not allow"),
         (3, {"c": 3}, None),
     ]
 
