@@ -33,9 +33,9 @@ def sde(**item: Any) -> dict[str, Any]:
 
 SDE = "profile.authenticatedData.lp_sdes[0]"
 SDE_FORMS = 'give {"type": "ctmrinfo", "info": {…}} or {"type": "personal", "personal": {…}}'
-SKILL = 'conversation.skillId: does not fit; give 1 to 10 digits, or "-1" for all skills'
-NO_MOMENT = "is no RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
-NOT_EXISTING = "names a moment that does not exist; correct the date"
+SKILL = 'conversation.skillId: has the wrong format; give 1 to 10 digits, or "-1" for all skills'
+NO_MOMENT = "is not an RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
+NOT_EXISTING = "is not a valid date and time; correct it"
 
 
 def in_context(**fields: Any) -> dict[str, Any]:
@@ -127,8 +127,8 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         {"jobId": "j" * 129},
         "jobId: is a string of 129 characters; give a string of 1 to 128 characters",
     ),
-    ({"jobId": "a\nb"}, "jobId: holds a control character; take it out"),
-    ({"consumerId": "a\x85"}, "consumerId: holds a control character; take it out"),
+    ({"jobId": "a\nb"}, "jobId: contains a control character; remove it"),
+    ({"consumerId": "a\x85"}, "consumerId: contains a control character; remove it"),
     (
         {"consumerId": "c" * 513},
         "consumerId: is a string of 513 characters; give a string of 1 to 512 characters",
@@ -175,7 +175,10 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"clientProperties": {"ipAddress": "192.0.2.256"}},
-        "clientProperties.ipAddress: does not fit; give an IPv4 address, such as 192.0.2.10",
+        (
+            "clientProperties.ipAddress: has the wrong format; "
+            "give an IPv4 address, such as 192.0.2.10"
+        ),
     ),
     (
         {"clientProperties": {"appVersion": "1" * 33}},
@@ -230,9 +233,12 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
 CONTENTS: list[tuple[dict[str, Any], str]] = [
     (
         {"jobId": "é" * 128},
-        "jobId: takes more than 255 bytes in UTF-8, the most a message id may; give a shorter one",
+        "jobId: is longer than 255 bytes in UTF-8, the limit for a message id; give a shorter one",
     ),
-    ({"jobId": "\ud800"}, "jobId: holds half of a surrogate pair; send whole Unicode characters"),
+    (
+        {"jobId": "\ud800"},
+        "jobId: contains half of a surrogate pair; send whole Unicode characters",
+    ),
     ({"notBefore": "2026-01-31"}, f"notBefore: {NO_MOMENT}"),
     ({"notBefore": "2026-01-31T09:00:00"}, f"notBefore: {NO_MOMENT}"),
     ({"notBefore": "2026-01-31 09:00:00Z"}, f"notBefore: {NO_MOMENT}"),
@@ -245,29 +251,26 @@ CONTENTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"conversation": {"brandId": "87654321"}},
-        "conversation.brandId: is not the job's account; leave it out, it is filled in",
+        "conversation.brandId: is not the job's account; omit it; Overture fills it in",
     ),
     (
         {"engagement": {}, "conversation": {"campaignInfo": {}}},
-        (
-            "engagement: asks for the campaign that conversation.campaignInfo already names; "
-            "leave one of the two out"
-        ),
+        "engagement: cannot be combined with conversation.campaignInfo; omit one of the two",
     ),
     (
         {"metadata": {"a": float("nan")}},
         (
-            "the job: holds what not every JSON reader understands; "
-            "take out NaN, half surrogate pairs and nesting deeper than 64 levels"
+            "the job: contains values that not every JSON parser reads alike; "
+            "remove NaN, half surrogate pairs and nesting deeper than 64 levels"
         ),
     ),
     (
         {"profile": {"description": "x" * JOB_MAX_BYTES}},
-        "the job: has 262321 bytes as compact JSON; send at most 262144",
+        "the job: is 262321 bytes as compact JSON; the limit is 262144",
     ),
     (
         {"clientProperties": {"features": ["é" * 64] * 11}},
-        "clientProperties: has 4271 bytes as compact JSON; send at most 4096",
+        "clientProperties: is 4271 bytes as compact JSON; the limit is 4096",
     ),
 ]
 
@@ -293,7 +296,7 @@ def test_metadata_is_measured_as_compact_utf_8() -> None:
     fitting = {"a": "é" + "x" * room}
     assert parse(job(metadata=fitting)).metadata == fitting
     assert refusal(job(metadata={"a": "é" + "x" * (room + 1)})).message == (
-        "metadata: has 4097 bytes as compact JSON; send at most 4096"
+        "metadata: is 4097 bytes as compact JSON; the limit is 4096"
     )
 
 
@@ -312,7 +315,7 @@ def test_metadata_is_measured_as_compact_utf_8() -> None:
         ),
         (
             job(**{"\ud800": 1}),
-            "the job: holds half of a surrogate pair; send whole Unicode characters",
+            "the job: contains half of a surrogate pair; send whole Unicode characters",
         ),
     ],
 )
@@ -378,6 +381,6 @@ def test_an_account_that_is_not_configured(accounts: list[str]) -> None:
         parse_job(job(), accounts=accounts)
     assert caught.value.code == "unknown_account"
     assert caught.value.message == (
-        "accountId: is no configured account; correct it, or configure that account"
+        "accountId: is not a configured account; correct it, or configure that account"
     )
     assert (caught.value.job_id, caught.value.account_id) == ("order-4711", ACCOUNT)

@@ -129,7 +129,7 @@ def _account_id(document: object, fields: JobDocument, accounts: Collection[str]
         fault = f"accountId: is missing; {len(accounts)} accounts are configured, so name one"
         raise _invalid(document, [fault])
     if account_id not in accounts:
-        fault = "accountId: is no configured account; correct it, or configure that account"
+        fault = "accountId: is not a configured account; correct it, or configure that account"
         raise _invalid(document, [fault], code="unknown_account")
     return account_id
 
@@ -151,12 +151,9 @@ def _canonical(complete: JobDocument) -> bytes | None:
 def _contradictions(fields: JobDocument, account_id: str) -> Iterator[str]:
     conversation = fields.get("conversation", {})
     if conversation.get("brandId", account_id) != account_id:
-        yield "conversation.brandId: is not the job's account; leave it out, it is filled in"
+        yield "conversation.brandId: is not the job's account; omit it; Overture fills it in"
     if "engagement" in fields and "campaignInfo" in conversation:
-        yield (
-            "engagement: asks for the campaign that conversation.campaignInfo already names; "
-            "leave one of the two out"
-        )
+        yield "engagement: cannot be combined with conversation.campaignInfo; omit one of the two"
     not_before, expires_at = fields.get("notBefore"), fields.get("expiresAt")
     if not_before and expires_at and expires_at <= not_before:
         yield "expiresAt: is not after notBefore, so the job could never be sent; correct one"
@@ -165,8 +162,8 @@ def _contradictions(fields: JobDocument, account_id: str) -> Iterator[str]:
 def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
     if canonical is None:
         yield (
-            "the job: holds what not every JSON reader understands; "
-            f"take out NaN, half surrogate pairs and nesting deeper than {MAX_DEPTH} levels"
+            "the job: contains values that not every JSON parser reads alike; "
+            f"remove NaN, half surrogate pairs and nesting deeper than {MAX_DEPTH} levels"
         )
         return
     # A header is ASCII: there each character beyond it takes six bytes or twelve.
@@ -179,7 +176,7 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
     )
     for name, size, most in sizes:
         if size > most:
-            yield f"{name}: has {size} bytes as compact JSON; send at most {most}"
+            yield f"{name}: is {size} bytes as compact JSON; the limit is {most}"
 
 
 def _job(complete: JobDocument, *, digest: str) -> Job:

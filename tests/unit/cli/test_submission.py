@@ -74,7 +74,7 @@ def test_without_configured_accounts_any_is_taken(
         ({"jobId": "a"}, (ACCOUNT,), "consumerId: is missing"),
         ({"jobId": "", "consumerId": "c"}, (ACCOUNT,), "jobId: "),
         ({"consumerId": "c", "profil": {}}, (ACCOUNT,), "did you mean profile?"),
-        ({"consumerId": "c", "accountId": "1"}, (ACCOUNT,), "no configured account"),
+        ({"consumerId": "c", "accountId": "1"}, (ACCOUNT,), "not a configured account"),
         ({"jobId": "a", "consumerId": "c"}, (), "accountId: is missing"),
         ({"jobId": "a", "consumerId": "c", "accountId": 1}, (), "accountId: "),
     ],

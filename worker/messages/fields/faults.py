@@ -68,11 +68,11 @@ def _problem(detail: ErrorDetails, node: Node) -> str:
         case "greater_than_equal" | "less_than_equal" | "finite_number":
             problem = "is out of range"
         case "string_unicode":
-            problem, remedy = "holds half of a surrogate pair", "send whole Unicode characters"
+            problem, remedy = "contains half of a surrogate pair", "send whole Unicode characters"
         case "string_pattern_mismatch" if detail["ctx"]["pattern"] == PLAIN:
-            problem, remedy = "holds a control character", "take it out"
+            problem, remedy = "contains a control character", "remove it"
         case "string_pattern_mismatch":
-            problem, remedy = "does not fit", f"give {_phrase(node['description'])}"
+            problem, remedy = "has the wrong format", f"give {_phrase(node['description'])}"
         case "union_tag_not_found" | "union_tag_invalid":
             problem = "is an object without a known type"
     return f"{problem}; {remedy}"

@@ -41,7 +41,7 @@ def _digits(value: Any) -> Any:
 def _short_string(value: str) -> str:
     if len(value.encode()) > MESSAGE_ID_MAX_BYTES:
         raise ValueError(
-            f"takes more than {MESSAGE_ID_MAX_BYTES} bytes in UTF-8, the most a message id may; "
+            f"is longer than {MESSAGE_ID_MAX_BYTES} bytes in UTF-8, the limit for a message id; "
             "give a shorter one"
         )
     return value
@@ -51,12 +51,12 @@ def _moment(value: Any) -> datetime:
     """Read an RFC 3339 date-time into UTC; it must say its offset."""
     if not isinstance(value, str) or not _MOMENT.fullmatch(value):
         raise ValueError(
-            "is no RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
+            "is not an RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
         )
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("names a moment that does not exist; correct the date") from None
+        raise ValueError("is not a valid date and time; correct it") from None
 
 
 PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
