@@ -20,12 +20,14 @@ from worker.store.ledger import Feedback
 HELD_SECONDS: Final = 3.0
 
 MESSAGES: Mapping[str, str] = {
-    "already_open": 'the consumer has an open conversation; onOpenConversation "reuse" takes it',
+    "already_open": (
+        'the consumer has an open conversation; set "onOpenConversation": "reuse" to get its id'
+    ),
     "cancelled": "an operator cancelled the job",
     "conflict": "the jobId was used before with other content; give a new job a new jobId",
     "expired": "expiresAt passed before the job could be sent",
-    "in_doubt": "a request was sent, and whether it opened a conversation could not be found out",
-    "internal_error": "too many workers were lost with the job in hand",
+    "in_doubt": "a request was sent, and whether it opened a conversation could not be determined",
+    "internal_error": "too many workers were lost while working on the job",
 }
 
 # Says nothing of the job: it is the account that does not answer.

@@ -123,7 +123,7 @@ def malformed(raw: bytes, reason: str) -> Outcome:
 
 def broken(raw: bytes) -> Outcome:
     """Say that an error of our own kept a message from being read."""
-    return _raw("internal_error", raw, "an error of Overture's own; its log says more")
+    return _raw("internal_error", raw, "an internal error in Overture; see the worker's log")
 
 
 def _raw(code: ErrorCode, raw: bytes, message: str) -> Outcome:
