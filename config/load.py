@@ -36,11 +36,12 @@ def load_settings() -> Settings:
     except UnreadableSource as error:
         raise InvalidSettings([str(error)]) from None
     except RecursionError:
-        raise InvalidSettings(["the environment holds JSON that is nested too deep"]) from None
+        raise InvalidSettings(["the environment contains JSON that is nested too deeply"]) from None
     except SettingsError as error:
         # Its text may quote the value, so only the name of the field is taken from it.
         names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
-        faults = [f"{_variable([name])}: is not JSON; the file may be easier" for name in names]
+        remedy = "correct it, or use a settings file"
+        faults = [f"{_variable([name])}: is not JSON; {remedy}" for name in names]
         raise InvalidSettings(faults or ["the environment cannot be read as settings"]) from None
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
@@ -59,7 +60,7 @@ def misspelt() -> list[str]:
         if not name.startswith(PREFIX) or name in known or name.startswith(nested):
             continue
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
-            found.append(f"{name} is no setting: did you mean {near[0]}?")
+            found.append(f"{name} is not a setting; did you mean {near[0]}?")
     return found
 
 
@@ -78,8 +79,8 @@ def _sentence(fault: ErrorDetails, path: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
         known = Account.model_fields if len(path) > 1 else Settings.model_fields
         near = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f": did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
-        return f"there is no such setting{hint}"
+        hint = f"; did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
+        return f"is not a setting{hint}"
     text = fault["msg"].removeprefix("Value error, ")
     return text if text.startswith(PREFIX) else f"{text[0].lower()}{text[1:]}"
 

@@ -66,7 +66,9 @@ def demand_broker(url: str) -> None:
     """Raise ValueError for what kombu could not use, for each of the alternatives in `a;b`."""
     if is_redis(url):
         if ";" in url:
-            raise ValueError("must name one Redis or Valkey server; another has other messages")
+            raise ValueError(
+                "must name a single Redis or Valkey server: queues are not shared between servers"
+            )
         # Commands look into its queues with redis-py.
         demand_store(url)
     for one in url.split(";"):
@@ -78,9 +80,7 @@ def demand_broker(url: str) -> None:
         except ImportError as error:
             raise ValueError(f"needs a library that is not installed: {error.name}") from None
         except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                "names a transport that kombu does not have, or an option that it does not know"
-            ) from None
+            raise ValueError("names a transport or an option that kombu does not know") from None
 
 
 def demand_store(url: str) -> None:
@@ -88,7 +88,7 @@ def demand_store(url: str) -> None:
     _demand_readable(url)
     parts = urlsplit(url)
     if parts.scheme not in {"unix", "redis+socket"} and not _DATABASE.fullmatch(parts.path):
-        raise ValueError("must end in the number of a database, as in redis://host:6379/0")
+        raise ValueError("must end in a database number, as in redis://host:6379/0")
     try:
         pool = ConnectionPool.from_url(for_redis_py(url))
         pool.connection_class(**pool.connection_kwargs)

@@ -68,7 +68,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise UnreadableSource(f"{path}: is not TOML: {error}") from None
     except RecursionError:
-        raise UnreadableSource(f"{path}: is nested too deep") from None
+        raise UnreadableSource(f"{path}: is nested too deeply") from None
     return {_field(name): value for name, value in found.items()}
 
 
@@ -80,8 +80,7 @@ def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
             first, *rest = _field(path.name).split(NESTED)
             if first not in known or not path.is_file():
                 continue
-            with path.open(encoding="utf-8") as file:
-                value = file.read(MAX_SECRET_BYTES).strip()
+            value = _content(path)
             place = found
             for part in (first, *rest[:-1]) if rest else ():
                 place = _folder(place, part, path)
@@ -90,9 +89,15 @@ def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
         raise UnreadableSource(
             f"{PREFIX}SECRETS_DIR: {folder}: cannot be read: {error.strerror}"
         ) from None
-    except UnicodeDecodeError:
-        raise UnreadableSource(f"{PREFIX}SECRETS_DIR: {folder}: holds no UTF-8 text") from None
     return found
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_SECRET_BYTES).strip()
+    except UnicodeDecodeError:
+        raise UnreadableSource(f"{PREFIX}SECRETS_DIR: {path}: is not UTF-8 text") from None
 
 
 def _folder(place: dict[str, Any], part: str, path: Path) -> dict[str, Any]:

@@ -41,11 +41,11 @@ def http_url(value: str) -> str:
     try:
         parts.port  # noqa: B018 - it is read now
     except ValueError:
-        raise ValueError("must be http://host or https://host; its port is no number") from None
+        raise ValueError("must be http://host or https://host; its port is not a number") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be http://host or https://host")
     if parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise ValueError("must hold scheme and host alone, as in https://api.liveperson.net")
+        raise ValueError("must contain only scheme and host, as in https://api.liveperson.net")
     return value.rstrip("/")
 
 

@@ -91,7 +91,7 @@ def test_every_fault_of_the_settings_is_said_by_name() -> None:
     )
     assert result.exit_code == 1
     assert result.stderr == (
-        "overture: OVERTURE_BROKER_ULR is no setting: did you mean OVERTURE_BROKER_URL?\n"
+        "overture: OVERTURE_BROKER_ULR is not a setting; did you mean OVERTURE_BROKER_URL?\n"
         "overture: OVERTURE_BROKER_URL: must be a URL such as amqp://user:password@host/vhost or "
         "redis://host/0\n"
         "overture: OVERTURE_MAX_RATE: input should be a valid number, unable to parse string as a "

@@ -151,10 +151,10 @@ def test_a_typo_in_the_file_is_a_fault_with_the_nearest_name() -> None:
     assert faults() == (
         "OVERTURE_ACCOUNTS__7__CLIENT_ID: is missing",
         (
-            "OVERTURE_ACCOUNTS__7__CLIENT_IDD: there is no such setting: "
+            "OVERTURE_ACCOUNTS__7__CLIENT_IDD: is not a setting; "
             "did you mean OVERTURE_ACCOUNTS__7__CLIENT_ID?"
         ),
-        "OVERTURE_MAX_RAT: there is no such setting: did you mean OVERTURE_MAX_RATE?",
+        "OVERTURE_MAX_RAT: is not a setting; did you mean OVERTURE_MAX_RATE?",
     )
 
 
@@ -164,7 +164,7 @@ def test_a_typo_in_the_environment_is_told_but_is_no_fault(
     """Kubernetes sets OVERTURE_SERVICE_HOST and its like by itself."""
     set_all(monkeypatch, MAX_RAT="5", SERVICE_HOST="10.0.0.1", PORT_8070_TCP="tcp://10.0.0.1:8070")
     assert load_settings().max_rate == 10
-    assert misspelt() == ["OVERTURE_MAX_RAT is no setting: did you mean OVERTURE_MAX_RATE?"]
+    assert misspelt() == ["OVERTURE_MAX_RAT is not a setting; did you mean OVERTURE_MAX_RATE?"]
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,22 @@ def test_a_secrets_folder_that_is_not_there_is_one_sentence(
     assert fault.startswith("OVERTURE_SECRETS_DIR: /nowhere/at/all: cannot be read")
 
 
+def test_a_secret_that_is_not_utf_8_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file is, and not what is in it."""
+    file = tmp_path / "OVERTURE_CLIENT_SECRET"
+    file.write_bytes(SECRET.encode() + b"\xff")
+    set_all(monkeypatch, SECRETS_DIR=str(tmp_path))
+    assert faults() == (f"OVERTURE_SECRETS_DIR: {file}: is not UTF-8 text",)
+
+
 def test_accounts_that_are_not_json_are_told_without_their_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The variable is named, its value is not."""
     set_all(monkeypatch, ACCOUNTS=f"{{{SECRET}")
-    assert faults() == ("OVERTURE_ACCOUNTS: is not JSON; the file may be easier",)
+    assert faults() == ("OVERTURE_ACCOUNTS: is not JSON; correct it, or use a settings file",)
 
 
 def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +258,12 @@ def test_a_secret_given_whole_and_in_parts_is_one_sentence(
 def test_nesting_without_end_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In the environment and in the file."""
     set_all(monkeypatch, ACCOUNTS="[" * 100_000)
-    assert faults() == ("the environment holds JSON that is nested too deep",)
+    assert faults() == ("the environment contains JSON that is nested too deeply",)
     file = tmp_path / "deep.toml"
     file.write_text("a = " + "[" * 20_000, encoding="utf-8")
     monkeypatch.delenv("OVERTURE_ACCOUNTS")
     set_all(monkeypatch, CONFIG=str(file))
-    assert faults() == (f"{file}: is nested too deep",)
+    assert faults() == (f"{file}: is nested too deeply",)
 
 
 def test_a_domain_api_whose_port_is_no_number_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
