@@ -84,7 +84,7 @@ def refusal(
     """Judge an answer that is not the one asked for, to a call that opens no conversation."""
     document = reading.document(response.body)
     kind = Kind.UNAUTHORIZED if response.status in unauthorized else kind_of(response.status)
-    said = reading.said(document) or "no reason that can be read"
+    said = reading.said(document) or "no readable reason"
     return Answer(
         kind=Kind.NOT_SENT if kind is Kind.UNKNOWN else kind,
         http_status=response.status,

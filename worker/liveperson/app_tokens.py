@@ -174,7 +174,7 @@ class AppTokens:
             )
         pause = self._store.token_pause(self._account_id)
         if pause > CALM_SECONDS:
-            message = f"sentinel: the pool asks for no AppJWT in the next {pause:.1f} s"
+            message = f"sentinel: the pool will not ask for an AppJWT for the next {pause:.1f} s"
             raise TokenFailure(Answer(kind=Kind.THROTTLED, message=message, retry_after=pause))
         if pause > 0:
             self._sleep(pause)

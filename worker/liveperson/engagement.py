@@ -183,8 +183,7 @@ def _engaged(offer: _Offer) -> Engaged:
                 visit=offer.visit,
             )
     message = (
-        f"{_NAME} offers this consumer no engagement; check that a campaign is meant for them "
-        "and published"
+        f"{_NAME} offers this consumer no engagement; check that a published campaign targets them"
     )
     raise EngagementFailure(
         Answer(kind=Kind.REJECTED, http_status=200, message=message), offer.visit

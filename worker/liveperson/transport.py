@@ -142,7 +142,7 @@ class Connection:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join(lines)
         if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
-            raise BeforeSending("cannot write the request: a header holds a line break")
+            raise BeforeSending("cannot write the request: a header contains a line break")
         try:
             return f"{head}\r\n\r\n".encode("latin-1") + bytes(request.body or b"")  # type: ignore[arg-type] # ours are bytes
         except UnicodeEncodeError as error:

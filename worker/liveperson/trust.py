@@ -25,13 +25,13 @@ def trusted_origin(base_uri: str, *, api_url: str, trusted_hosts: Collection[str
     name = base_uri.lower()
     match = _HOST_AND_PORT.fullmatch(name)
     if match is None:
-        raise UntrustedHost(f"the Domain API answered {base_uri[:100]!r}, which is no bare host")
+        raise UntrustedHost(f"the Domain API answered {base_uri[:100]!r}, which is not a bare host")
     api = urlsplit(api_url)
     host = match["host"]
     beside_the_api = is_loopback(host) and is_loopback(api.hostname or "")
     if not (beside_the_api or is_listed(name, trusted_hosts)):
         raise UntrustedHost(
-            f"the Domain API named {base_uri}, which is not among OVERTURE_TRUSTED_HOSTS"
+            f"the Domain API named {base_uri}, which is not in OVERTURE_TRUSTED_HOSTS"
         )
     return f"{'https' if host.endswith(LIVEPERSON_SUFFIXES) else api.scheme}://{name}"
 

@@ -282,7 +282,7 @@ def test_after_a_failure_the_whole_pool_waits() -> None:
     pool.sentinel.failures = [AWAY]
     with pytest.raises(TokenFailure, match="503"):
         pool.worker().get()
-    with pytest.raises(TokenFailure, match=r"no AppJWT in the next 5\.0 s") as caught:
+    with pytest.raises(TokenFailure, match=r"not ask for an AppJWT for the next 5\.0 s") as caught:
         pool.worker().get()
     assert caught.value.answer.kind is Kind.THROTTLED
     assert caught.value.answer.retry_after == PAUSE_SECONDS

@@ -177,7 +177,7 @@ def test_while_an_account_loads_the_visitor_is_kept(loading: HttpResponse) -> No
 def test_no_engagement_is_a_refusal_that_says_what_to_do() -> None:
     """A conversation outside the campaign that was asked for would reach the wrong people."""
     built, _http = monitoring(NOTHING)
-    with pytest.raises(EngagementFailure, match="check that a campaign") as caught:
+    with pytest.raises(EngagementFailure, match="check that a published campaign") as caught:
         built.engage(job(engagement={}))
     assert caught.value.answer.kind is Kind.REJECTED
     assert caught.value.visit == Visit("xyz", "abc")
