@@ -25,8 +25,8 @@ EPILOG = f"""
 Without --account there is one account, {DEMO_ACCOUNT_ID}, with client id {DEMO_CLIENT_ID} and
 client secret demo-secret.
 
-Faults of CONVERSATION: {_FAULTS}. Those of another endpoint have its name before them, as in
-idp.reset; endpoints are {", ".join(POSSIBLE)}; smt has smt.loading too.
+Faults of CONVERSATION: {_FAULTS}. For another endpoint, put its name first, as in
+idp.reset; endpoints are {", ".join(POSSIBLE)}; smt also has smt.loading.
 """
 
 
@@ -66,7 +66,7 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
 @click.option(
     "--burst",
     type=click.IntRange(1),
-    help="CONVERSATION calls at once after a quiet time.  [default: one second's worth]",
+    help="CONVERSATION calls at once after a quiet period.  [default: one second's worth]",
 )
 @click.option(
     "--max-concurrent", type=click.IntRange(0), help="CONVERSATION calls in flight per account."
@@ -83,7 +83,7 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
     type=click.IntRange(1),
     default=APP_JWT_SECONDS,
     show_default=True,
-    help="Seconds an AppJWT is good for.",
+    help="Lifetime of an AppJWT in seconds.",
 )
 @click.option("--fault", "faults", type=FaultType(), multiple=True, help="A fault; repeatable.")
 @click.option(
@@ -97,7 +97,7 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
     "--close-at-once", is_flag=True, help="Close each conversation as soon as it is made."
 )
 @click.option("--seed", type=int, help="Makes faults and jitter the same in every run.")
-@click.option("--lenient", is_flag=True, help="Let unknown fields pass.")
+@click.option("--lenient", is_flag=True, help="Accept unknown fields.")
 @click.option("--no-bodies", is_flag=True, help="Keep no request bodies, to save memory.")
 def main(host: str, port: int, scenario: Scenario, **options: Any) -> None:
     """LivePerson on a laptop: Domain API, tokens, CONVERSATION, SEND and Monitoring over HTTP.

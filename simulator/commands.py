@@ -27,7 +27,7 @@ def _known(body: Any, *names: str) -> None:
         raise ValueError("the body must be a JSON object")  # noqa: TRY004 - see above
     for name in body:
         if name not in names:
-            raise ValueError(f"{name}: no such field; there are {', '.join(names)}")
+            raise ValueError(f"{name}: unknown field; known fields: {', '.join(names)}")
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:
@@ -41,7 +41,7 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} must be a number")  # noqa: TRY004 - see above
     if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a number that is not negative, and not endless")
+        raise ValueError(f"{name} must be a finite number of at least 0")
     return value
 
 
@@ -70,7 +70,7 @@ def set_limits(state: State, body: dict[str, Any]) -> dict[str, Any]:
     else:
         account = state.find(account_id)
         if account is None:
-            raise ValueError(f"account {account_id}: no such account")
+            raise ValueError(f"account {account_id} is unknown")
         account.limits = limits = replace(state.limits_of(account), **changes)
     state.latency = latency
     return _shown(limits) | {
@@ -102,7 +102,7 @@ def set_faults(state: State, body: dict[str, Any]) -> dict[str, Any]:
         state.close_at_once = body["closeAtOnce"]
     consumer, fault = _text(body, "consumer"), _text(body, "fault")
     if (consumer is None) != (fault is None):
-        raise ValueError("consumer and fault go together")
+        raise ValueError("consumer and fault must be given together")
     if consumer is not None and fault is not None:
         times = body.get("times", 1)
         if not isinstance(times, int) or times < 1:

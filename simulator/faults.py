@@ -68,10 +68,10 @@ def parse_fault(name: str) -> tuple[str, Fault]:
     if not dot:
         endpoint = CONVERSATION
     if endpoint not in POSSIBLE:
-        raise ValueError(f"{name}: no such endpoint; there are {', '.join(POSSIBLE)}")
+        raise ValueError(f"{name}: unknown endpoint; known endpoints: {', '.join(POSSIBLE)}")
     if fault not in POSSIBLE[endpoint]:
         known = ", ".join(sorted(POSSIBLE[endpoint]))
-        raise ValueError(f"{name}: no such fault of {endpoint}; there are {known}")
+        raise ValueError(f"{name}: unknown fault of {endpoint}; known faults: {known}")
     return endpoint, Fault(fault)
 
 
@@ -95,7 +95,9 @@ class FaultPlan:
         for name, probability in probabilities.items():
             endpoint, fault = parse_fault(name)
             if not 0 <= probability <= 1:
-                raise ValueError(f"{name}: a probability lies between 0 and 1, not {probability}")
+                raise ValueError(
+                    f"{name}: a probability must be between 0 and 1, not {probability}"
+                )
             chances.setdefault(endpoint, []).append((fault, probability))
             if sum(chance for _, chance in chances[endpoint]) > 1 + ROUNDING:
                 raise ValueError(f"the fault probabilities of {endpoint} exceed 1 together")
@@ -113,7 +115,8 @@ class FaultPlan:
         """Let the next `times` calls for one consumer (ext_consumer_id) suffer a fault."""
         endpoint, fault = parse_fault(name)
         if endpoint not in CONSUMER_ENDPOINTS:
-            raise ValueError(f"{name}: only faults of {' and '.join(CONSUMER_ENDPOINTS)} can wait")
+            waiting = " and ".join(CONSUMER_ENDPOINTS)
+            raise ValueError(f"{name}: only faults of {waiting} can be queued for a consumer")
         key = (endpoint, consumer)
         if key not in self._queued and len(self._queued) >= MAX_QUEUED_CONSUMERS:
             raise ValueError(f"at most {MAX_QUEUED_CONSUMERS} consumers can have queued faults")

@@ -41,7 +41,7 @@ class LatencyType(click.ParamType[Latency]):
         except ValueError:
             self.fail(f"{value} is not of the form {self.name}", param, ctx)
         if not (0 <= latency.mean < float("inf") and 0 <= latency.jitter < float("inf")):
-            self.fail("milliseconds are not negative", param, ctx)
+            self.fail("milliseconds must be finite and at least 0", param, ctx)
         return latency
 
 
@@ -56,7 +56,7 @@ class AccountType(click.ParamType[tuple[str, Credentials]]):
         """Read the three parts; the secret may hold colons."""
         parts = str(value).split(":", 2)
         if len(parts) != 3 or not all(parts):
-            self.fail(f"an account has the form {self.name}", param, ctx)
+            self.fail(f"an account must have the form {self.name}", param, ctx)
         account_id, client_id, client_secret = parts
         return account_id, Credentials(client_id, client_secret)
 

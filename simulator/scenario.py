@@ -42,17 +42,18 @@ def read_scenario(name: str) -> Scenario:
     """Read a shipped scenario by name, or a file; raise ValueError with one sentence."""
     path = Path(name) if name.endswith(SUFFIX) else SHIPPED / f"{name}{SUFFIX}"
     if path.parent == SHIPPED and path.stem not in shipped_names():
-        raise ValueError(f"{name}: no such scenario; there are {', '.join(shipped_names())}")
+        raise ValueError(f"{name}: unknown scenario; known scenarios: {', '.join(shipped_names())}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as unreadable:
         raise ValueError(f"{name}: {unreadable.strerror}") from None
     except ValueError as invalid:
-        raise ValueError(f"{name}: not TOML: {invalid}") from None
+        raise ValueError(f"{name}: is not TOML: {invalid}") from None
     faults = table.pop("fault", {})
     for option in table:
         if option not in OPTIONS:
-            raise ValueError(f"{name}: {option}: no such option; there are {', '.join(OPTIONS)}")
+            known = ", ".join(OPTIONS)
+            raise ValueError(f"{name}: {option}: unknown option; known options: {known}")
     options = {option.replace("-", "_"): value for option, value in table.items()}
     return Scenario(options, dict(_flat(faults, "")))
 
@@ -64,6 +65,6 @@ def _flat(table: Any, prefix: str) -> Iterator[tuple[str, float]]:
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{prefix}{name}: a probability is a number")  # noqa: TRY004
+            raise ValueError(f"{prefix}{name}: a probability must be a number")  # noqa: TRY004
         else:
             yield f"{prefix}{name}", float(value)

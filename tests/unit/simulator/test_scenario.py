@@ -45,14 +45,14 @@ def test_a_file_has_the_names_of_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("rat = 5", "rat: no such option; there are latency, rate"),
+        ("rat = 5", "rat: unknown option; known options: latency, rate"),
         ("rate =", "not TOML"),
         ("rate = 'x'", "not a valid float"),
         ("latency = 'soon'", "is not of the form MS"),
         ("fault = 5", "fault must be a table"),
-        ("[fault]\nreset = 'often'", "reset: a probability is a number"),
-        ("[fault]\nreset = 2", "reset: a probability lies between 0 and 1"),
-        ("[fault]\nreboot = 0.1", "reboot: no such fault"),
+        ("[fault]\nreset = 'often'", "reset: a probability must be a number"),
+        ("[fault]\nreset = 2", "reset: a probability must be between 0 and 1"),
+        ("[fault]\nreboot = 0.1", "reboot: unknown fault"),
     ],
 )
 def test_a_wrong_file_is_one_sentence_and_status_2(
@@ -69,14 +69,14 @@ def test_a_wrong_file_is_one_sentence_and_status_2(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--scenario", "stormy"], "stormy: no such scenario; there are calm, chaos"),
+        (["--scenario", "stormy"], "stormy: unknown scenario; known scenarios: calm, chaos"),
         (["--scenario", "/nowhere/x.toml"], "No such file"),
         (["--fault", "reset"], "is not of the form NAME=PROBABILITY"),
-        (["--fault", "rest=0.1"], "rest: no such fault"),
-        (["--account", "1:2"], "an account has the form ID:CLIENT_ID:CLIENT_SECRET"),
+        (["--fault", "rest=0.1"], "rest: unknown fault"),
+        (["--account", "1:2"], "an account must have the form ID:CLIENT_ID:CLIENT_SECRET"),
         (["--campaign", "1:x:2"], "is not of the form ID:CAMPAIGN_ID:ENGAGEMENT_ID"),
-        (["--latency", "-1"], "milliseconds are not negative"),
-        (["--latency", "nan"], "milliseconds are not negative"),
+        (["--latency", "-1"], "milliseconds must be finite and at least 0"),
+        (["--latency", "nan"], "milliseconds must be finite and at least 0"),
         (["--rate", "-1"], "--rate"),
         (["--rate", "nan"], "nan is not a finite number"),
         (["--retry-after", "inf"], "inf is not a finite number"),
