@@ -93,7 +93,7 @@ def _queues(overview: Overview) -> Table:
 
 def _accounts(overview: Overview) -> Table:
     table = Table("account", box=box.SIMPLE, pad_edge=False)
-    for name in ("created", "reused", "failed", "in flight", "at most", "now", "at most"):
+    for name in ("created", "reused", "failed", "in flight", "max in flight", "rate", "max rate"):
         table.add_column(name, justify="right")
     table.add_column("held by")
     for account in overview.accounts:
