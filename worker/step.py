@@ -107,16 +107,23 @@ class Turn:
     def failed(self, code: ErrorCode) -> Outcome:
         """Make the dead letter."""
         answer = self.answer
-        said = answer.message if answer else ""
         return failed(
             self.work.job,
             self.work.document,
             code=code,
-            message=MESSAGES.get(code) or said or code,
+            message=self._message(code, answer.message if answer else ""),
             http_status=answer.http_status if answer else None,
             error_code=answer.error_code if answer else None,
             attempts=self.history,
         )
+
+    def _message(self, code: ErrorCode, said: str) -> str:
+        if code == "retries_exhausted":
+            last = f"the last with: {said}" if said else "and no conversation is open"
+            return f"every attempt failed, {last}; replay it once LivePerson answers again"
+        if code == "already_open" and self.work.job.on_open_conversation == "reuse":
+            return "the consumer has an open conversation, but its id could not be found; replay it"
+        return MESSAGES.get(code) or said or code
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from worker.messages.job import parse_job
 from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messages.result import ERROR_CODES
 from worker.messages.schema import NAMES, PUBLISHED, Name, schema, write_all
-from worker.retry import REPLAYED
+from worker.retry import REPLAYED, UNRESOLVED
 
 CONTRACT = (PUBLISHED.parent / "contract.md").read_text(encoding="utf-8")
 BODIES = Path(__file__).parents[1] / "bodies"
@@ -115,8 +115,8 @@ def test_the_contract_explains_every_error_code() -> None:
 
 
 def test_every_outcome_of_an_attempt_is_explained() -> None:
-    """An answer's kinds but `created`, which leads to a result, and the mark of a replay."""
-    known = {kind.value for kind in Kind} - {"created"} | {REPLAYED}
+    """An answer's kinds but `created`, which leads to a result, and two marks."""
+    known = {kind.value for kind in Kind} - {"created"} | {UNRESOLVED, REPLAYED}
     assert set(get_args(AttemptOutcome)) == known
     table = rows(section(CONTRACT, "Attempts"))
     assert [codes(row[0])[0] for row in table] == list(get_args(AttemptOutcome))

@@ -14,7 +14,7 @@ from config.queues import JOBS_QUEUE
 from worker.cli.words import counted
 from worker.operator.overview import AccountView, Overview
 from worker.operator.records import Record
-from worker.retry import REPLAYED
+from worker.retry import REPLAYED, UNRESOLVED
 from worker.store.limits import Holds, Standing
 
 # Wide enough for every id, where the output is no terminal and nothing should be cut.
@@ -54,7 +54,9 @@ def describe(record: Record) -> Iterator[str]:
         yield f"  {record.seen_at}  first seen by a worker"
     for attempt in record.attempts:
         at, status, outcome = attempt.get("at"), attempt.get("httpStatus"), attempt.get("outcome")
-        if outcome == REPLAYED:
+        if outcome == UNRESOLVED:
+            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found"
+        elif outcome == REPLAYED:
             yield f"  {at}  replayed by an operator"
         else:
             yield f"  {at}  attempt: {f'HTTP {status}' if status else 'no answer'}, {outcome}"

@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 
 from worker.messages.fields.kinds import about
 
-# What came of an attempt, as an answer's kinds have it; and the mark of an operator's replay.
+# What came of an attempt, as an answer's kinds have it; and the marks of a look-up that told
+# nothing and of an operator's replay.
 AttemptOutcome = Literal[
     "already_open",
     "rejected",
@@ -21,6 +22,8 @@ AttemptOutcome = Literal[
     "throttled",
     "unknown",
     "not_sent",
+    "not_engaged",
+    "unresolved",
     "replayed",
 ]
 
