@@ -21,10 +21,12 @@ from worker.messaging.delivery import Delivery
 from worker.messaging.in_hand import InHand
 
 TURN_SECONDS: Final = 1.0
-# What ends within this time is acknowledged together. Nobody waits for it: the outcomes are out.
-GATHER_SECONDS: Final = 0.005
+# What ends within this time is acknowledged together: the broker then sends as many new jobs in one
+# go, and the whole worker wakes up less often. Nobody waits for it, since the outcomes are out.
+GATHER_SECONDS: Final = 0.03
 # Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
-# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs.
+# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so do more
+# that have ended, which are acknowledged then without waiting.
 LEAST_AHEAD: Final = 4
 
 
@@ -42,14 +44,16 @@ class JobConsumer(Consumer):
         self.turned_at = self.received_at = time.monotonic()
         super().__init__(*args, **kwargs)
         is_amqp = self.conninfo.transport.driver_type == "amqp"
-        self._in_hand = InHand(self._gather, is_amqp=is_amqp)
-        self.initial_prefetch_count += max(LEAST_AHEAD, self.initial_prefetch_count // 2)
+        ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
+        self.initial_prefetch_count += ahead
+        self._in_hand = InHand(self._soon, self._now, enough=ahead, is_amqp=is_amqp)
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
         """Return what is called with every message that arrives."""
         run = self.app.tasks[TASK_NAME].run
         parts = runtime.current()
         sender, draining = parts.publisher, parts.shutdown.draining
+        receive = parts.pipeline.receive
         queues = tuple(self.app.amqp.queues.consume_from)
         default = queues[0] if queues else JOBS_QUEUE
         # py-amqp would decode a body by the encoding that its message names: not what was sent.
@@ -68,7 +72,9 @@ class JobConsumer(Consumer):
             )
             self._in_hand.add(delivery)
             self.received_at = time.monotonic()
-            self.pool.apply_async(run, (delivery,))
+            work = receive(delivery)
+            if work is not None:
+                self.pool.apply_async(run, (work, delivery))
 
         return on_message
 
@@ -99,9 +105,13 @@ class JobConsumer(Consumer):
         while self._untouched:
             ignore_errors(connection, self._untouched.pop().requeue)
 
-    def _gather(self, settle: Callable[[], object]) -> None:
+    def _soon(self, settle: Callable[[], object]) -> None:
         """Have what has ended settled in a moment. For any thread."""
         self.hub.call_soon(self.hub.call_later, GATHER_SECONDS, settle)
+
+    def _now(self, settle: Callable[[], object]) -> None:
+        """Have what has ended settled in the loop's next turn. For any thread."""
+        self.hub.call_soon(settle)
 
     def _turn(self) -> None:
         self.turned_at = time.monotonic()

@@ -52,21 +52,28 @@ class Pipeline:
         self._accounts = accounts
         self._max_message_bytes = max_message_bytes
 
-    def run(self, delivery: Delivery) -> None:
+    def receive(self, delivery: Delivery) -> Work | None:
+        """Read a delivery; what is no job has its outcome at once, and needs no slot.
+
+        Called in one thread: a slot's stack stays as large as the deepest call that it ever made,
+        and the check of a job is the deepest of all.
+        """
+        received = self._read(delivery)
+        if isinstance(received, Work):
+            return received
+        log.warning("message.refused", message_id=received.message_id, outcome=received.count)
+        self._publish(received, delivery)
+        return None
+
+    def run(self, work: Work, delivery: Delivery) -> None:
         """Settle one delivery: acknowledged behind its outcome, put off, or handed back."""
         if self._shutdown.draining.is_set():
             delivery.requeue()
             return
-        received = self._receive(delivery)
-        if isinstance(received, Outcome):
-            log.warning("message.refused", message_id=received.message_id, outcome=received.count)
-            self._publish(received, delivery)
-            return
-        job = received.job
-        with bound_contextvars(job_id=job.job_id, account=job.account_id):
-            self._work(received, delivery)
+        with bound_contextvars(job_id=work.job.job_id, account=work.job.account_id):
+            self._work(work, delivery)
 
-    def _receive(self, delivery: Delivery) -> Work | Outcome:
+    def _read(self, delivery: Delivery) -> Work | Outcome:
         if delivery.unreadable:
             return malformed(delivery.body, delivery.unreadable)
         try:

@@ -41,14 +41,22 @@ class Loop:
     """Runs what it is given when it is told to."""
 
     waiting: list[Callable[[], object]] = field(default_factory=list)
+    urgent: list[Callable[[], object]] = field(default_factory=list)
 
     def call_soon(self, action: Callable[[], object]) -> None:
         self.waiting.append(action)
+
+    def call_at_once(self, action: Callable[[], object]) -> None:
+        self.urgent.append(action)
 
     def turn(self) -> None:
         waiting, self.waiting = self.waiting, []
         for action in waiting:
             action()
+
+
+def made(loop: Loop, *, enough: int = 100, is_amqp: bool = True) -> InHand:
+    return InHand(loop.call_soon, loop.call_at_once, enough=enough, is_amqp=is_amqp)
 
 
 def taken(in_hand: InHand, channel: Channel, tags: range) -> list[Message]:
@@ -69,7 +77,7 @@ def taken(in_hand: InHand, channel: Channel, tags: range) -> list[Message]:
 def test_only_what_was_acknowledged_is(ends: list[tuple[int, int, str]], turns: set[int]) -> None:
     """In whatever order jobs end, on a connection and on the one after it."""
     loop, channels = Loop(), (Channel(), Channel())
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     held = {
         (number, message.tag): message
         for number, channel in enumerate(channels)
@@ -94,7 +102,7 @@ def test_only_what_was_acknowledged_is(ends: list[tuple[int, int, str]], turns: 
 def test_one_acknowledgement_stands_for_many() -> None:
     """What is older than all that stays in hand takes one write; the rest one each."""
     loop, channel = Loop(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     messages = taken(in_hand, channel, range(1, 11))
     for message in [*messages[5::-1], messages[8]]:
         in_hand.ack(message)
@@ -103,10 +111,27 @@ def test_one_acknowledgement_stands_for_many() -> None:
     assert (channel.acked, channel.writes) == ({1, 2, 3, 4, 5, 6, 9}, 2)
 
 
+def test_many_that_have_ended_are_not_kept_waiting() -> None:
+    """The slots would have nothing to do; whoever asks for it asks once."""
+    loop, channel = Loop(), Channel()
+    in_hand = made(loop, enough=3)
+    messages = taken(in_hand, channel, range(1, 8))
+    for message in messages[:2]:
+        in_hand.ack(message)
+    assert loop.urgent == []
+    for message in messages[2:]:
+        in_hand.ack(message)
+    assert (len(loop.urgent), len(loop.waiting)) == (1, 1)
+    loop.urgent.pop()()
+    assert channel.acked == {1, 2, 3, 4, 5, 6, 7}
+    loop.turn()
+    assert (channel.writes, len(in_hand)) == (1, 0)
+
+
 def test_a_message_whose_end_failed_is_acknowledged_by_no_other() -> None:
     """It is still the broker's, and comes again when the connection ends."""
     loop, channel = Loop(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     first, second, third = taken(in_hand, channel, range(1, 4))
 
     def fails() -> None:
@@ -123,7 +148,7 @@ def test_a_message_whose_end_failed_is_acknowledged_by_no_other() -> None:
 def test_what_failed_on_one_channel_is_not_forgotten_for_another() -> None:
     """As when what was in hand from a lost connection ends on the next one."""
     loop, old, new = Loop(), Channel(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     (lost,) = taken(in_hand, old, range(1, 2))
     first, second, third = taken(in_hand, new, range(1, 4))
 
@@ -141,7 +166,7 @@ def test_what_failed_on_one_channel_is_not_forgotten_for_another() -> None:
 def test_a_loop_that_forgot_to_settle_can_be_made_to() -> None:
     """Whoever turns it does so now and then: nothing waits for an end that was told in vain."""
     loop, channel = Loop(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     first, second = taken(in_hand, channel, range(1, 3))
     in_hand.ack(first)
     loop.waiting.clear()
@@ -155,7 +180,7 @@ def test_a_loop_that_forgot_to_settle_can_be_made_to() -> None:
 def test_brokers_without_such_acknowledgements_get_single_ones() -> None:
     """Redis names each message by itself."""
     loop, channel = Loop(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=False)
+    in_hand = made(loop, is_amqp=False)
     for message in taken(in_hand, channel, range(1, 5)):
         in_hand.ack(message)
     loop.turn()
@@ -165,7 +190,7 @@ def test_brokers_without_such_acknowledgements_get_single_ones() -> None:
 def test_an_end_that_comes_during_a_turn_is_not_forgotten() -> None:
     """Whoever ends while the loop is at it is dealt with in this turn or the next."""
     loop, channel = Loop(), Channel()
-    in_hand = InHand(loop.call_soon, is_amqp=True)
+    in_hand = made(loop)
     first, second = taken(in_hand, channel, range(1, 3))
     in_hand.end(first, lambda: in_hand.ack(second))
     loop.turn()

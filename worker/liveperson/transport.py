@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 IDLE_SECONDS = 4.0
 # A documented answer has a few hundred bytes.
 MAX_BODY_BYTES = 1024 * 1024
-READ_BYTES = 16 * 1024
+READ_BYTES = 2 * 1024
 
 
 class BeforeSending(Exception):
@@ -121,6 +121,8 @@ class Connection:
         content = self._render(request, path)
         self._sock.settimeout(self._write_seconds)
         self._sock.sendall(content)
+        # A thousand calls under way would hold a thousand requests that have left.
+        del content
         self._sock.settimeout(self._read_seconds)
         until = time.monotonic() + self._read_seconds
         answer = HTTPResponse(TimedReader(self._sock, until), method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone

@@ -36,13 +36,23 @@ class HeldMessage(Protocol):
 class InHand:
     """The messages in hand, in the order in which they came.
 
-    `in_loop` has a function run soon in the thread that owns the connection; `add` and `settle` are
-    for that thread, the rest for any. `is_amqp` tells that one acknowledgement can stand for many
-    (AMQP, basic.ack).
+    `soon` has a function run a little later in the thread that owns the connection, `now` as early
+    as can be, which is asked for once `enough` messages have ended; `add` and `settle` are for that
+    thread, the rest for any. `is_amqp` tells that one acknowledgement can stand for many (AMQP,
+    basic.ack).
     """
 
-    def __init__(self, in_loop: Callable[[End], object], *, is_amqp: bool) -> None:
-        self._in_loop = in_loop
+    def __init__(
+        self,
+        soon: Callable[[End], object],
+        now: Callable[[End], object],
+        *,
+        enough: int,
+        is_amqp: bool,
+    ) -> None:
+        self._soon = soon
+        self._now = now
+        self._enough = enough
         self.is_amqp = is_amqp
         self._held: dict[HeldMessage, None] = {}
         self._ended: deque[tuple[HeldMessage, End | None]] = deque()
@@ -86,7 +96,10 @@ class InHand:
         self._ended.append((held, how))
         if not self._is_told:
             self._is_told = True
-            self._in_loop(self.settle)
+            self._soon(self.settle)
+        # Where two threads pass it at once nobody asks, and it is settled soon.
+        if len(self._ended) == self._enough:
+            self._now(self.settle)
 
     def _acks(self, acked: dict[HeldMessage, None]) -> Iterator[tuple[HeldMessage, bool]]:
         """Say what to write: those older than all that stays in hand go with the newest of them."""
