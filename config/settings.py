@@ -105,8 +105,10 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = 30
     health_file: Path | None = None
 
-    log_format: Literal["console", "json"] | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Annotated[Literal["console", "json"] | None, BeforeValidator(values.lower)] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)
+    ] = "info"
 
     @model_validator(mode="before")
     @classmethod

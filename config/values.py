@@ -19,6 +19,11 @@ def comma_separated(value: Any) -> Any:
     return value
 
 
+def lower(value: Any) -> Any:
+    """Take a word in capitals, as other programs write it, for the same word."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def checked(check: Callable[[str], str]) -> Callable[[Any], Any]:
     """Apply a check to the text of a value that is kept secret afterwards."""
 
@@ -44,7 +49,13 @@ def http_url(value: str) -> str:
         raise ValueError("must be http://host or https://host; its port is not a number") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be http://host or https://host")
-    if parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
+    if (
+        parts.username
+        or parts.password
+        or parts.query
+        or parts.fragment
+        or parts.path not in {"", "/"}
+    ):
         raise ValueError("must contain only scheme and host, as in https://api.liveperson.net")
     return value.rstrip("/")
 

@@ -47,7 +47,7 @@ def run_worker(
     slots = concurrency or settings.concurrency
     compression.bound(settings.max_message_bytes)
     with broker.connection(broker_url) as connection:
-        broker.declare(connection, names)
+        broker.declare(connection, {JOBS_QUEUE, *names})
     parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
     runtime.use(parts)
     parts.start()

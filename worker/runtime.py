@@ -31,8 +31,8 @@ LAST_WORD_SECONDS = 1.0
 # goes back to the broker, so that others' jobs get through.
 PATIENCE_SECONDS = 1.0
 # In a pool for one account nobody else needs its slot, and its backlog keeps its order in the
-# broker. But RabbitMQ gives up on a message that is in hand for half an hour.
-PATIENCE_ALONE_SECONDS = 600.0
+# broker. But its tokens were got before: they are renewed five minutes before their end.
+PATIENCE_ALONE_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)

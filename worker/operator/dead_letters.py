@@ -59,7 +59,7 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     except MalformedJSON:
         document = None
     match document:
-        case {"status": "failed", "error": dict(), **_rest}:
+        case {"status": "failed", "error": dict(), **rest} if _is_readable(rest):
             return Dead(document=cast("Mapping[str, Any]", document))
     job = _job(body, headers)
     reason = _reason(headers)
@@ -72,6 +72,17 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
         raw=body if job is None else None,
     )
     return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
+
+
+def _is_readable(document: Mapping[str, object]) -> bool:
+    """Tell whether what a message kept byte for byte can be had back."""
+    if document.get("rawEncoding") != "base64":
+        return True
+    try:
+        b64decode(str(document.get("raw", "")), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -100,9 +100,9 @@ class _Text:
             else:
                 # Of a number only what follows says that it has ended: 1e+ is the start of 1e+5.
                 is_open = self._text[self._place] in _NUMBER_STARTS and end + 2 >= len(self._text)
+                element = self._text[self._place : end]
                 if not is_open or not self._more():
-                    element = self._text[self._place : end]
-                    self._place = end
+                    self._place += len(element)
                     return element
 
     def _more(self) -> bool:

@@ -64,3 +64,10 @@ def test_garbage_is_a_dead_letter_too(body: bytes) -> None:
     letter = read_dead(body, {})
     assert (letter.job, letter.code) == (None, "internal_error")
     assert letter.job_id.startswith("raw-")
+
+
+def test_a_letter_that_others_wrote_badly_is_kept_whole() -> None:
+    """As any other message that is none of ours."""
+    body = b'{"status": "failed", "error": {}, "raw": "x", "rawEncoding": "base64"}'
+    letter = read_dead(body, {})
+    assert (letter.code, letter.job) == ("internal_error", json.loads(body))

@@ -62,6 +62,12 @@ def test_an_array_is_read_whatever_way_it_is_written(monkeypatch: pytest.MonkeyP
             assert [document for _, document, _ in read(read_json_array, data)] == elements
 
 
+@pytest.mark.parametrize("data", [b"[1,2]", b"[12]", b"[{}, -1.5e10]"])
+def test_an_array_may_end_in_a_number(data: bytes) -> None:
+    """What is no job is said of it, and not that the file breaks off."""
+    assert [document for _, document, _ in read(read_json_array, data)] == json.loads(data)
+
+
 def test_a_faulty_element_does_not_end_the_array() -> None:
     """What is JSON, but not such as every reader understands alike, is refused by itself."""
     assert read(read_json_array, b'[{"a":1,"a":2}, {"b":NaN}, {"c":3}]') == [

@@ -270,3 +270,20 @@ def test_a_domain_api_whose_port_is_no_number_is_a_fault(monkeypatch: pytest.Mon
     """It would be one only at the first call otherwise."""
     set_all(monkeypatch, DOMAIN_API_URL="https://api.test:x")
     assert faults()[0].startswith("OVERTURE_DOMAIN_API_URL: ")
+
+
+def test_a_domain_api_with_a_password_is_a_fault_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one without a user name: it is sent nowhere, and stands in no sentence."""
+    set_all(monkeypatch, DOMAIN_API_URL=f"https://:{SECRET}@api.test")
+    (fault,) = faults()
+    assert fault.startswith("OVERTURE_DOMAIN_API_URL: must contain only scheme and host")
+    assert SECRET not in fault
+
+
+def test_words_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Celery and logging write their levels."""
+    set_all(monkeypatch, LOG_LEVEL="WARNING", LOG_FORMAT="JSON")
+    settings = load_settings()
+    assert (settings.log_level, settings.log_format) == ("warning", "json")
