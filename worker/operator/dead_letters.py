@@ -74,7 +74,7 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
 
 
-def _is_readable(document: Mapping[str, object]) -> bool:
+def _is_readable(document: Mapping[Any, object]) -> bool:
     """Tell whether what a message kept byte for byte can be had back."""
     if document.get("rawEncoding") != "base64":
         return True
