@@ -83,10 +83,10 @@ def refusal(
 ) -> Answer:
     """Judge an answer that is not the one asked for, to a call that opens no conversation."""
     document = reading.document(response.body)
-    kind = Kind.UNAUTHORIZED if response.status in unauthorized else kind_of(response.status)
+    is_unauthorized = response.status in unauthorized
     said = reading.said(document) or "no readable reason"
     return Answer(
-        kind=Kind.NOT_SENT if kind is Kind.UNKNOWN else kind,
+        kind=Kind.UNAUTHORIZED if is_unauthorized else _harmless_kind_of(response.status),
         http_status=response.status,
         error_code=reading.error_code(document),
         message=f"{service} answered HTTP {response.status}: {said}",
@@ -95,11 +95,18 @@ def refusal(
 
 
 def no_answer(service: str, error: NotSent | FateUnknown) -> Answer:
-    """Say that nothing came back, to a call that opens no conversation."""
+    """Judge a call that got no answer and opens no conversation: by the Domain API's, if any."""
     told = error if isinstance(error, NotSent) else NotSent(str(error))
+    status = told.http_status
     return Answer(
-        kind=Kind.NOT_SENT,
-        http_status=told.http_status,
+        kind=Kind.NOT_SENT if status is None else _harmless_kind_of(status),
+        http_status=status,
         message=f"{service}: {told}",
         retry_after=told.retry_after,
     )
+
+
+def _harmless_kind_of(status: int) -> Kind:
+    """Judge a call that opens no conversation by its HTTP status: it leaves nothing in doubt."""
+    kind = kind_of(status)
+    return Kind.NOT_SENT if kind is Kind.UNKNOWN else kind

@@ -109,7 +109,12 @@ class LivePersonClient:
                 _SERVICE, "POST", self._path, headers=_headers(job, tokens), body=body
             )
         except NotSent as error:
-            return Answer(kind=Kind.NOT_SENT, http_status=error.http_status, message=str(error))
+            return Answer(
+                kind=Kind.NOT_SENT,
+                http_status=error.http_status,
+                message=str(error),
+                retry_after=error.retry_after,
+            )
         except FateUnknown as error:
             return Answer(kind=Kind.UNKNOWN, message=str(error))
         answer = read_answer(
