@@ -1,11 +1,14 @@
 """ConsumerJWSs: one per consumer; they do not expire, so each process keeps the latest ones.
 
-Source: Connector API, "Authorization and authentication", and its overview (to be cached).
+Source: Connector API, "Authorization and authentication", and its overview (to be cached);
+LivePerson's retry policy (5 s between token calls after 429).
 """
 
 import json
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -13,11 +16,14 @@ from worker.liveperson import reading
 from worker.liveperson.answer import no_answer, refusal
 from worker.liveperson.app_tokens import AppTokens
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
+from worker.liveperson.pause import Pause
 from worker.liveperson.services import Services
 from worker.liveperson.tokens import TokenFailure, Tokens, claims, token_in
 
 # A retry comes within minutes; 4,096 tokens of about a kilobyte are 4 MiB.
 KEPT_CONSUMERS = 4096
+# After a 429; LivePerson asks for as long before another token call.
+PAUSE_SECONDS = 5.0
 _SERVICE = "idp"
 _JSON = {"Content-Type": "application/json"}
 _UNAUTHORIZED = frozenset({401, 403, 451})
@@ -26,9 +32,17 @@ _UNAUTHORIZED = frozenset({401, 403, 451})
 class ConsumerTokens:
     """Gives both tokens for a consumer of one account; threads share one."""
 
-    def __init__(self, services: Services, app_tokens: AppTokens, *, account_id: str) -> None:
+    def __init__(
+        self,
+        services: Services,
+        app_tokens: AppTokens,
+        *,
+        account_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._services = services
         self._app_tokens = app_tokens
+        self._pause = Pause(PAUSE_SECONDS, clock=clock)
         self._path = f"/api/account/{quote(account_id, safe='')}/consumer?v=1.0"
         self._kept: OrderedDict[str, Tokens] = OrderedDict()
         self._lock = threading.Lock()
@@ -60,8 +74,9 @@ class ConsumerTokens:
         token = token_in(response, "token") if response.status in {200, 201} else None
         if token is None:
             answer = refusal(_SERVICE, response, unauthorized=_UNAUTHORIZED)
-            message = reading.printable(answer.message, app_jwt)
-            raise TokenFailure(replace(answer, message=message))
+            answer = replace(answer, message=reading.printable(answer.message, app_jwt))
+            self._pause.after(answer)
+            raise TokenFailure(answer)
         lp_consumer_id = reading.identifier(claims(token).get("lp_consumer_id"))
         tokens = Tokens(consumer_id, app_jwt, token, lp_consumer_id)
         with self._lock:
@@ -71,6 +86,8 @@ class ConsumerTokens:
         return tokens
 
     def _call(self, consumer_id: str, app_jwt: str) -> HttpResponse:
+        if refused := self._pause.refusal():
+            raise TokenFailure(refused)
         body = json.dumps({"ext_consumer_id": consumer_id}).encode("ascii")
         headers = {**_JSON, "Authorization": app_jwt}
         try:

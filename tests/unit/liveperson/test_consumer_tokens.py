@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from tests.fakes import InMemoryTokenStore
-from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, jwt, response
+from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, jwt, response
 from worker.liveperson import consumer_tokens
 from worker.liveperson.answer import Kind
 from worker.liveperson.app_tokens import AppTokens
@@ -35,7 +35,7 @@ class CountingSentinel(Sentinel):
 
 
 def tokens(
-    *answers: HttpResponse | NotSent | FateUnknown,
+    *answers: HttpResponse | NotSent | FateUnknown, clock: Clock | None = None
 ) -> tuple[ConsumerTokens, ScriptedHttp, AppTokens]:
     http = ScriptedHttp([HOST, *answers])
     domains = Domains(
@@ -47,7 +47,9 @@ def tokens(
     app_tokens = AppTokens(
         CountingSentinel(), InMemoryTokenStore(), account_id=ACCOUNT, sleep=lambda _seconds: None
     )
-    built = ConsumerTokens(Services(http, domains), app_tokens, account_id=ACCOUNT)
+    built = ConsumerTokens(
+        Services(http, domains), app_tokens, account_id=ACCOUNT, clock=clock or Clock()
+    )
     return built, http, app_tokens
 
 
@@ -148,3 +150,23 @@ def test_every_failure_leaves_no_doubt(
         built.get("c-1")
     assert (kind, http_status) == (caught.value.answer.kind, caught.value.answer.http_status)
     assert caught.value.__context__ is None
+
+
+def test_a_throttled_idp_is_left_alone() -> None:
+    """For 5 s nobody asks it for another token; one that is known already is given all the same."""
+    clock = Clock()
+    built, http, _app_tokens = tokens(GIVEN, response(429), GIVEN, clock=clock)
+    built.get("c-1")
+    with pytest.raises(TokenFailure):
+        built.get("c-2")
+    for left in (5.0, 2.0):
+        with pytest.raises(TokenFailure) as caught:
+            built.get("c-3")
+        answer = caught.value.answer
+        assert (answer.kind, answer.http_status) == (Kind.THROTTLED, 429)
+        assert answer.retry_after == left
+        clock.now += 3
+    assert len(http.calls) == 3
+    assert built.get("c-1").consumer_jws == JWS
+    assert built.get("c-3").consumer_jws == JWS
+    assert len(http.calls) == 4
