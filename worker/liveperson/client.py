@@ -133,9 +133,9 @@ class LivePersonClient:
         """Ask Monitoring for campaign and context; raises EngagementFailure."""
         return self._monitoring.engage(job, visit)
 
-    def find_open_conversation(self, consumer_id: str) -> str | None:
+    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
         """Ask Monitoring for the consumer's open conversation; raises LookupFailed."""
-        return self._monitoring.find_open_conversation(consumer_id)
+        return self._monitoring.find_open_conversation(consumer_id, visit=visit)
 
     def close(self) -> None:
         """Close the idle connections."""

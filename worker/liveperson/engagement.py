@@ -4,7 +4,8 @@ Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CO
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlencode
 from worker.liveperson import reading
 from worker.liveperson.answer import Answer, CallFailed, Kind, no_answer, refusal
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
+from worker.liveperson.pause import Pause
 from worker.liveperson.services import Services
 from worker.messages.job import Job
 from worker.messages.json_text import dumps_compact
@@ -20,8 +22,11 @@ SHARK_CONTEXT = "SharkContext"
 _SERVICE = "smt"
 _NAME = "Monitoring"
 _JSON = {"Content-Type": "application/json"}
+# LivePerson's pause after a 429.
+PAUSE_SECONDS = 1.0
 # Monitoring's internal codes for a visitor and a session that it does not know any more.
-_VISIT_IS_OVER = frozenset({37, 39})
+_VISITOR_UNKNOWN = 37
+_SESSION_UNKNOWN = 39
 _LOADING = re.compile(r"\bvid: ([\x21-\x7e]{1,256})")
 
 
@@ -57,15 +62,19 @@ class Engaged:
         }
 
 
-class EngagementFailure(CallFailed):
-    """No engagement was got; `visit` is the one to ask again with."""
+class MonitoringFailed(CallFailed):
+    """Monitoring gave no answer to go by; `visit` is the one to ask again with."""
 
     def __init__(self, answer: Answer, visit: Visit) -> None:
         super().__init__(answer)
         self.visit = visit
 
 
-class LookupFailed(CallFailed):
+class EngagementFailure(MonitoringFailed):
+    """No engagement was got."""
+
+
+class LookupFailed(MonitoringFailed):
     """Whether the consumer has an open conversation could not be found out."""
 
 
@@ -84,8 +93,16 @@ class _Offer:
 class Monitoring:
     """Asks the Monitoring API of one account; threads share one."""
 
-    def __init__(self, services: Services, *, account_id: str, client_id: str) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        account_id: str,
+        client_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._services = services
+        self._pause = Pause(PAUSE_SECONDS, clock=clock)
         # The id of the app installation is the client_id (Connector guide).
         self._path = (
             f"/api/account/{quote(account_id, safe='')}/app/{quote(client_id, safe='')}/engagement"
@@ -100,39 +117,46 @@ class Monitoring:
         if visit is None:
             visit = Visit(asked.visitor_id, asked.session_id) if asked else Visit()
         body = {**_who(job.consumer_id), **(asked.body if asked else {})}
-        try:
-            response = self._call(body, visit)
-            if response.status == 404 and _code(response) in _VISIT_IS_OVER:
-                visit = Visit()
-                response = self._call(body, visit)
-        except (NotSent, FateUnknown) as error:
-            answer = no_answer(_NAME, error)
-        else:
-            offer = _read(response)
-            if offer:
-                return _engaged(offer)
-            answer = refusal(_NAME, response)
-            loading = _LOADING.search(answer.message)
-            visit = Visit(loading[1], visit.session_id) if loading else visit
-        raise EngagementFailure(answer, visit)
+        said, visit = self._ask(body, visit)
+        if isinstance(said, _Offer):
+            return _engaged(said)
+        raise EngagementFailure(said, visit)
 
-    def find_open_conversation(self, consumer_id: str) -> str | None:
+    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
         """Return the id of the consumer's open conversation, None if none is shown.
 
-        Raises LookupFailed where Monitoring gave no answer to go by.
+        `visit` is that of an earlier call for the consumer. Raises LookupFailed where Monitoring
+        gave no answer to go by.
         """
+        said, visit = self._ask(_who(consumer_id), visit or Visit())
+        if isinstance(said, Answer):
+            raise LookupFailed(said, visit)
+        found = said.open_conversations
+        ids = [reading.identifier(detail.get("conversationId")) for detail in found]
+        if not all(ids):
+            message = f"{_NAME} shows an open conversation without an id"
+            raise LookupFailed(Answer(kind=Kind.NOT_SENT, http_status=200, message=message), visit)
+        return next(iter(ids), None)
+
+    def _ask(self, body: Mapping[str, Any], visit: Visit) -> tuple[_Offer | Answer, Visit]:
+        """Return what Monitoring offers, or why it does not, and the visit to ask again with."""
+        if refused := self._pause.refusal():
+            return refused, visit
         try:
-            response = self._call(_who(consumer_id), Visit())
+            response = self._call(body, visit)
+            known = _still_known(visit, response)
+            if known != visit:
+                visit = known
+                response = self._call(body, visit)
         except (NotSent, FateUnknown) as error:
-            answer = no_answer(_NAME, error)
-        else:
-            offer = _read(response)
-            found = offer.open_conversations if offer else []
-            ids = [reading.identifier(detail.get("conversationId")) for detail in found]
-            if offer and all(ids):
-                return next(iter(ids), None)
-            answer = refusal(_NAME, response)
-        raise LookupFailed(answer)
+            return no_answer(_NAME, error), visit
+        offer = _read(response)
+        if offer:
+            return offer, offer.visit
+        answer = refusal(_NAME, response)
+        self._pause.after(answer)
+        loading = _LOADING.search(answer.message)
+        return answer, Visit(loading[1], visit.session_id) if loading else visit
 
     def _call(self, body: Mapping[str, Any], visit: Visit) -> HttpResponse:
         query = {"v": "1.1", "vid": visit.visitor_id, "sid": visit.session_id, "obh": "true"}
@@ -162,8 +186,12 @@ def _read(response: HttpResponse) -> _Offer | None:
     return _Offer(Visit(visitor_id, session_id), known)
 
 
-def _code(response: HttpResponse) -> int | None:
-    return reading.error_code(reading.document(response.body))
+def _still_known(visit: Visit, response: HttpResponse) -> Visit:
+    """Return what is left of a visit: a session ends before its visitor is forgotten."""
+    code = reading.error_code(reading.document(response.body)) if response.status == 404 else None
+    if code == _VISITOR_UNKNOWN:
+        return Visit()
+    return Visit(visit.visitor_id) if code == _SESSION_UNKNOWN else visit
 
 
 def _engaged(offer: _Offer) -> Engaged:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, job, response
+from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, response
 from worker.liveperson.answer import CallFailed, Kind
 from worker.liveperson.domains import Domains
 from worker.liveperson.engagement import (
@@ -38,7 +38,9 @@ VISITOR_UNKNOWN = response(404, {"message": "Invalid visitorId", "internalCode":
 SESSION_UNKNOWN = response(404, {"message": "Invalid sessionId", "internalCode": 39})
 
 
-def monitoring(*answers: HttpResponse | NotSent | FateUnknown) -> tuple[Monitoring, ScriptedHttp]:
+def monitoring(
+    *answers: HttpResponse | NotSent | FateUnknown, clock: Clock | None = None
+) -> tuple[Monitoring, ScriptedHttp]:
     http = ScriptedHttp([HOST, *answers])
     domains = Domains(
         http,
@@ -46,7 +48,10 @@ def monitoring(*answers: HttpResponse | NotSent | FateUnknown) -> tuple[Monitori
         domain_api_url="https://api.liveperson.net",
         trusted_hosts=[".liveperson.net"],
     )
-    return Monitoring(Services(http, domains), account_id=ACCOUNT, client_id="app/1"), http
+    built = Monitoring(
+        Services(http, domains), account_id=ACCOUNT, client_id="app/1", clock=clock or Clock()
+    )
+    return built, http
 
 
 def query(http: ScriptedHttp, number: int = 1) -> dict[str, list[str]]:
@@ -130,16 +135,27 @@ def test_a_later_attempt_comes_as_the_same_visitor() -> None:
     assert query(http) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"], "sid": ["abc"]}
 
 
-@pytest.mark.parametrize("gone", [VISITOR_UNKNOWN, SESSION_UNKNOWN])
-def test_a_visit_that_is_over_begins_anew(gone: HttpResponse) -> None:
-    """Once; the second refusal is one."""
+@pytest.mark.parametrize(
+    ("gone", "known"), [(VISITOR_UNKNOWN, {}), (SESSION_UNKNOWN, {"vid": ["old"]})]
+)
+def test_a_visit_that_is_over_begins_anew(gone: HttpResponse, known: dict[str, list[str]]) -> None:
+    """A visitor outlives a session. It is asked once more; the second refusal is one."""
     built, http = monitoring(gone, EXPOSED)
     assert built.engage(job(engagement={}), Visit("old", "older")).visit == Visit("xyz", "abc")
-    assert query(http, 2) == {"v": ["1.1"], "obh": ["true"]}
+    assert query(http, 2) == {"v": ["1.1"], "obh": ["true"], **known}
     built, _http = monitoring(gone, gone)
     with pytest.raises(EngagementFailure) as caught:
         built.engage(job(engagement={}), Visit("old", "older"))
     assert caught.value.answer.kind is Kind.REJECTED
+    assert caught.value.visit == Visit(*known.get("vid", ()))
+
+
+def test_who_came_without_a_session_is_not_asked_for_another_one() -> None:
+    """The same request would be refused again."""
+    built, http = monitoring(SESSION_UNKNOWN)
+    with pytest.raises(EngagementFailure):
+        built.engage(job(engagement={}), Visit("old"))
+    assert len(http.calls) == 2
 
 
 def test_an_open_conversation_comes_with_its_campaign() -> None:
@@ -166,12 +182,15 @@ def test_of_several_engagements_the_one_with_the_conversation_counts() -> None:
 @pytest.mark.parametrize("loading", [LOADING_1_0, LOADING_1_1])
 def test_while_an_account_loads_the_visitor_is_kept(loading: HttpResponse) -> None:
     """The visitor named in the message is the one to come back as."""
-    built, _http = monitoring(loading)
-    with pytest.raises(EngagementFailure) as caught:
+    built, _http = monitoring(loading, loading)
+    with pytest.raises(EngagementFailure) as engaging:
         built.engage(job(engagement={}))
-    assert caught.value.visit == Visit("myVisitorId")
-    assert caught.value.answer.kind is Kind.NOT_SENT
-    assert caught.value.answer.error_code in {20, 38}
+    with pytest.raises(LookupFailed) as looking:
+        built.find_open_conversation("c-9f2")
+    for failure in (engaging.value, looking.value):
+        assert failure.visit == Visit("myVisitorId")
+        assert failure.answer.kind is Kind.NOT_SENT
+        assert failure.answer.error_code in {20, 38}
 
 
 def test_no_engagement_is_a_refusal_that_says_what_to_do() -> None:
@@ -192,6 +211,33 @@ def test_the_open_conversation_is_found(body: HttpResponse, expected: str | None
     built, http = monitoring(body)
     assert expected == built.find_open_conversation("c-9f2")
     assert sent(http) == {"consumerId": "c-9f2", "identities": [IDENTITY]}
+
+
+def test_who_looks_for_a_conversation_comes_back_as_the_same_visitor() -> None:
+    """Visitor and session are those of an earlier call, or what is left of them."""
+    built, http = monitoring(SESSION_UNKNOWN, IN_CONVERSATION)
+    assert built.find_open_conversation("c-9f2", visit=Visit("xyz", "abc")) == "fdasfdas"
+    assert query(http) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"], "sid": ["abc"]}
+    assert query(http, 2) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"]}
+
+
+def test_a_throttled_monitoring_is_left_alone() -> None:
+    """For a second nobody asks it, whatever for; who is refused keeps the visit."""
+    clock = Clock()
+    built, http = monitoring(response(429), IN_CONVERSATION, clock=clock)
+    with pytest.raises(LookupFailed):
+        built.find_open_conversation("c-1")
+    clock.now += 0.75
+    with pytest.raises(EngagementFailure) as engaging:
+        built.engage(job(engagement={}), Visit("xyz", "abc"))
+    with pytest.raises(LookupFailed) as looking:
+        built.find_open_conversation("c-2", visit=Visit("xyz", "abc"))
+    for failure in (engaging.value, looking.value):
+        assert (failure.answer.kind, failure.answer.retry_after) == (Kind.THROTTLED, 0.25)
+        assert failure.visit == Visit("xyz", "abc")
+    assert len(http.calls) == 2
+    clock.now += 0.25
+    assert built.find_open_conversation("c-1") == "fdasfdas"
 
 
 FAILURES = [
