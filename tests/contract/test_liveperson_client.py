@@ -153,6 +153,35 @@ def test_an_engagement_becomes_part_of_the_conversation(
     assert client.engage(wanted, engaged.visit).visit == engaged.visit
 
 
+def test_the_host_is_found_before_the_permit_is_asked_for(
+    simulator: SimulatorProcess, client: LivePersonClient
+) -> None:
+    """Without it there are no tokens; with it, `create` needs the Domain API no more."""
+    simulator.control("faults", {"probabilities": {"domain.too_many_requests": 1}})
+    with pytest.raises(TokenFailure, match=r"asyncMessagingEnt.* answered HTTP 429") as caught:
+        client.tokens(consumer())
+    answer = caught.value.answer
+    assert (answer.kind, answer.retry_after) == (Kind.THROTTLED, 2.0)
+    assert calls(simulator, "sentinel") == {}
+    client.close()
+    simulator.control("reset")
+    again = client_for(simulator)
+    tokens = again.tokens(consumer())
+    simulator.control("faults", {"probabilities": {"domain.reset": 1}})
+    assert create(again, job(tokens.consumer_id), tokens).kind is Kind.CREATED
+    again.close()
+
+
+def test_who_looks_for_a_conversation_comes_back_as_the_same_visitor(
+    simulator: SimulatorProcess, client: LivePersonClient
+) -> None:
+    """LivePerson refuses callers that keep making new sessions."""
+    consumer_id = consumer()
+    visit = client.engage(job(consumer_id, engagement={})).visit
+    assert client.find_open_conversation(consumer_id, visit=visit) is None
+    assert calls(simulator, "smt") == {"201": 1, "200": 1}
+
+
 def test_an_account_without_campaigns_offers_nothing(simulator: SimulatorProcess) -> None:
     """That is a refusal: the campaign was asked for."""
     client = client_for(simulator, account_id=WITHOUT_CAMPAIGN)

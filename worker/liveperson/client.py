@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from worker.liveperson import reading
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import Answer, Kind, no_answer
 from worker.liveperson.app_tokens import AppTokens, TokenStore
 from worker.liveperson.consumer_tokens import ConsumerTokens
 from worker.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
@@ -19,7 +19,7 @@ from worker.liveperson.engagement import Engaged, Monitoring, Visit
 from worker.liveperson.http import FateUnknown, Http, NotSent
 from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.services import Services
-from worker.liveperson.tokens import Tokens
+from worker.liveperson.tokens import TokenFailure, Tokens
 from worker.messages.job import Job
 
 _SERVICE = "asyncMessagingEnt"
@@ -74,8 +74,17 @@ class LivePersonClient:
         self._path = f"/api/account/{account}/messaging/consumer/conversation?v=3"
 
     def tokens(self, consumer_id: str) -> Tokens:
-        """Return what a CONVERSATION call for this consumer needs; raises TokenFailure."""
-        return self._consumer_tokens.get(consumer_id)
+        """Return what a CONVERSATION call for this consumer needs; raises TokenFailure.
+
+        Its host is looked up here as well, since `create` is called with a permit in hand.
+        """
+        try:
+            self.domains.base_url(_SERVICE)
+        except NotSent as error:
+            answer = no_answer(_SERVICE, error)
+        else:
+            return self._consumer_tokens.get(consumer_id)
+        raise TokenFailure(answer)
 
     def renew(self, tokens: Tokens, stale: Literal["app", "consumer"]) -> None:
         """Let go of a token that an answer called stale; `tokens` then gives another one."""
