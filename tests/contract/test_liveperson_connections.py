@@ -24,9 +24,10 @@ from tests.raw_liveperson import (
     job,
     says,
 )
-from tests.raw_server import Connection, RawServer
+from tests.raw_server import Connection, RawServer, Request
 from worker.liveperson import transport
 from worker.liveperson.answer import Kind
+from worker.liveperson.domains import RECHECK_SECONDS
 from worker.liveperson.http import FateUnknown, Http
 from worker.liveperson.tokens import Tokens
 
@@ -133,6 +134,36 @@ def test_a_host_outside_is_sent_nothing() -> None:
         answer = create(client)
     assert answer.kind is Kind.NOT_SENT
     assert "OVERTURE_TRUSTED_HOSTS" in answer.message
+
+
+def test_a_domain_api_in_trouble_was_sent_nothing_else() -> None:
+    """What it said of the time to come back is kept."""
+
+    def broken(connection: Connection, request: Request) -> None:
+        del request
+        connection.send(http_answer("503 Service Unavailable", b"", "Retry-After: 9"))
+
+    with RawServer(broken) as server, client_of(server) as client:
+        answer = create(client)
+    assert (answer.kind, answer.http_status, answer.retry_after) == (Kind.NOT_SENT, 503, 9.0)
+
+
+NOT_FOUND = http_answer("404 Not Found", b'{"code":404,"body":{"title":"Not Found"}}')
+
+
+@pytest.mark.parametrize(("moves", "kind"), [(True, Kind.NOT_SENT), (False, Kind.REJECTED)])
+def test_a_404_is_final_only_where_the_service_still_lives(*, moves: bool, kind: Kind) -> None:
+    """The Domain API is asked once more, and the next attempt goes where it says."""
+    old, new = LivePerson(says(NOT_FOUND)), LivePerson(says(http_answer()))
+    with RawServer(old) as server, RawServer(new) as elsewhere, client_of(server) as client:
+        client.domains.base_url("asyncMessagingEnt")
+        client.domains._clock = lambda: time.monotonic() + RECHECK_SECONDS
+        old.host = elsewhere.host if moves else None
+        answer = create(client)
+        assert (answer.kind, answer.http_status) == (kind, 404)
+        if moves:
+            assert create(client).kind is Kind.CREATED
+    assert len(old.creations) == 1
 
 
 def test_a_connection_that_is_not_taken_up_was_not_sent() -> None:

@@ -114,6 +114,7 @@ class LivePersonClient:
             conversation=conversation,
         )
         try:
+            origin = self.domains.base_url(_SERVICE)
             response = self._services.call(
                 _SERVICE, "POST", self._path, headers=_headers(job, tokens), body=body
             )
@@ -133,6 +134,9 @@ class LivePersonClient:
             request_id=conversation_id,
             already_open_text=self._already_open_text,
         )
+        is_not_found = answer.http_status == 404 and answer.kind is Kind.REJECTED
+        if is_not_found and self.domains.has_moved(_SERVICE, origin):
+            answer = replace(answer, kind=Kind.NOT_SENT, message="HTTP 404: the service has moved")
         if not answer.message:
             return answer
         message = reading.printable(answer.message, tokens.app_jwt, tokens.consumer_jws)

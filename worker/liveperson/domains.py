@@ -59,12 +59,28 @@ class Domains:
         self._lock = threading.Lock()
 
     def base_url(self, service: str) -> str:
-        """Return `https://host` of a service; raises NotSent if it cannot be found out."""
+        """Return `https://host` of a service; raises NotSent if it cannot be found out.
+
+        When a host is suspect but not over, one thread looks it up while the others go on with it.
+        """
         known = self._known.get(service)
-        if known is None or known.suspect or self._is_over(known):
+        if known and not self._is_over(known):
+            if not known.suspect or not self._lock.acquire(blocking=False):
+                return known.origin
+        else:
+            self._lock.acquire()
+        try:
+            return self._found(service).origin
+        finally:
+            self._lock.release()
+
+    def has_moved(self, service: str, origin: str) -> bool:
+        """Tell whether a service lives elsewhere now, once any look-up that is due has ended."""
+        try:
             with self._lock:
-                known = self._found(service)
-        return known.origin
+                return self._found(service).origin != origin
+        except NotSent:
+            return False
 
     def forget(self, service: str) -> None:
         """Look a service up again, since its host failed; until that succeeds the old one serves.
@@ -92,6 +108,7 @@ class Domains:
             if known and not self._is_over(known) and not isinstance(error, UntrustedHost):
                 found = replace(known, checked_at=now, suspect=False)
             else:
+                self._known.pop(service, None)
                 self._failed[service] = _Failed(_again(error), now + FAILURE_SECONDS)
                 raise
         else:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
 from worker.liveperson.trust import UntrustedHost
 
 SERVICE = "asyncMessagingEnt"
+OLD, NEW = "https://va.msg.liveperson.net", "https://lo.msg.liveperson.net"
+PATIENCE_SECONDS = 10.0
 
 
 def named(host: str) -> HttpResponse:
@@ -112,6 +115,75 @@ def test_a_host_moved_outside_is_refused() -> None:
     built.forget(SERVICE)
     with pytest.raises(UntrustedHost):
         built.base_url(SERVICE)
+
+
+def test_a_host_that_was_refused_once_does_not_serve_again() -> None:
+    """Not even if the Domain API is away by then."""
+    built, _http, clock = domains(
+        named("va.msg.liveperson.net"), named("evil.example"), NotSent("no route")
+    )
+    built.base_url(SERVICE)
+    clock.now += RECHECK_SECONDS
+    built.forget(SERVICE)
+    with pytest.raises(UntrustedHost):
+        built.base_url(SERVICE)
+    clock.now += FAILURE_SECONDS
+    with pytest.raises(NotSent, match="no route"):
+        built.base_url(SERVICE)
+
+
+def test_one_thread_looks_a_suspect_host_up_and_the_others_go_on_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look-up takes as long as the Domain API does; who must know where to go waits for it."""
+    built, http, clock = domains(named("va.msg.liveperson.net"), named("lo.msg.liveperson.net"))
+    built.base_url(SERVICE)
+    clock.now += RECHECK_SECONDS
+    built.forget(SERVICE)
+    asked, answering, call = threading.Event(), threading.Event(), http.call
+
+    def slow(*args: Any, **options: Any) -> HttpResponse:
+        asked.set()
+        assert answering.wait(PATIENCE_SECONDS)
+        return call(*args, **options)
+
+    monkeypatch.setattr(http, "call", slow)
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(built.base_url, SERVICE)
+        assert asked.wait(PATIENCE_SECONDS)
+        moved = pool.submit(built.has_moved, SERVICE, OLD)
+        try:
+            assert pool.submit(built.base_url, SERVICE).result(PATIENCE_SECONDS / 2) == OLD
+        finally:
+            answering.set()
+        assert looking.result() == NEW
+        assert moved.result()
+    assert built.base_url(SERVICE) == NEW
+    assert len(http.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "moved"),
+    [
+        (named("lo.msg.liveperson.net"), True),
+        (named("va.msg.liveperson.net"), False),
+        (named("evil.example"), False),
+        (NotSent("no route"), False),
+    ],
+)
+def test_a_host_has_moved_if_the_domain_api_says_so(
+    answer: HttpResponse | NotSent, *, moved: bool
+) -> None:
+    """It is asked once a minute at most, and anybody may have asked it."""
+    built, http, clock = domains(named("va.msg.liveperson.net"), answer)
+    built.base_url(SERVICE)
+    built.forget(SERVICE)
+    assert not built.has_moved(SERVICE, OLD)
+    clock.now += RECHECK_SECONDS
+    built.forget(SERVICE)
+    for _ in range(2):
+        assert built.has_moved(SERVICE, OLD) is moved
+    assert len(http.calls) == 2
 
 
 @pytest.mark.parametrize(
