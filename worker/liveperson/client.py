@@ -131,6 +131,7 @@ class LivePersonClient:
             response.status,
             response.headers,
             response.body,
+            profile_id=profile_id,
             request_id=conversation_id,
             already_open_text=self._already_open_text,
         )

@@ -48,18 +48,27 @@ def read_answer(
     headers: Mapping[str, str],
     body: bytes,
     *,
+    profile_id: str,
     request_id: str,
     already_open_text: str = ALREADY_OPEN_TEXT,
 ) -> Answer:
     """Judge an answer by the item whose `reqId` is `request_id`, then by its HTTP status.
 
     The item is believed before the status, which stands for the whole batch: a refused profile
-    must not hide a conversation that was opened. What cannot be read is never a success.
+    must not hide a conversation that was opened. What cannot be read is never a success, and an
+    item that answers somebody else says nothing; an error object's `reqId` may be the server's own.
     """
     document = reading.document(body)
-    items = document if isinstance(document, list) else [document]
+    is_batch = isinstance(document, list)
+    items = document if is_batch else [document]
     ours = next((item for item in items if _get(item, "reqId") == request_id), None)
-    others = [item for item in items if item is not ours and _status(item) not in _SUCCESS]
+    others = [
+        item
+        for item in items
+        if item is not ours
+        and _status(item) not in _SUCCESS
+        and not (is_batch and _is_foreign(item, profile_id))
+    ]
     conversation_id = reading.identifier(_get(_get(ours, "body"), "conversationId"))
     if _status(ours) in _SUCCESS and conversation_id:
         return Answer(
@@ -73,8 +82,8 @@ def read_answer(
     code = next((code for item in blamed if (code := reading.error_code(item))), None)
     if _status(ours) not in _SUCCESS and already_open_text.casefold() in message.casefold():
         kind = Kind.ALREADY_OPEN
-    elif status == 400 and document is None and body.lstrip()[:1] in {b"[", b"{"}:
-        # A cut off body may have been the one of an open conversation.
+    elif status == 400 and (_is_cut_off(body, document) or (is_batch and not blamed)):
+        # What is missing may have been the item of an open conversation.
         kind = Kind.UNKNOWN
     else:
         kind = kind_of(_verdict(status, _status(ours)))
@@ -92,6 +101,16 @@ def _verdict(status: int, item_status: int | None) -> int:
     """Choose what to judge by: the item, where the HTTP status is that of the batch."""
     of_the_batch = 200 <= status < 300 or status == 400
     return item_status if item_status is not None and of_the_batch else status
+
+
+def _is_cut_off(body: bytes, document: Any) -> bool:
+    return document is None and body.lstrip()[:1] in {b"[", b"{"}
+
+
+def _is_foreign(item: Any, profile_id: str) -> bool:
+    """Tell whether an item that is not the conversation's answers another call than ours."""
+    answered = _get(item, "reqId")
+    return answered is not None and answered != profile_id
 
 
 def _status(item: Any) -> int | None:

@@ -30,7 +30,7 @@ def item(code: Any, **body: Any) -> dict[str, Any]:
 
 def read(status: int, body: Any, request_id: str = REQUEST_ID, **headers: str) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_answer(status, headers, content, request_id=request_id)
+    return read_answer(status, headers, content, profile_id=PROFILE_ID, request_id=request_id)
 
 
 def wanted(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,7 +220,12 @@ def test_the_text_of_an_open_conversation_is_a_setting() -> None:
     """Other words can be set, and then the documented ones mean nothing."""
     body = json.dumps([item("BAD_REQUEST", msg="One conversation is enough")]).encode()
     answer = read_answer(
-        400, {}, body, request_id=REQUEST_ID, already_open_text="conversation is enough"
+        400,
+        {},
+        body,
+        profile_id=PROFILE_ID,
+        request_id=REQUEST_ID,
+        already_open_text="conversation is enough",
     )
     assert answer.kind is Kind.ALREADY_OPEN
 
@@ -376,6 +381,35 @@ def test_a_refused_profile_alone_is_a_refusal() -> None:
     refused = {"code": "BAD_REQUEST", "body": {"msg": "Bad SDE"}, "reqId": PROFILE_ID}
     answer = read(400, [refused])
     assert (answer.kind, answer.message) == (Kind.REJECTED, "HTTP 400: Bad SDE")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [PROFILE_SET],
+        [{**item("BAD_REQUEST", msg="already has open conversation"), "reqId": "another"}],
+        [PROFILE_SET, {**item("BAD_REQUEST", errorCode=40001), "reqId": "another"}],
+        [PROFILE_SET, {**item("TOO_MANY_REQUESTS"), "reqId": 7}],
+    ],
+)
+def test_a_400_that_answers_somebody_else_is_unknown(items: list[Any]) -> None:
+    """Neither a refusal nor an open conversation is believed from an item that is not ours."""
+    assert read(400, items) == Answer(
+        kind=Kind.UNKNOWN, http_status=400, message="HTTP 400 without an answer to this request"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["already has open conversation", "Bad Request"], ids=["already open", "refused"]
+)
+def test_what_somebody_else_is_told_changes_nothing(text: str) -> None:
+    """Our own item stands for itself, beside whatever."""
+    foreign = {**item("BAD_REQUEST", msg=text, errorCode=40001), "reqId": "another"}
+    answer = read(400, [foreign, item("BAD_REQUEST", msg="Bad skill")])
+    assert (answer.kind, answer.error_code) == (Kind.REJECTED, None)
+    opened = read(200, [foreign, item("OK", conversationId=CONVERSATION_ID)])
+    assert (opened.kind, opened.message) == (Kind.CREATED, "")
 
 
 @pytest.mark.parametrize(
