@@ -121,6 +121,8 @@ def test_the_documented_header_is_a_jobs() -> None:
             }
         },
         sde(type="ctmrinfo", info={}),
+        sde(type="ctmrinfo"),
+        sde(type="personal", auth={"amr": ["pwd"]}),
         sde(type="ctmrinfo", info={"balance": -400.99, "companySize": 5, "loginStatus": 1}),
         sde(type="ctmrinfo", info={"lastPaymentDate": {"day": 15, "month": 10, "year": 2014}}),
         sde(
@@ -138,6 +140,7 @@ def test_the_documented_header_is_a_jobs() -> None:
         {"engagement": {}},
         {"engagement": {"engagementAttributes": [{"type": "purchase", "total": 11.7}]}},
         {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
+        {"engagement": {"engagementAttributes": [{"type": "ctmrinfo"}, {"type": "personal"}]}},
         {"onOpenConversation": "reuse"},
         {"notBefore": "2026-01-31T09:00:00Z", "expiresAt": "2026-01-31T09:00:00.000001Z"},
         {"priority": 9},

@@ -32,7 +32,10 @@ def sde(**item: Any) -> dict[str, Any]:
 
 
 SDE = "profile.authenticatedData.lp_sdes[0]"
-SDE_FORMS = 'give {"type": "ctmrinfo", "info": {…}} or {"type": "personal", "personal": {…}}'
+SDE_FORMS = (
+    'give {"type": "ctmrinfo", "info": {…}, "auth": {…}} '
+    'or {"type": "personal", "personal": {…}, "auth": {…}}'
+)
 SKILL = 'conversation.skillId: has the wrong format; give 1 to 10 digits, or "-1" for all skills'
 NO_MOMENT = "is not an RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
 NOT_EXISTING = "is not a valid date and time; correct it"
@@ -96,7 +99,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     (sde(ctmrinfo={}), f"{SDE}: is an object without a known type; {SDE_FORMS}"),
     (sde(personal={}), f"{SDE}: is an object without a known type; {SDE_FORMS}"),
     (sde(type="purchase"), f"{SDE}: is an object without a known type; {SDE_FORMS}"),
-    (sde(type="ctmrinfo"), f"{SDE}.info: is missing; give an object"),
+    (sde(type="ctmrinfo", info=None), f"{SDE}.info: is null; give an object"),
     (
         sde(type="ctmrinfo", info={"companySize": True}),
         f"{SDE}.info.companySize: is a boolean; give an integer",

@@ -114,8 +114,8 @@ def _phrase(description: str) -> str:
 
 
 def _outline(node: Node) -> str:
-    """Write what an object must hold, as in {"type": "personal", "personal": {…}}."""
-    members = {name: _resolved(node["properties"][name]) for name in node.get("required", ())}
+    """Write what an object may hold, as in {"type": "personal", "personal": {…}, "auth": {…}}."""
+    members = {name: _resolved(member) for name, member in node["properties"].items()}
     return (
         "{"
         + ", ".join(

@@ -102,7 +102,7 @@ class CustomerAttribute(TypedDict, total=False):
     """The engagement attribute that tells about the customer."""
 
     type: Required[Literal["ctmrinfo"]]
-    info: Required[CustomerInfo]
+    info: CustomerInfo
     auth: AttributeSource
 
 
@@ -110,7 +110,7 @@ class PersonalAttribute(TypedDict, total=False):
     """The engagement attribute that tells about the person."""
 
     type: Required[Literal["personal"]]
-    personal: Required[PersonalInfo]
+    personal: PersonalInfo
     auth: AttributeSource
 
 
