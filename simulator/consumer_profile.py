@@ -4,18 +4,26 @@ Sources: CONVERSATION page of the Connector API; schemas setUserProfile.json and
 "Types of engagement attributes".
 """
 
-from typing import Annotated, Literal, Required
+from typing import Annotated, Any, Literal, Required
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# The Monitoring API's own sample has an age of 30.0.
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 class Date(TypedDict):
     """A day of the calendar."""
 
-    day: int
-    month: int
-    year: int
+    day: Integer
+    month: Integer
+    year: Integer
 
 
 class AuthInfo(TypedDict, total=False):
@@ -31,7 +39,7 @@ class AuthInfo(TypedDict, total=False):
 
 
 class CustomerInfo(TypedDict, total=False):
-    """What `ctmrinfo` may say; the store fields are not supported in the authenticated flow."""
+    """What `ctmrinfo` may say in the authenticated flow."""
 
     ctype: str
     cstatus: str
@@ -41,22 +49,29 @@ class CustomerInfo(TypedDict, total=False):
     socialId: str
     imei: str
     userName: str
-    companySize: int
+    companySize: Integer
     companyBranch: str
     accountName: str
     role: str
     lastPaymentDate: Date
     registrationDate: Date
-    loginStatus: int
+    loginStatus: Integer
+
+
+class MonitoredCustomerInfo(CustomerInfo, total=False):
+    """What `ctmrinfo` may say to the Monitoring API: the stores too."""
+
+    storeZipCode: str
+    storeNumber: str
 
 
 class Age(TypedDict, total=False):
     """An age, or a day of birth."""
 
-    age: int
-    year: int
-    month: int
-    day: int
+    age: Integer
+    year: Integer
+    month: Integer
+    day: Integer
 
 
 class Address(TypedDict, total=False):
@@ -94,6 +109,14 @@ class CustomerSde(TypedDict, total=False):
 
     type: Required[Literal["ctmrinfo"]]
     info: CustomerInfo
+    auth: AuthInfo
+
+
+class MonitoredCustomerSde(TypedDict, total=False):
+    """The engagement attribute `ctmrinfo`, as the Monitoring API takes it."""
+
+    type: Required[Literal["ctmrinfo"]]
+    info: MonitoredCustomerInfo
     auth: AuthInfo
 
 

@@ -12,8 +12,11 @@ from typing import Annotated, Any, Literal, Required
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from simulator.consumer_profile import Profile
+from simulator.consumer_profile import MonitoredCustomerSde, PersonalSde, Profile
 
+_OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+
+IPv4 = Annotated[str, Field(pattern=rf"^({_OCTET}\.){{3}}{_OCTET}$")]
 Short = Annotated[str, Field(max_length=64)]
 ItemId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -193,18 +196,46 @@ class Identity(TypedDict, total=False):
     """A consumer, in the words of the Monitoring API; `sub` is the external id."""
 
     iss: str
-    acr: Literal["0", "loa1"]
-    sub: str
+    acr: Required[Literal["0", "loa1"]]
+    sub: Required[str]
+
+
+class MonitoredClient(TypedDict, total=False):
+    """The client, in the words of the Monitoring API: not quite those of the header."""
+
+    type: Short
+    appId: Short
+    appVersion: Annotated[str, Field(max_length=32)]
+    ipAddress: IPv4
+    deviceFamily: Literal["DESKTOP", "TABLET", "MOBILE"]
+    os: Literal["WINDOWS", "MAC_OSX", "LINUX", "IOS", "ANDROID"]
+    osName: Short
+    osVersion: Short
+
+
+def _attribute_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) and kind in {"ctmrinfo", "personal"} else "other"
 
 
 class EngagementRequest(TypedDict, total=False):
-    """The body of the Monitoring API's Engagement call; its attributes are not looked into."""
+    """The body of the Monitoring API's Engagement call.
+
+    Of its attributes the two that CONVERSATION takes are looked into; the others need a type.
+    """
 
     consumerId: str
     identities: list[Identity]
-    clientProperties: dict[str, Any]
+    clientProperties: MonitoredClient
     entryPoints: list[str]
-    engagementAttributes: list[dict[str, Any]]
+    engagementAttributes: list[
+        Annotated[
+            Annotated[MonitoredCustomerSde, Tag("ctmrinfo")]
+            | Annotated[PersonalSde, Tag("personal")]
+            | Annotated[dict[str, Any], AfterValidator(_has_type), Tag("other")],
+            Discriminator(_attribute_kind),
+        ]
+    ]
 
 
 class HistorySearch(TypedDict, total=False):

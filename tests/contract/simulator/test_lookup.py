@@ -8,6 +8,10 @@ from tests.simulator_client import ACCOUNT, Client, documented, lp_consumer_id
 from tests.simulator_process import SimulatorProcess
 
 
+def sde(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"engagementAttributes": [{"type": kind, **fields}]}
+
+
 def test_a_visitor_gets_a_campaign(client: Client) -> None:
     """201 with the documented fields; ids are numbers, the context is a string."""
     answer = client.engage(documented("req_34_monitoring_engagement"), obh="true")
@@ -69,6 +73,19 @@ def test_an_account_without_campaigns(other: Client) -> None:
         ({"v": "2.0"}, 400, 33),
         ({"body": []}, 400, 5),
         ({"body": {"identities": "me"}}, 400, 5),
+        ({"body": {"identities": [{}]}}, 400, 5),
+        ({"body": {"identities": [{"iss": "LivePerson", "sub": "me"}]}}, 400, 5),
+        ({"body": {"identities": [{"acr": "loa2", "sub": "me"}]}}, 400, 5),
+        ({"body": {"clientProperties": "mine"}}, 400, 5),
+        ({"body": {"clientProperties": {"ipAddress": "999.999.999.999"}}}, 400, 5),
+        ({"body": {"clientProperties": {"os": "OSX"}}}, 400, 5),
+        ({"body": {"clientProperties": {"colour": "red"}}}, 400, 5),
+        ({"body": {"entryPoints": "tel://1"}}, 400, 5),
+        ({"body": {"engagementAttributes": [{}]}}, 400, 5),
+        ({"body": {"engagementAttributes": [{"type": []}]}}, 400, 5),
+        ({"body": sde("personal", personal={"firstname": 1})}, 400, 5),
+        ({"body": sde("personal", info={})}, 400, 5),
+        ({"body": sde("ctmrinfo", info={"companySize": "5"})}, 400, 5),
         ({"vid": "nobody"}, 404, 37),
         ({"sid": "nothing"}, 404, 39),
         ({"app_id": "another"}, 404, 18),
@@ -81,6 +98,23 @@ def test_monitoring_errors(
     answer = client.engage(**call)
 
     assert (answer.status_code, answer.json().get("internalCode")) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"identities": [{"acr": "loa1", "sub": "me"}]},
+        {"clientProperties": {"os": "MAC_OSX", "ipAddress": "192.0.2.10"}},
+        sde("ctmrinfo"),
+        sde("ctmrinfo", info={"storeNumber": "123865", "storeZipCode": "20505"}),
+        sde("personal", personal={"age": {"age": 30.0}}),
+        sde("purchase", total=11.7),
+    ],
+)
+def test_documented_bodies_pass(client: Client, body: dict[str, Any]) -> None:
+    """All of it is optional; the attributes are those of the whole family."""
+    assert client.engage(body).status_code == 201
 
 
 def test_an_unknown_session(client: Client) -> None:
