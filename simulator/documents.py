@@ -166,7 +166,7 @@ class ClientProperties(TypedDict, total=False):
     type: Literal[".ClientProperties", ".ams.headers.ClientProperties"]
     appId: Short
     appVersion: Annotated[str, Field(max_length=32)]
-    ipAddress: Annotated[str, Field(max_length=32, pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$")]
+    ipAddress: IPv4
     deviceFamily: Literal["DESKTOP", "TABLET", "MOBILE", "OTHER"]
     os: Literal["WINDOWS", "LINUX", "OSX", "ANDROID", "IOS", "OTHER"]
     osVersion: Short

@@ -33,10 +33,12 @@ def demand(document: TypeAdapter[Any], value: Any, *, lenient: bool, place: str 
 
 
 def demand_client_properties(call: Call, *, lenient: bool) -> None:
-    """Refuse a `Client-Properties` header that is not the documented JSON object."""
+    """Refuse a `Client-Properties` header that is not the documented JSON object, in ASCII."""
     header = call.headers.get(CLIENT_PROPERTIES)
     if header is None:
         return
+    if not header.isascii():
+        raise Refused(answers.bad_request(f"{CLIENT_PROPERTIES} is not ASCII"))
     try:
         value = read_json(header.encode())
     except ValueError:

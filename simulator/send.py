@@ -1,7 +1,7 @@
 """SEND: a message into a conversation, or its close.
 
-Sources: SEND page of the Connector API; Connector guide, "Send a message", "Close conversation" and
-"Resume a closed conversation".
+Sources: SEND page of the Connector API; its examples page (`Client-Properties` on every request);
+Connector guide, "Send a message", "Close conversation" and "Resume a closed conversation".
 """
 
 from typing import Any
@@ -9,7 +9,13 @@ from typing import Any
 from simulator import answers, documents
 from simulator.authentication import authenticate
 from simulator.calls import Answer, Call, Refused, json_answer
-from simulator.reading import demand, demand_client_properties, demand_version, read_body
+from simulator.reading import (
+    CLIENT_PROPERTIES,
+    demand,
+    demand_client_properties,
+    demand_version,
+    read_body,
+)
 from simulator.state import Account, Conversation, State
 
 LONGEST_REQUEST = 5000
@@ -38,6 +44,8 @@ def send(state: State, call: Call) -> Answer:
         raise Refused(answers.NOT_YOUR_CONVERSATION)
     if conversation.closed_at is not None:
         return _refused(item, answers.CONVERSATION_IS_CLOSED)
+    if conversation.client_properties is not None and CLIENT_PROPERTIES not in call.headers:
+        return _refused(item, f"{answers.PLAIN_BAD_REQUEST}, {CLIENT_PROPERTIES} is missing")
     if item["type"] == UPDATE:
         account.close(conversation, at=call.at)
         return json_answer(

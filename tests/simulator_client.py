@@ -1,6 +1,7 @@
 """A plain client of the simulator for tests: builds each call as the documentation prints it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class Client:
 
     def create(
         self,
-        headers: dict[str, str],
+        headers: Mapping[str, str | bytes],
         body: Any = None,
         *,
         query: str = "v=3",

@@ -176,16 +176,21 @@ def test_a_huge_body_is_refused(client: Client, consumer: str) -> None:
         ('{"features": ["AUTOMATIC"]}', 400),
         ('{"appVersion": "' + "1" * 33 + '"}', 400),
         ('{"ipAddress": "::1"}', 400),
+        ('{"ipAddress": "999.999.999.999"}', 400),
+        ('{"appId": "Z\\u00fcrich"}', 200),
+        ('{"appId": "Zürich"}', 400),
+        ('{"appId": "Zürich"}'.encode("latin-1"), 400),
         ('{"screen": "wide"}', 400),
     ],
 )
 def test_client_properties(
-    simulator: SimulatorProcess, client: Client, consumer: str, properties: str, status: int
+    simulator: SimulatorProcess, client: Client, consumer: str, properties: str | bytes, status: int
 ) -> None:
-    """The header is a JSON object of the documented fields, and is kept."""
-    headers = client.tokens(consumer) | {"Client-Properties": properties}
+    """The header is a JSON object of the documented fields, in ASCII, and is kept."""
+    raw = properties if isinstance(properties, bytes) else properties.encode()
+    tokens = client.tokens(consumer)
 
-    assert client.create(headers).status_code == status
+    assert client.create({**tokens, "Client-Properties": raw}).status_code == status
     kept = [one["clientProperties"] for one in simulator.conversations(consumer=consumer)]
     assert kept == ([json.loads(properties)] if status == 200 else [])
 

@@ -80,6 +80,21 @@ def test_a_request_has_5000_characters_at_most(client: Client, consumer: str) ->
     assert (answer.status_code, answer.json()) == (400, documented("resp_22_send_too_large"))
 
 
+def test_client_properties_are_sent_again(client: Client, consumer: str) -> None:
+    """A conversation that was created with them takes nothing without them."""
+    properties = {"Client-Properties": '{"type":".ClientProperties","features":["AUTO_MESSAGES"]}'}
+    headers = client.tokens(consumer)
+    created = client.create(headers | properties)
+    item = message(created.json()[1]["body"]["conversationId"])
+    without, bad, again = (
+        client.send(headers | more, item)
+        for more in ({}, {"Client-Properties": "features"}, properties)
+    )
+
+    assert [answer.status_code for answer in (without, bad, again)] == [400, 400, 200]
+    assert (without.json()["code"], without.json()["reqId"]) == ("BAD_REQUEST", item["id"])
+
+
 def test_another_consumers_conversation(client: Client, consumer: str) -> None:
     """401, as the overview says."""
     headers = client.tokens(str(uuid.uuid4()))
