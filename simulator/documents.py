@@ -38,7 +38,7 @@ class CampaignInfo(TypedDict, total=False):
 
 
 class SharkContext(TypedDict, total=False):
-    """The context that the Monitoring API gave."""
+    """The context that the Monitoring API gave; the ids are its alone."""
 
     type: Literal["SharkContext"]
     visitorId: str
@@ -54,6 +54,8 @@ class SMSContext(TypedDict, total=False):
 
     type: Required[Literal["SMSContext"]]
     lang: str
+    features: list[str]
+    clientProperties: dict[str, Any]
 
 
 def _has_type(value: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def _has_type(value: dict[str, Any]) -> dict[str, Any]:
 
 def _context_kind(value: Any) -> str:
     kind = value.get("type", "SharkContext") if isinstance(value, dict) else None
-    return kind if kind in {"SharkContext", "SMSContext"} else "other"
+    return kind if isinstance(kind, str) and kind in {"SharkContext", "SMSContext"} else "other"
 
 
 class ConversationRequest(TypedDict, total=False):

@@ -105,6 +105,7 @@ def test_the_documented_header_is_a_jobs() -> None:
         {"conversation": {"conversationContext": {}}},
         {"conversation": {"conversationContext": {"lang": "de"}}},
         {"conversation": {"conversationContext": {"type": "SMSContext", "lang": "en-US"}}},
+        {"conversation": {"conversationContext": {"type": "SMSContext", "features": ["X"]}}},
         {
             "conversation": {
                 "conversationContext": {"type": "ProactiveContext", "originConversationId": "x"}
@@ -120,9 +121,9 @@ def test_the_documented_header_is_a_jobs() -> None:
                 }
             }
         },
-        sde(type="ctmrinfo", info={}),
         sde(type="ctmrinfo"),
         sde(type="personal", auth={"amr": ["pwd"]}),
+        sde(type="ctmrinfo", info={}),
         sde(type="ctmrinfo", info={"balance": -400.99, "companySize": 5, "loginStatus": 1}),
         sde(type="ctmrinfo", info={"lastPaymentDate": {"day": 15, "month": 10, "year": 2014}}),
         sde(
@@ -139,8 +140,8 @@ def test_the_documented_header_is_a_jobs() -> None:
         {"clientProperties": {"ipAddress": "192.0.2.10", "appId": "a" * 64, "os": "OSX"}},
         {"engagement": {}},
         {"engagement": {"engagementAttributes": [{"type": "purchase", "total": 11.7}]}},
-        {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
         {"engagement": {"engagementAttributes": [{"type": "ctmrinfo"}, {"type": "personal"}]}},
+        {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
         {"onOpenConversation": "reuse"},
         {"notBefore": "2026-01-31T09:00:00Z", "expiresAt": "2026-01-31T09:00:00.000001Z"},
         {"priority": 9},

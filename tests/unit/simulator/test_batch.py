@@ -104,6 +104,7 @@ def test_another_brand_is_40001(brand_id: object) -> None:
         {"ttrDefName": "URGENT"},
         {"campaignInfo": {}},
         {"conversationContext": {"type": "SMSContext", "lang": "en-US"}},
+        {"conversationContext": {"type": "SMSContext", "features": ["RICH_CONTENT"]}},
         {"conversationContext": {"type": "ProactiveContext", "originConversationId": "x"}},
     ],
 )
@@ -128,6 +129,7 @@ def test_documented_conversation_fields_pass(fields: dict[str, Any]) -> None:
         ({"conversationContext": {"visitorId": 5}}, "visitorId"),
         ({"conversationContext": {"type": "SMSContext", "visitorId": "x"}}, "visitorId"),
         ({"conversationContext": {"type": 5}}, "conversationContext"),
+        ({"conversationContext": {"type": []}}, "conversationContext"),
         ({"conversationContext": "SharkContext"}, "conversationContext"),
     ],
 )
@@ -161,9 +163,9 @@ def test_documented_profiles_pass(profile: dict[str, Any]) -> None:
         (sdes({"type": "ctmrinfo", "info": {"storeNumber": "1"}}), "storeNumber"),
         (sdes({"type": "ctmrinfo", "info": {"companySize": "5"}}), "companySize"),
         (sdes({"type": "ctmrinfo", "info": {"companySize": True}}), "companySize"),
+        (sdes({"type": "ctmrinfo", "info": {"companySize": 5.5}}), "companySize"),
         (sdes({"type": "ctmrinfo", "info": {"balance": True}}), "balance"),
         (sdes({"type": "ctmrinfo", "info": {"lastPaymentDate": {"day": 1}}}), "lastPaymentDate"),
-        (sdes({"type": "ctmrinfo", "info": {"companySize": 5.5}}), "companySize"),
         (sdes({"type": "ctmrinfo", "info": {"ctype": None}}), "ctype"),
         (sdes({"type": "ctmrinfo", "personal": {}}), "personal"),
         (sdes({"type": "personal", "personal": {"firstName": "J"}}), "firstName"),
