@@ -26,7 +26,9 @@ Without --account there is one account, {DEMO_ACCOUNT_ID}, with client id {DEMO_
 client secret demo-secret.
 
 Faults of CONVERSATION: {_FAULTS}. For another endpoint, put its name first, as in
-idp.reset; endpoints are {", ".join(POSSIBLE)}; smt also has smt.loading.
+idp.too_many_requests; endpoints are {", ".join(POSSIBLE)}; smt also has smt.loading. --rate and
+--max-concurrent limit CONVERSATION, --token-rate limits sentinel; the others answer 429 by
+such a fault alone, since no limit of theirs is documented.
 """
 
 
