@@ -45,19 +45,23 @@ def prepare(work: Work, account: Account, *, visit: str) -> Prepared:
     try:
         tokens = client.tokens(job.consumer_id)
         if job.engagement is not None:
-            known = Visit(*json.loads(visit)) if visit else None
-            engaged = client.engage(job, known)
-            conversation, visit = engaged.merged_into(conversation), _written(engaged.visit)
+            engaged = client.engage(job, read_visit(visit))
+            conversation, visit = engaged.merged_into(conversation), write_visit(engaged.visit)
     except EngagementFailure as failure:
         answer = failure.answer
         if answer.kind is Kind.NOT_SENT:
             answer = replace(answer, kind=Kind.NOT_ENGAGED)
-        return Prepared(refusal=answer, visit=_written(failure.visit))
+        return Prepared(refusal=answer, visit=write_visit(failure.visit))
     except CallFailed as failure:
         return Prepared(refusal=failure.answer, visit=visit)
     return Prepared(ready=Ready(tokens=tokens, conversation=conversation), visit=visit)
 
 
-def _written(visit: Visit) -> str:
+def read_visit(written: str) -> Visit | None:
+    """Read a visit as the ledger keeps it; None where none was kept."""
+    return Visit(*json.loads(written)) if written else None
+
+
+def write_visit(visit: Visit) -> str:
     """Write a visit as the ledger keeps it."""
     return json.dumps([visit.visitor_id, visit.session_id])
