@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
-from worker.liveperson.answer import CallFailed, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Kind
+from worker.liveperson.engagement import LookupFailed
 from worker.messages.job import Job
 from worker.messages.moment import now
 from worker.messages.result import Attempt
+from worker.preparing import read_visit, write_visit
 from worker.retry import (
-    LONGEST_RETRY_AFTER_SECONDS,
     UNRESOLVED,
     Again,
     Created,
@@ -72,10 +74,15 @@ class FollowUp:
 
     def _look_up(self, turn: Turn, decision: LookUp) -> Step:
         """Ask the Monitoring API for the consumer's open conversation."""
+        visit = read_visit(turn.prepared.visit or turn.claim.visit)
         try:
-            found = turn.account.client.find_open_conversation(turn.work.job.consumer_id)
-        except CallFailed as failure:
-            return self.do(turn, decision.unaskable, looked=failure.answer.http_status)
+            found = turn.account.client.find_open_conversation(
+                turn.work.job.consumer_id, visit=visit
+            )
+        except LookupFailed as failure:
+            prepared = replace(turn.prepared, visit=write_visit(failure.visit))
+            turn, looked = replace(turn, prepared=prepared), failure.answer.http_status
+            return self.do(turn, decision.unaskable, looked=looked)
         if found is None:
             return self.do(turn, decision.otherwise, looked=HTTPStatus.OK)
         if decision.of_another is not None and self._is_of_another(turn.work.job, found):
@@ -98,7 +105,12 @@ class FollowUp:
             return other
         if turn.sent:
             return AtOnce(0)
-        return PutOff(max(pause, TOKEN_PAUSE_SECONDS), "throttled before sending")
+        # One by one: all of those that met the pause would ask together after it.
+        place = insist(
+            lambda: self._ledger.put_off(turn.work.job, ceiling=turn.account.ceiling),
+            until=self._shutdown.over,
+        )
+        return PutOff(max(pause, TOKEN_PAUSE_SECONDS) + place, "throttled before sending")
 
     def _is_repeated(self, turn: Turn) -> bool:
         """Tell whether a job is kept from being sent once more: hours of that are one attempt."""

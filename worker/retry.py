@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.messages.result import Attempt, ErrorCode
 
 # Attempts that use up a place in the schedule; 429 and 401 do not.
@@ -25,8 +25,6 @@ REPLAYED: Final = "replayed"
 UNRESOLVED: Final = "unresolved"
 # LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
 MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
-# A longer Retry-After than this is not believed, in seconds.
-LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

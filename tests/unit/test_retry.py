@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.messages.result import Attempt
 from worker.retry import (
-    LONGEST_RETRY_AFTER_SECONDS,
     Again,
     Created,
     Decision,

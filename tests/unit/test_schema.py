@@ -67,12 +67,15 @@ def test_the_examples_of_dead_letters_have_the_codes_own_messages() -> None:
     """Whoever searches for a message finds it: in the schema's examples and in the contract."""
     rejected, malformed = (letter["error"]["message"] for letter in EXAMPLES["dead-letter"])
     refusal = (BODIES / "resp_09_400_brand_missing.json").read_bytes()
-    assert rejected == read_answer(400, {}, refusal, request_id="1").message
+    assert rejected == read_answer(400, {}, refusal, profile_id="0", request_id="1").message
     with pytest.raises(MalformedJSON) as caught:
         loads_strict(EXAMPLES["dead-letter"][1]["raw"].encode(), max_bytes=100)
     assert malformed == str(caught.value)
     assert malformed in CONTRACT
-    assert f"the last with: {read_answer(503, {}, b'', request_id='1').message}; " in CONTRACT
+    assert (
+        f"the last with: {read_answer(503, {}, b'', profile_id='0', request_id='1').message}; "
+        in CONTRACT
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=kind_of)

@@ -8,6 +8,9 @@ from typing import Literal
 from worker.liveperson import reading
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
 
+# A longer Retry-After than this is not believed.
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
 
 class Kind(StrEnum):
     """What an answer means to the job it was got for."""

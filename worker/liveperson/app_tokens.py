@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.tokens import LIFETIME_SECONDS, TokenFailure, validity
 
@@ -22,7 +22,6 @@ UNDATED_SECONDS = 60.0
 CALM_SECONDS = 1.0
 # After a failed token call; LivePerson asks for 5 s after a 429.
 PAUSE_SECONDS = 5.0
-MAX_PAUSE_SECONDS = 600.0
 # When to look again for a token that another worker is just asking for.
 ELSEWHERE_SECONDS = 1.0
 
@@ -180,7 +179,7 @@ class AppTokens:
             self._sleep(pause)
 
     def _pause_after(self, answer: Answer) -> None:
-        pause = min(max(PAUSE_SECONDS, answer.retry_after or 0), MAX_PAUSE_SECONDS)
+        pause = min(max(PAUSE_SECONDS, answer.retry_after or 0), LONGEST_RETRY_AFTER_SECONDS)
         self._store.pause_tokens(self._account_id, pause)
         now = self._clock()
         self._failed = _Failed(answer, since=now, until=now + pause)

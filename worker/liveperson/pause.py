@@ -8,10 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from worker.liveperson.answer import Answer, Kind
-
-# A longer Retry-After than this is not believed.
-MAX_PAUSE_SECONDS = 300.0
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Pause:
         """Begin a pause if the answer is a 429; a longer one that was begun stays."""
         if answer.kind is not Kind.THROTTLED:
             return
-        seconds = min(max(self._shortest, answer.retry_after or 0), MAX_PAUSE_SECONDS)
+        seconds = min(max(self._shortest, answer.retry_after or 0), LONGEST_RETRY_AFTER_SECONDS)
         until = self._clock() + seconds
         with self._lock:
             if self._throttled is None or self._throttled.until < until:

@@ -8,10 +8,9 @@ import pytest
 
 from tests.fakes import InMemoryTokenStore
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.liveperson.app_tokens import (
     CALM_SECONDS,
-    MAX_PAUSE_SECONDS,
     PAUSE_SECONDS,
     AppTokens,
 )
@@ -291,7 +290,12 @@ def test_after_a_failure_the_whole_pool_waits() -> None:
 
 @pytest.mark.parametrize(
     ("asked_for", "paused"),
-    [(None, PAUSE_SECONDS), (1.0, PAUSE_SECONDS), (30.0, 30.0), (86400.0, MAX_PAUSE_SECONDS)],
+    [
+        (None, PAUSE_SECONDS),
+        (1.0, PAUSE_SECONDS),
+        (30.0, 30.0),
+        (86400.0, LONGEST_RETRY_AFTER_SECONDS),
+    ],
 )
 def test_a_throttled_login_pauses_at_least_five_seconds(
     asked_for: float | None, paused: float
