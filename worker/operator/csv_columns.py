@@ -69,14 +69,16 @@ def assemble(columns: Sequence[Column], cells: Sequence[str]) -> Node:
 
 
 def _value(one: Column, cell: str) -> object:
+    # Python knows more blanks than JSON does, such as the no-break space of a spreadsheet.
+    bare = cell.strip()
     match one.kind:
-        case "number" if len(cell) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(cell.strip()):
-            return json.loads(cell)
-        case "words" if not cell.lstrip().startswith("["):
-            return [word.strip() for word in cell.split(WORD_SEPARATOR)]
+        case "number" if len(bare) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(bare):
+            return json.loads(bare)
+        case "words" if not bare.startswith("["):
+            return [word.strip() for word in bare.split(WORD_SEPARATOR)]
         case "json" | "words":
             try:
-                return loads_strict(cell.strip().encode(), max_bytes=len(cell) * 4)
+                return loads_strict(bare.encode(), max_bytes=len(cell) * 4)
             except MalformedJSON as error:
                 fault = str(error).replace("the message", "the cell", 1)
                 raise Misnamed(f"{one.name}: takes JSON; {fault}") from None

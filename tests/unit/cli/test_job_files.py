@@ -157,6 +157,15 @@ def test_csv_cells_become_fields_of_their_type() -> None:
     ]
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u2007", "\u3000"])
+def test_blanks_around_a_cell_that_is_no_text_are_left_out(blank: str) -> None:
+    """Spreadsheets write some that JSON does not know."""
+    header = "consumerId,priority,clientProperties.features,metadata\n"
+    row = f"c,{blank}5{blank},{blank}A|B{blank},{blank}{{}}{blank}\n"
+    document = {"priority": 5, "clientProperties": {"features": ["A", "B"]}, "metadata": {}}
+    assert read(read_csv, (header + row).encode()) == [(2, {"consumerId": "c", **document}, None)]
+
+
 def test_a_row_that_is_not_utf8_is_reported() -> None:
     """The others are read."""
     data = b"jobId,consumerId\na,Z\xfcrich\nb,c\n"
