@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -85,6 +88,44 @@ def test_limits_change_for_workers_that_run(
         assert overview(settings)["accounts"][0]["maxInFlight"] == 1
         shown = overture("limits", "set", "--reset", settings=settings).stdout
         assert "and 50 in flight (from the settings)" in shown
+
+
+def test_a_worker_needs_its_store_from_the_start(settings: dict[str, object]) -> None:
+    """Once it runs it waits for it; but an address that is wrong is said at once."""
+    ended = overture("worker", settings={**settings, "store_url": "redis://:hunter2@127.0.0.1:1"})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("overture: the store at redis://127.0.0.1:1 cannot be used: ")
+    assert ended.stderr.endswith("start it, or correct OVERTURE_STORE_URL\n")
+    assert ended.stderr.count("\n") == 1
+    assert "hunter2" not in ended.stderr
+
+
+@pytest.mark.parametrize("role", ["store", "broker"])
+def test_a_server_that_still_reads_its_data_is_said_to(role: str, valkey_url: str) -> None:
+    """Nothing about it is to be corrected."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        loading = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        threading.Thread(target=answer_loading, args=(listener,), daemon=True).start()
+        urls = {"broker_url": valkey_url, "store_url": valkey_url, f"{role}_url": loading}
+        ended = overture("worker", settings={**ONE_ACCOUNT, **urls})
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"overture: the {role} at {loading} is still loading its data; try again in a moment\n",
+    )
+
+
+def answer_loading(listener: socket.socket) -> None:
+    """Answer as Redis and Valkey do after a start; a test would wait long for so much data."""
+    with suppress(OSError):
+        while True:
+            threading.Thread(target=refuse, args=(listener.accept()[0],), daemon=True).start()
+
+
+def refuse(connection: socket.socket) -> None:
+    """Refuse every command on a connection."""
+    with connection, suppress(OSError):
+        while commands := connection.recv(65536).count(b"*"):
+            connection.sendall(commands * b"-LOADING Valkey is loading the dataset in memory\r\n")
 
 
 def test_everything_works_says_check(settings: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.settings import Settings
@@ -90,6 +90,9 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
 
 
 def _away(what: str, url: str, error: BaseException) -> str:
+    # kombu puts an error of its own before redis-py's.
+    if BusyLoadingError in {type(error), type(error.__cause__)}:
+        return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
     return (
         f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; "
         f"start it, or correct OVERTURE_{what.upper()}_URL"

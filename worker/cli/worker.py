@@ -40,6 +40,8 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
     with reach(settings) as within:
+        # The broker is called for its queues; the store would be called by the first job alone.
+        within.store.ping()
         return run_worker(
             settings,
             broker_url=within.broker_url,
