@@ -10,13 +10,19 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from tests.broker_client import BrokerClient
 from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
+from worker.messaging import broker
+from worker.redis_transport.queue import Layout
+
+CAN_LOSE = "a crash of the server can lose"
+SET = "set it to always"
 
 
 @pytest.fixture
@@ -56,6 +62,22 @@ def test_the_status_counts_what_there_is(settings: dict[str, object], client: Br
     unknown = overture("status", "no-such-job", settings=settings)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("overture: job no-such-job is unknown: ")
+
+
+@pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)
+def test_the_queue_of_an_account_is_shown_while_it_holds_anything(
+    settings: dict[str, object], broker_url: str, store: Redis
+) -> None:
+    """Also jobs that wait for their time, and those in hand; an empty one would be noise."""
+    with broker.connection(broker_url) as connection:
+        name = account_queue(ACCOUNT)
+        broker.declare(connection, [name])
+    _, leases, delayed, *_ = Layout().keys([name])
+    for key in (leases, delayed):
+        assert name not in {queue["name"] for queue in overview(settings)["queues"]}
+        store.zadd(key, {"a message": 1})
+        assert name in {queue["name"] for queue in overview(settings)["queues"]}
+        store.delete(key)
 
 
 def test_a_cancelled_job_is_not_sent(

@@ -33,6 +33,11 @@ class QueueDepth:
     delayed: int | None
     unacked: int | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known to be in it."""
+        return not (self.ready or self.delayed or self.unacked)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
@@ -95,7 +100,9 @@ def take_overview(broker_url: str, store: Redis, settings: Settings) -> Overview
         queues, delayed = _amqp_queues(broker_url, names)
     return Overview(
         at=rfc3339(datetime.now(UTC)),
-        queues=[one for one in queues if one.ready or not one.name.startswith(f"{JOBS_QUEUE}.")],
+        queues=[
+            one for one in queues if not (one.is_empty and one.name.startswith(f"{JOBS_QUEUE}."))
+        ],
         delayed=delayed,
         accounts=[view_account(store, settings, account_id) for account_id in accounts],
         workers=workers_alive(store),
