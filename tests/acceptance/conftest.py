@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.broker_client import BrokerClient
 from tests.jobs import ONE_ACCOUNT
+from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
 
@@ -30,6 +32,16 @@ def client(broker_url: str) -> Iterator[BrokerClient]:
     """Give the other side of the broker."""
     with BrokerClient(broker_url) as found:
         yield found
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Valkey that a test may kill or configure."""
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    server = RedisServer(folder).start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

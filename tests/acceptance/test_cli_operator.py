@@ -16,6 +16,7 @@ from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account
 from tests.broker_client import BrokerClient
 from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
+from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
 from worker.messaging import broker
@@ -157,6 +158,26 @@ def test_everything_works_says_check(settings: dict[str, object]) -> None:
     marks = [line.split()[0] for line in ended.stdout.splitlines()]
     assert set(marks) == {"✓"}
     assert SECRET not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("appendonly", "no", "appendonly is off: a server restart loses its data; set it to yes"),
+        ("appendfsync", "everysec", f"appendfsync is everysec: {CAN_LOSE} the last second; {SET}"),
+        ("appendfsync", "no", f"appendfsync is no: {CAN_LOSE} the last writes; {SET}"),
+    ],
+)
+def test_check_warns_of_a_store_that_forgets(
+    simulator: SimulatorProcess, own_server: RedisServer, option: str, value: str, said: str
+) -> None:
+    """It can be used all the same, so that the status says nothing of it."""
+    with own_server.client() as client:
+        client.config_set(option, value)
+    settings = {"broker_url": own_server.url, **ONE_ACCOUNT, "domain_api_url": simulator.url}
+    ended = overture("check", settings=settings)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"! durability: {said}" in ended.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +115,6 @@ def test_memory_stays_the_same_however_long_the_file_is(tmp_path: Path) -> None:
         peaks.append(int(process.stdout.splitlines()[-1]))
     small, large = peaks
     assert large - small < 8 * 1024, f"{small} KiB became {large} KiB"
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Valkey that a test may kill."""
-    folder = tmp_path / "valkey"
-    folder.mkdir()
-    server = RedisServer(folder).start()
-    yield server
-    server.stop()
 
 
 def test_an_outage_leaves_no_doubt_about_what_is_submitted(own_server: RedisServer) -> None:

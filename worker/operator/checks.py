@@ -109,11 +109,16 @@ def _durability(store: Redis) -> Iterator[Finding]:
         text = "cannot be read; make sure that appendonly is yes and maxmemory-policy is noeviction"
         yield Finding("warning", "durability", text)
         return
+    fsync = found.get("appendfsync")
     if found.get("appendonly") != "yes":
         text = "appendonly is off: a server restart loses its data; set it to yes"
         yield Finding("warning", "durability", text)
+    elif fsync != "always":
+        what = "the last second" if fsync == "everysec" else "the last writes"
+        text = f"appendfsync is {fsync}: a crash of the server can lose {what}; set it to always"
+        yield Finding("warning", "durability", text)
     else:
-        yield Finding("works", "durability", f"appendonly, appendfsync {found.get('appendfsync')}")
+        yield Finding("works", "durability", "appendonly, appendfsync always")
     policy = found.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and found.get("maxmemory") != "0":
         text = (
