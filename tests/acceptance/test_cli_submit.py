@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,31 @@ def test_jobs_wait_on_disk_where_nothing_is_configured(tmp_path: Path) -> None:
     ended = overture("status", "--format", "json", settings={})
     depths = {queue["name"]: queue["ready"] for queue in json.loads(ended.stdout)["queues"]}
     assert depths[JOBS_QUEUE] == 1
+
+
+def test_the_timeout_is_for_the_wait_alone(settings: dict[str, object], broker_url: str) -> None:
+    """However long it took to read and send the jobs."""
+    lines = [json.dumps(job_document(number)) for number in range(501)]
+    with (
+        broker.connection(broker_url) as connection,
+        start_overture("submit", "-", "--wait", "--timeout", "1.5", settings=settings) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write("\n".join(lines[:500]).encode() + b"\n")
+        process.stdin.flush()
+        wait_until(
+            lambda: broker.ready_messages(connection, JOBS_QUEUE) == 500, "the first batch is there"
+        )
+        sent = time.monotonic()
+        wait_until(lambda: time.monotonic() > sent + 1.5, "the timeout would be over")
+        output, errors = process.communicate(lines[500].encode(), timeout=30)
+        ended = time.monotonic()
+    assert output.decode().splitlines()[-1] == "waiting 501"
+    assert errors.decode().splitlines() == [
+        "overture: no worker is running; start one with: overture worker",
+        "overture: no outcome yet for 501 jobs; the workers continue",
+    ]
+    assert ended - sent > 3
 
 
 def test_waiting_ends_with_the_outcomes(

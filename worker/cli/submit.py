@@ -38,13 +38,16 @@ from worker.operator.waiting import Submitted, wait_for_outcomes
 @click.option("--dry-run", is_flag=True, help="Check every job but send none; needs no broker.")
 @click.option("--all-or-nothing", is_flag=True, help="Send nothing if any job is rejected.")
 @click.option(
-    "--wait", is_flag=True, help="Wait until every job has its outcome, and count the outcomes."
+    "--wait",
+    is_flag=True,
+    help="Wait until every job has its outcome, and count the outcomes; "
+    "that of a job whose account no worker knows is never seen.",
 )
 @click.option(
     "--timeout",
     type=Number(min=0),
     default=math.inf,
-    help="Longest wait in seconds.  [default: no limit]",
+    help="Longest wait in seconds, once all jobs are sent.  [default: no limit]",
 )
 @click.option("--account", type=NAME, metavar="ID", help="The account for jobs that name none.")
 @click.option(
@@ -119,8 +122,7 @@ def command(
                 raise Problem("nothing was submitted")
             run.begin_anew()
         submitted = stack.enter_context(closing(Submitted())) if wait else None
-        deadline = time.monotonic() + timeout
-        return _submit(run, queue=queue, submitted=submitted, deadline=deadline)
+        return _submit(run, queue=queue, submitted=submitted, timeout=timeout)
 
 
 def _demand(settings: Settings, account: str | None) -> None:
@@ -129,7 +131,7 @@ def _demand(settings: Settings, account: str | None) -> None:
         raise Problem(f"account {account} is not configured; configured accounts: {known}")
 
 
-def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadline: float) -> int:
+def _submit(run: Submission, *, queue: str, submitted: Submitted | None, timeout: float) -> int:
     is_sent = False
     try:
         with reach(run.settings) as within:
@@ -141,7 +143,7 @@ def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadlin
                 say(f"{without} had no jobId and got one derived from the content")
             failed = run.complain()
             if submitted is not None:
-                failed |= _wait(within, submitted, deadline)
+                failed |= _wait(within, submitted, timeout)
             return int(failed)
     except Problem as problem:
         more = () if is_sent else (run.how_to_go_on(),)
@@ -151,10 +153,11 @@ def _submit(run: Submission, *, queue: str, submitted: Submitted | None, deadlin
         raise Interrupted(said if is_sent else run.how_to_go_on()) from None
 
 
-def _wait(within: Reach, submitted: Submitted, deadline: float) -> bool:
+def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
     """Wait for the outcomes and count them; True if a job failed, or has none yet."""
     if not workers_alive(within.store):
         complain("no worker is running; start one with: overture worker")
+    deadline = time.monotonic() + timeout
     with progress("waiting", total=submitted.count) as report:
         outcomes = wait_for_outcomes(within.store, submitted, until=deadline, progress=report)
     say(_counted(outcomes))
