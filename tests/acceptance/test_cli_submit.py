@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,49 @@ def test_the_timeout_is_for_the_wait_alone(settings: dict[str, object], broker_u
         "overture: no outcome yet for 501 jobs; the workers continue",
     ]
     assert ended - sent > 3
+
+
+@pytest.mark.parametrize("when", ["while it is sent", "at the end"])
+def test_a_full_disk_is_not_the_brokers_fault(
+    settings: dict[str, object], tmp_path: Path, when: str
+) -> None:
+    """What is kept for --wait, and what is rejected, are files on this machine."""
+    count, most = (5000, 64) if when == "while it is sent" else (100, 1)
+    file = write_jobs(tmp_path / "jobs.jsonl", count)
+    ended = overture_with_small_files(most, "submit", str(file), "--wait", settings=settings)
+    assert ended.returncode == 1
+    assert (
+        f"overture: the submitted jobs cannot be kept in {tempfile.gettempdir()}: File too large; "
+        "set TMPDIR to another folder, or leave --wait out\n"
+    ) in ended.stderr
+    assert "broker" not in ended.stderr
+
+
+def test_rejected_lines_that_cannot_be_kept_are_said_to_be(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """However few they are; and it is said what became of the good ones."""
+    file = write_jobs(tmp_path / "jobs.jsonl", 3, extra=BAD)
+    ended = overture("submit", str(file), "--rejected", "/dev/full", settings=settings)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[1:] == [
+        "overture: /dev/full cannot be written: No space left on device",
+        "overture: no job was confirmed; submit the file again: no job will be done twice",
+    ]
+
+
+def overture_with_small_files(
+    kilobytes: int, *arguments: str, settings: dict[str, object]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that can write no larger file than this."""
+    shell = f'ulimit -f {kilobytes}; exec "$0" -m worker "$@"'
+    return subprocess.run(
+        ["bash", "-c", shell, sys.executable, *arguments],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_waiting_ends_with_the_outcomes(

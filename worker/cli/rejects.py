@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -28,7 +29,9 @@ class Rejects:
     def close(self) -> None:
         """Close the file, if there is one."""
         if self._file is not None:
-            self._file.close()
+            # What could not be written was said when it was added.
+            with suppress(OSError):
+                self._file.close()
 
     def add(self, rejected: Rejected) -> None:
         """Report an entry and keep it."""
@@ -43,6 +46,7 @@ class Rejects:
                 self._file = self._path.open(self._mode)  # type: ignore[assignment]  # a mode of bytes
             assert self._file is not None
             self._file.write(json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n")
+            self._file.flush()
         except OSError as error:
             raise Problem(f"{self._path} cannot be written: {error.strerror}") from None
 

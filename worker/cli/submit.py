@@ -24,7 +24,7 @@ from worker.cli.words import counted
 from worker.operator.accounts import workers_alive
 from worker.operator.job_file import Format
 from worker.operator.job_source import STANDARD_INPUT, open_source
-from worker.operator.waiting import Submitted, wait_for_outcomes
+from worker.operator.waiting import NotKept, Submitted, wait_for_outcomes
 
 
 @click.command()
@@ -121,8 +121,7 @@ def command(
             if run.complain():
                 raise Problem("nothing was submitted")
             run.begin_anew()
-        submitted = stack.enter_context(closing(Submitted())) if wait else None
-        return _submit(run, queue=queue, submitted=submitted, timeout=timeout)
+        return _submit(run, queue=queue, wait=wait, timeout=timeout)
 
 
 def _demand(settings: Settings, account: str | None) -> None:
@@ -131,10 +130,12 @@ def _demand(settings: Settings, account: str | None) -> None:
         raise Problem(f"account {account} is not configured; configured accounts: {known}")
 
 
-def _submit(run: Submission, *, queue: str, submitted: Submitted | None, timeout: float) -> int:
+def _submit(run: Submission, *, queue: str, wait: bool, timeout: float) -> int:
     is_sent = False
     try:
-        with reach(run.settings) as within:
+        with ExitStack() as stack:
+            within = stack.enter_context(reach(run.settings))
+            submitted = stack.enter_context(closing(Submitted())) if wait else None
             run.send_all(within, queue, submitted)
             is_sent = True
             say(f"submitted {counted(run.tally.confirmed, 'job')} to {queue}")
@@ -145,9 +146,10 @@ def _submit(run: Submission, *, queue: str, submitted: Submitted | None, timeout
             if submitted is not None:
                 failed |= _wait(within, submitted, timeout)
             return int(failed)
-    except Problem as problem:
+    except (Problem, NotKept) as error:
+        sentences = error.sentences if isinstance(error, Problem) else (str(error),)
         more = () if is_sent else (run.how_to_go_on(),)
-        raise Problem(*problem.sentences, *more) from None
+        raise Problem(*sentences, *more) from None
     except KeyboardInterrupt:
         said = "the jobs are submitted; the workers continue"
         raise Interrupted(said if is_sent else run.how_to_go_on()) from None

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Final, cast
 
 from worker.operator.csv_rows import read_csv
-from worker.operator.job_file import SNIFFED_BYTES, Entry, Format, guess_format
+from worker.operator.job_file import (
+    SNIFFED_BYTES,
+    Entry,
+    Format,
+    UnreadableFile,
+    guess_format,
+)
 from worker.operator.json_array import read_json_array
 from worker.operator.json_lines import read_json_lines
 
@@ -39,9 +45,12 @@ class Source:
 
     def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
         """Read its entries but those up to number `skip`. Raises UnreadableFile."""
-        for entry in READERS[self._form](self._file, max_bytes=max_bytes):
-            if entry.number > skip:
-                yield entry
+        try:
+            for entry in READERS[self._form](self._file, max_bytes=max_bytes):
+                if entry.number > skip:
+                    yield entry
+        except OSError as error:
+            raise UnreadableFile(f"the rest of the file cannot be read: {error.strerror}") from None
 
     def position(self) -> int:
         """Return how many bytes have been read; 0 where that is not known."""

@@ -7,6 +7,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Final
 
 from redis import Redis
@@ -22,34 +24,51 @@ LOOK_SECONDS: Final = 0.25
 JobKey = tuple[str, str]
 
 
+class NotKept(Exception):
+    """What was submitted cannot be kept until its outcome is there; the text says why."""
+
+
 class Submitted:
-    """The account and id of every job that was submitted, on disk."""
+    """The account and id of every job that was submitted, on disk. Every use can raise NotKept."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed at exit
+        with _on_disk():
+            self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed at exit
         self.count = 0
 
     def close(self) -> None:
         """Give the disk's space back."""
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def add(self, account_id: str, job_id: str) -> None:
         """Note one more."""
-        self._file.write(json.dumps([account_id, job_id]) + "\n")
+        with _on_disk():
+            self._file.write(json.dumps([account_id, job_id]) + "\n")
         self.count += 1
 
     def batches(self) -> Iterator[list[JobKey]]:
         """Give them back in their order, some at a time."""
-        self._file.seek(0)
-        batch: list[JobKey] = []
-        for line in self._file:
-            account_id, job_id = json.loads(line)
-            batch.append((account_id, job_id))
-            if len(batch) == BATCH_JOBS:
-                yield batch
-                batch = []
-        if batch:
+        with _on_disk():
+            self._file.seek(0)
+        while batch := self._batch():
             yield batch
+
+    def _batch(self) -> list[JobKey]:
+        with _on_disk():
+            lines = list(islice(self._file, BATCH_JOBS))
+        return [(account_id, job_id) for account_id, job_id in map(json.loads, lines)]
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotKept(
+            f"the submitted jobs cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
+            "set TMPDIR to another folder, or leave --wait out"
+        ) from None
 
 
 def wait_for_outcomes(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from typing import Any
 
 import pytest
 
 from worker.operator.csv_columns import Misnamed, column
 from worker.operator.csv_rows import read_csv
-from worker.operator.job_file import UnreadableFile, guess_format
+from worker.operator.job_file import Format, UnreadableFile, guess_format
+from worker.operator.job_source import Source
 from worker.operator.json_array import read_json_array
 from worker.operator.json_lines import read_json_lines
 
@@ -96,6 +99,41 @@ def test_a_broken_array_is_said_to_be(data: bytes, fault: str) -> None:
     with pytest.raises(UnreadableFile) as raised:
         read(read_json_array, data)
     assert fault in str(raised.value)
+
+
+class Failing(io.RawIOBase):
+    """A disk that can be read to some place and no further."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if count := self._data.readinto(buffer):
+            return count
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [
+        ("jsonl", b'{"a":1}\n'),
+        ("json", b'[{"a":1}, '),
+        ("csv", b"consumerId\nc\n"),
+    ],
+)
+def test_a_file_that_cannot_be_read_to_its_end_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, form: Format, data: bytes
+) -> None:
+    """What was read before is good; nobody else is to blame."""
+    monkeypatch.setattr("worker.operator.json_array.CHUNK_BYTES", 8)
+    source = Source(io.BufferedReader(Failing(data)), form, size=None)
+    entries = source.entries(max_bytes=MAX_BYTES, skip=0)
+    assert next(entries).fault is None
+    with pytest.raises(UnreadableFile, match="the rest of the file cannot be read: Input/output"):
+        next(entries)
 
 
 CSV = """\
