@@ -9,14 +9,19 @@ from worker.cli.problem import Problem
 from worker.operator.accounts import known_accounts
 
 
+def demand_account(settings: Settings, named: str) -> None:
+    """Refuse an account that is not configured; where none is, any will do. Raises Problem."""
+    if settings.accounts and named not in settings.accounts:
+        known = ", ".join(sorted(settings.accounts))
+        raise Problem(f"account {named} is not configured; configured accounts: {known}")
+
+
 def the_account(store: Redis, settings: Settings, named: str | None) -> str:
     """Return the account that is named, or else the only one there is."""
-    accounts = known_accounts(store, settings)
     if named is not None:
-        if settings.accounts and named not in accounts:
-            known = ", ".join(accounts)
-            raise Problem(f"account {named} is not configured; configured accounts: {known}")
+        demand_account(settings, named)
         return named
+    accounts = known_accounts(store, settings)
     if len(accounts) != 1:
         raise Problem(f"there are {len(accounts)} accounts; name one with --account")
     return accounts[0]

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from config.queues import JOBS_QUEUE
-from config.settings import Settings
 from worker.cli.names import NAME
 from worker.cli.numbers import Number
+from worker.cli.pick import demand_account
 from worker.cli.problem import Interrupted, Problem, complain, say
 from worker.cli.progress import progress
 from worker.cli.queue_names import JobsQueue
@@ -98,7 +98,8 @@ def command(
     identical jobs each done, give each its own jobId.
     """
     settings = read_settings()
-    _demand(settings, account)
+    if account is not None:
+        demand_account(settings, account)
     name = "stdin" if file == STANDARD_INPUT else file
     path = rejected or Path(f"{name}.rejected.jsonl")
     with ExitStack() as stack:
@@ -122,12 +123,6 @@ def command(
                 raise Problem("nothing was submitted")
             run.begin_anew()
         return _submit(run, queue=queue, wait=wait, timeout=timeout)
-
-
-def _demand(settings: Settings, account: str | None) -> None:
-    if account and settings.accounts and account not in settings.accounts:
-        known = ", ".join(settings.accounts)
-        raise Problem(f"account {account} is not configured; configured accounts: {known}")
 
 
 def _submit(run: Submission, *, queue: str, wait: bool, timeout: float) -> int:

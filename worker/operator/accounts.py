@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from redis import Redis
 
 from config.settings import Settings
-from worker.store.connection import Keys, text
+from worker.store.connection import Keys, account_of, text
+from worker.store.pulse import WORKER_PREFIX
 
 # How many keys one step of a search through the whole store looks at.
 SCAN_KEYS: Final = 5000
-
-_COUNTS: Final = re.compile(r"overture:\{(.+)\}:counts")
-WORKER_PREFIX: Final = "overture:worker:"
 
 
 def known_accounts(store: Redis, settings: Settings) -> list[str]:
@@ -25,8 +22,7 @@ def known_accounts(store: Redis, settings: Settings) -> list[str]:
     """
     if settings.accounts:
         return sorted(settings.accounts)
-    found = (_COUNTS.fullmatch(name) for name in _names(store, "overture:{*}:counts"))
-    return sorted({match[1] for match in found if match})
+    return sorted(set(map(account_of, _names(store, Keys("*").counts))))
 
 
 def workers_alive(store: Redis) -> list[str]:

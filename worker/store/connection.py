@@ -86,3 +86,8 @@ class Keys:
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""
         return f"{self._prefix}consumer:{consumer_id}"
+
+
+def account_of(key: str) -> str:
+    """Return the account whose key this is."""
+    return key.partition("{")[2].partition("}")[0]

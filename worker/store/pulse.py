@@ -17,6 +17,8 @@ from worker.store.connection import StoreError
 BEAT_SECONDS: Final = 2.0
 # A worker that has not shown itself for so long is gone: others take its jobs over.
 GONE_SECONDS: Final = 7.0
+# Before the name of each worker that shows itself.
+WORKER_PREFIX: Final = "overture:worker:"
 
 log = structlog.get_logger()
 
@@ -80,4 +82,4 @@ class Pulse:
 
 
 def _key(worker: str) -> str:
-    return f"overture:worker:{worker}"
+    return f"{WORKER_PREFIX}{worker}"

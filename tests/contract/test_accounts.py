@@ -1,0 +1,18 @@
+"""Which accounts there are, as the store knows them."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from config.settings import Settings
+from worker.operator.accounts import known_accounts
+from worker.store.connection import Keys
+
+
+def test_accounts_are_known_by_their_counts(store: Redis) -> None:
+    """Where none is configured; whatever the ids of their jobs look like."""
+    for account_id in ("1", "a-b_c"):
+        store.hincrby(Keys(account_id).counts, "created", 1)
+    store.hset(Keys("1").job("x}:counts"), "state", "done")
+    store.hset(Keys("2").limit, "max_rate", 1)
+    assert known_accounts(store, Settings()) == ["1", "a-b_c"]
