@@ -59,8 +59,15 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Shorter values than MIN_SECRET_CHARACTERS are no secrets, and would mangle the text."""
-        known = [value for value in secrets if len(value) >= MIN_SECRET_CHARACTERS]
-        self._pattern = re.compile("|".join([TOKEN, URL_PASSWORD, *map(re.escape, known)]))
+        known = {
+            form
+            for value in secrets
+            if len(value) >= MIN_SECRET_CHARACTERS
+            for form in _written_forms(value)
+        }
+        # A secret may be the start of another one.
+        longest_first = sorted(map(re.escape, known), key=len, reverse=True)
+        self._pattern = re.compile("|".join([TOKEN, URL_PASSWORD, *longest_first]))
         # Whatever matches holds one of these: nearly every line is known at once to hold none.
         self._marks = ("eyJ", "://", *known)
 
@@ -71,6 +78,21 @@ class Redactor:
         if not any(mark in text for mark in self._marks):
             return text
         return self._pattern.sub(REDACTED, text)
+
+
+def _written_forms(value: str) -> set[str]:
+    """Return what a value looks like as it is, and in strings of JSON and Python, one in another.
+
+    A line of JSON may hold an error that quotes JSON.
+    """
+    forms = {value}
+    for _ in range(2):
+        forms |= {
+            text[1:-1]
+            for form in forms
+            for text in (json.dumps(form), json.dumps(form, ensure_ascii=False), repr(form))
+        }
+    return forms
 
 
 def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from kombu import Connection
 from redis import ConnectionPool
@@ -60,6 +60,12 @@ def with_schemes(url: str, schemes: Mapping[str, str]) -> str:
     """
     parts = (one.partition("://") for one in url.split(";"))
     return ";".join(f"{schemes.get(scheme, scheme)}{mark}{rest}" for scheme, mark, rest in parts)
+
+
+def passwords_of(url: str) -> set[str]:
+    """Return the passwords of a URL and of its alternatives (`a;b`), as written and as meant."""
+    written = {password for part in url.split(";") if (password := urlsplit(part).password)}
+    return written | set(map(unquote, written))
 
 
 def demand_broker(url: str) -> None:

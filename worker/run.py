@@ -14,6 +14,7 @@ import structlog
 from celery.worker import state
 
 from config.queues import JOBS_QUEUE, account_queue
+from config.server_urls import passwords_of
 from config.settings import Settings
 from worker import runtime
 from worker.app import create_app
@@ -76,9 +77,13 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
-def secrets_of(settings: Settings) -> list[str]:
+def secrets_of(settings: Settings) -> set[str]:
     """Return the values that may appear in no line of the log."""
-    return [account.client_secret.get_secret_value() for account in settings.accounts.values()]
+    urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
+    passwords = set[str]().union(*map(passwords_of, urls))
+    return passwords | {
+        account.client_secret.get_secret_value() for account in settings.accounts.values()
+    }
 
 
 class Stop:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
+from config.server_urls import passwords_of
+
 HIDDEN: Final = "[redacted]"
 MOST_CHARACTERS: Final = 300
 
@@ -16,9 +18,8 @@ def public_url(url: str) -> str:
 
 def without_passwords(text: str, url: str) -> str:
     """Take the passwords of a URL out of a text, such as that of a library's error."""
-    for part in url.split(";"):
-        if password := urlsplit(part).password:
-            text = text.replace(password, HIDDEN)
+    for password in sorted(passwords_of(url), key=len, reverse=True):
+        text = text.replace(password, HIDDEN)
     return text
 
 

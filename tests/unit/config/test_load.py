@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.load import InvalidSettings, load_settings, misspelt
+from worker.run import secrets_of
 
 SECRET = "canary-9f3a71"
 
@@ -123,6 +124,18 @@ def test_all_faults_are_told_together_by_name(monkeypatch: pytest.MonkeyPatch) -
         "OVERTURE_RETRY_SCHEDULE__1",
         "OVERTURE_STORE_URL",
     ]
+
+
+def test_every_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that none is in a line of the log: of the accounts, of the broker and of the store."""
+    set_all(
+        monkeypatch,
+        BROKER_URL="amqp://user:bro%2Fker@host//",
+        STORE_URL="redis://:store@host/0",
+        ACCOUNTS__7__CLIENT_ID="x",
+        ACCOUNTS__7__CLIENT_SECRET="client",
+    )
+    assert secrets_of(load_settings()) == {"client", "bro%2Fker", "bro/ker", "store"}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8070", "http://localhost", "https://a.test"])

@@ -54,6 +54,23 @@ def test_no_secret_is_in_any_line(log_format: LogFormat) -> None:
 
 
 @pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "secret", ['pa"ss\\word', "pässwörd-ß", "tab\tand'quote\"", "pass", "passage"]
+)
+def test_a_secret_is_known_however_it_is_written(secret: str, log_format: LogFormat) -> None:
+    """JSON and Python write quotes, backslashes and letters beyond ASCII in ways of their own."""
+    out = io.StringIO()
+    configure_logging(level="info", log_format=log_format, secrets=["pass", secret], stream=out)
+    log = structlog.get_logger()
+    log.info("refused", why=secret, raw=f"<{secret}>", error=ValueError(secret))
+    log.info(json.dumps(secret, ensure_ascii=False))
+    text = out.getvalue()
+    assert text.count("[redacted]") == 4
+    assert all(half not in text for half in ("ss", "rd", "tab", "quote", "age"))
+
+
+@pytest.mark.usefixtures("_restored")
 def test_every_line_is_json_with_the_bound_context() -> None:
     """Our lines and those of libraries carry the same fields."""
     ours, theirs, *_ = [json.loads(line) for line in lines("json")]

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from config.server_urls import demand_broker, demand_store, for_kombu, for_redis_py
+from config.server_urls import (
+    demand_broker,
+    demand_store,
+    for_kombu,
+    for_redis_py,
+    passwords_of,
+)
 from worker.messaging import broker
 from worker.store.connection import connect
 
@@ -67,6 +73,20 @@ def test_half_of_a_password_is_not_taken_for_a_port(scheme: str, password: str) 
     with pytest.raises(ValueError, match="%23 for #") as caught:
         demand_broker(f"{scheme}://user:{password}@host:5672/0")
     assert "can" not in str(caught.value).removeprefix("cannot")
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        ("redis://host/0", set()),
+        ("redis://:p%40ss@host/0", {"p%40ss", "p@ss"}),
+        ("amqp://user:one@a//;amqp://user:two@b//", {"one", "two"}),
+        ("unix://user:pass@/run/redis.sock", {"pass"}),
+    ],
+)
+def test_the_passwords_of_a_url_are_known(url: str, passwords: set[str]) -> None:
+    """As they are written, and as the libraries read them: either may be in what they say."""
+    assert passwords_of(url) == passwords
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
