@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
 from tests.broker_client import BrokerClient
@@ -94,6 +95,24 @@ def test_confirmed_means_that_the_broker_has_it(client: BrokerClient, publisher:
     client.take()
     assert confirmed == list(range(200))
     assert (len(client.out.results), len(client.out.dead_letters)) == (181, 20)
+
+
+def test_an_error_in_a_confirmation_costs_no_other(valkey_url: str) -> None:
+    """It is a bug, and is logged; what comes after it is published all the same."""
+    publisher, done = Publisher(valkey_url), [threading.Event() for _ in range(2)]
+
+    def fails() -> None:
+        raise ValueError("broken")
+
+    with BrokerClient(valkey_url), capture_logs() as lines:
+        publisher.send(message(0), fails)
+        publisher.send(message(1), done[0].set)
+        publisher.start()
+        assert done[0].wait(10)
+        publisher.send(message(2), done[1].set)
+        assert done[1].wait(10)
+        publisher.close(seconds=10)
+    assert [line["event"] for line in lines] == ["publisher.confirmation_not_taken"]
 
 
 @pytest.mark.xdist_group("rabbitmq")

@@ -65,8 +65,15 @@ class Publisher:
             messages = [item for item in batch if item is not None]
             if messages and self._publish([message for message, _ in messages]):
                 for _, confirmed in messages:
-                    confirmed()
+                    self._tell(confirmed)
         self._disconnect()
+
+    def _tell(self, confirmed: Confirmed) -> None:
+        try:
+            confirmed()
+        except Exception:
+            # Without this thread nothing comes out.
+            log.exception("publisher.confirmation_not_taken")
 
     def _publish(self, messages: list[Outgoing]) -> bool:
         """Publish until it is confirmed; False when the publisher is closed meanwhile."""
