@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from redis import Redis
 
 from config.queues import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
@@ -19,6 +20,7 @@ from tests.jobs import ACCOUNT, job_document, make_job
 from tests.overture_command import overture
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
+from worker.cli import main
 from worker.messages.fields.messages import AttemptMessage
 from worker.messages.outcome import failed, malformed, opened
 from worker.messages.result import Attempt
@@ -125,6 +127,49 @@ def test_all_does_not_mean_what_is_in_doubt_or_no_job(
     assert (ended.returncode, ended.stderr) == (0, "")
     assert jobs_in(broker_url, JOBS_QUEUE) == ["job-1", "job-2"]
     assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["raw"]
+
+
+def replay(*arguments: str, settings: dict[str, object]) -> Result:
+    """Replay in this process."""
+    variables = {f"OVERTURE_{name.upper()}": str(value) for name, value in settings.items()}
+    return CliRunner().invoke(main, ["dead-letters", "replay", *arguments], env=variables)
+
+
+@pytest.mark.parametrize(
+    ("kept", "status", "said"),
+    [
+        (2, 0, ""),
+        (3, 0, ""),
+        (4, 1, "overture: stopped after 3 dead letters that stay in the queue\n"),
+    ],
+)
+def test_no_more_letters_are_in_hand_than_the_limit(
+    settings: dict[str, object],
+    broker_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: int,
+    status: int,
+    said: str,
+) -> None:
+    """It stops before it would take one more, and not where there is no more to take."""
+    monkeypatch.setattr("worker.cli.replay.MOST_HELD", 3)
+    publish_letters(broker_url, [letter(number) for number in range(kept)])
+    result = replay("--code", "expired", settings=settings)
+    assert (result.exit_code, result.stderr) == (status, said)
+    assert len(jobs_in(broker_url, DEAD_LETTERS_QUEUE)) == kept
+
+
+def test_letters_that_are_not_replayed_count_as_in_hand(
+    settings: dict[str, object], broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason why they stay: not selected, no job, or in doubt."""
+    monkeypatch.setattr("worker.cli.replay.MOST_HELD", 2)
+    raw = json.loads(malformed(b"order;1", "it is no JSON").body)
+    publish_letters(broker_url, [raw, letter(1), letter(2, "in_doubt"), letter(3)])
+    result = replay("--all", settings=settings)
+    assert (result.exit_code, result.stdout) == (1, "replayed 1 dead letter\n")
+    assert "overture: stopped after 2 dead letters" in result.stderr
+    assert jobs_in(broker_url, DEAD_LETTERS_QUEUE) == ["job-2", "job-3", "raw"]
 
 
 def test_what_the_broker_gave_up_can_be_replayed(

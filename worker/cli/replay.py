@@ -6,7 +6,6 @@ import sys
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 import click
@@ -25,7 +24,7 @@ from worker.operator.dead_letters import Dead, read_dead
 from worker.operator.replaying import Replayer
 from worker.operator.taking import taking
 
-# What is not chosen is in hand until the end; more of it than this is not passed over.
+# What is not replayed is in hand until the end; more of it than this is not passed over.
 MOST_HELD: Final = 10_000
 
 
@@ -60,6 +59,7 @@ class Count:
     in_doubt: int = 0
     unreadable: int = 0
     missing: set[str] = field(default_factory=set)
+    is_cut_short: bool = False
 
 
 @click.command()
@@ -101,22 +101,34 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
         producer = ConfirmedProducer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
         # What fails anew meanwhile comes back behind these, and is left for another time.
-        for message in islice(iter(taker.take, None), taker.ready()):
+        for _ in range(taker.ready()):
+            if count.held == MOST_HELD:
+                count.is_cut_short = True
+                break
+            if (message := taker.take()) is None:
+                break
             letter = read_dead(body_of(message), message.headers)
             count.missing.discard(letter.job_id)
-            if not choice.takes(letter):
-                count.held += 1
-            elif letter.job is None:
-                count.unreadable += 1
-            elif not choice.is_sure(letter):
-                count.in_doubt += 1
-            else:
+            if _may_go(letter, choice, count):
                 replayer.add(message, letter)
                 count.replayed += 1
-            if count.held == MOST_HELD:
-                break
+            else:
+                count.held += 1
         replayer.flush()
     return count
+
+
+def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
+    """Tell whether a letter is to be replayed; what is meant and cannot be is counted."""
+    if not choice.takes(letter):
+        return False
+    if letter.job is None:
+        count.unreadable += 1
+        return False
+    if not choice.is_sure(letter):
+        count.in_doubt += 1
+        return False
+    return True
 
 
 def _report(count: Count) -> int:
@@ -130,6 +142,6 @@ def _report(count: Count) -> int:
         verb, them = ("was", "it") if count.in_doubt == 1 else ("were", "them")
         jobs = counted(count.in_doubt, "job")
         complain(f"{jobs} in doubt {verb} not replayed; --yes replays {them}")
-    if count.held == MOST_HELD:
-        complain(f"stopped after {MOST_HELD} dead letters that were not selected")
-    return int(bool(count.missing or count.unreadable or count.in_doubt or count.held == MOST_HELD))
+    if count.is_cut_short:
+        complain(f"stopped after {MOST_HELD} dead letters that stay in the queue")
+    return int(bool(count.missing or count.unreadable or count.in_doubt or count.is_cut_short))
