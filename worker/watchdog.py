@@ -81,7 +81,10 @@ class Watchdog:
         stall_seconds: float = STALL_SECONDS,
         end: Callable[[int], object] = os._exit,
     ) -> None:
-        """`health_file` is touched at every look that finds progress: a probe checks its age."""
+        """`health_file` is touched at every look that finds progress: a probe checks its age.
+
+        While the worker is draining nobody looks, and it is touched as long as jobs are in hand.
+        """
         self._watched = watched
         self._broker_url = broker_url
         self._queues = queues
@@ -118,9 +121,16 @@ class Watchdog:
                 log.critical("worker.stalled", why=why)
                 self._end(1)
                 return
-            if self._health_file is not None:
-                with contextlib.suppress(OSError):
-                    self._health_file.touch()
+            self._show()
+        # A drain ends by its own timeout; what comes after its last job has to be quick.
+        while self._watched.in_hand():
+            self._show()
+            time.sleep(self._look_seconds)
+
+    def _show(self) -> None:
+        if self._health_file is not None:
+            with contextlib.suppress(OSError):
+                self._health_file.touch()
 
 
 def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:

@@ -20,13 +20,14 @@ class Consumer:
         self._turns = turns
         self._start = time.monotonic()
         self.received_at = self._start
+        self.jobs = 0
 
     @property
     def turned_at(self) -> float:
         return time.monotonic() if self._turns else self._start
 
     def in_hand(self) -> int:
-        return 0
+        return self.jobs
 
 
 class Watch:
@@ -73,6 +74,21 @@ def test_an_idle_worker_is_healthy(broker_url: str, tmp_path: Path) -> None:
         wait_until(lambda: health.stat().st_mtime_ns > first, "it is touched again")
         assert not watch.ended.wait(1)
         watch.draining.set()
+
+
+def test_a_worker_that_drains_is_healthy(broker_url: str, tmp_path: Path) -> None:
+    """Its last jobs may take longer than a probe has patience; once they are done it has to end."""
+    health, consumer = tmp_path / "health", Consumer(turns=True)
+    consumer.jobs = 1
+    with BrokerClient(broker_url):
+        watch = Watch(broker_url, consumer, health)
+        wait_until(health.exists, "the health file is there")
+        watch.draining.set()
+        for _ in range(3):
+            last = health.stat().st_mtime_ns
+            wait_until(lambda: health.stat().st_mtime_ns > last, "it is touched again")  # noqa: B023 - called at once
+        consumer.jobs = 0
+        wait_until(lambda: not watch.dog._thread.is_alive(), "nobody touches it any more")
 
 
 def test_a_broker_that_is_away_is_no_stall() -> None:
