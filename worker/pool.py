@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 
 
 class TaskPool(BasePool):
-    """As many threads as the worker has slots, each started when it is first needed."""
+    """As many threads as the worker has slots, each started when no other is free."""
 
     body_can_be_buffer = True
     signal_safe = False
@@ -28,13 +29,16 @@ class TaskPool(BasePool):
         super().__init__(*args, **options)
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        # One for each call that has not ended. Unlike a number it needs no lock among threads.
+        self._begun: deque[None] = deque()
 
     def on_apply(
         self, target: Callable[..., object], args: Sequence[Any], *_: Any, **__: Any
     ) -> None:
         """Have a function called by the next thread that is free."""
+        self._begun.append(None)
         self._calls.put((target, args))
-        if len(self._threads) < self.limit:
+        if len(self._threads) < min(len(self._begun), self.limit):
             thread = threading.Thread(
                 target=self._work, name=f"slot-{len(self._threads)}", daemon=True
             )
@@ -55,3 +59,4 @@ class TaskPool(BasePool):
                 target(*args)
             except Exception:
                 log.exception("task.failed")
+            self._begun.pop()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.waiting import wait_until
 from worker.pool import TaskPool
 
 SECONDS = 10.0
@@ -29,6 +30,19 @@ def test_as_many_run_at_once_as_there_are_slots(pool: TaskPool) -> None:
     pool.apply_async(done.set, ())
     assert done.wait(SECONDS)
     assert pool.num_processes == 3
+
+
+def test_no_thread_is_started_while_one_is_idle(pool: TaskPool) -> None:
+    """A worker with little to do stays small; one with more gets what it needs at once."""
+    names = set[str]()
+    for _ in range(9):
+        pool.apply_async(lambda: names.add(threading.current_thread().name), ())
+        wait_until(lambda: not pool._begun, "the call has ended")
+    assert names == {"slot-0"}
+    meeting = threading.Barrier(3)
+    for _ in range(2):
+        pool.apply_async(meeting.wait, (SECONDS,))
+    meeting.wait(SECONDS)
 
 
 def test_an_error_costs_no_thread(pool: TaskPool) -> None:
