@@ -81,6 +81,6 @@ def broker_url(value: str) -> str:
 def trusted_host(value: str) -> str:
     """Accept a host name, or a suffix that begins with a dot."""
     bare = value.removeprefix(".")
-    if not bare or "/" in bare or "://" in value:
+    if not bare or "/" in bare:
         raise ValueError("must be host names or suffixes such as .liveperson.net")
     return value.lower()

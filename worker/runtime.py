@@ -39,7 +39,6 @@ PATIENCE_ALONE_SECONDS = 240.0
 class Runtime:
     """The parts that outlive a delivery."""
 
-    store: Redis
     ledger: Ledger
     publisher: Publisher
     pulse: Pulse
@@ -52,7 +51,10 @@ class Runtime:
         self.publisher.start()
 
     def close(self, *, seconds: float) -> None:
-        """Publish what is waiting, for at most so many seconds, and let go of everything."""
+        """Publish what is waiting, for at most so many seconds, and leave the jobs to others.
+
+        Connections end with the process: threads that are in a call still use them.
+        """
         self.publisher.close(seconds=seconds)
         self.ledger.close(seconds=LAST_WORD_SECONDS)
         self.shutdown.over.set()
@@ -98,7 +100,7 @@ def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: i
         accounts=frozenset(accounts),
         max_message_bytes=settings.max_message_bytes,
     )
-    return Runtime(store, ledger, publisher, pulse, shutdown, pipeline)
+    return Runtime(ledger, publisher, pulse, shutdown, pipeline)
 
 
 def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str, Account]:

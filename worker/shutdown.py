@@ -43,7 +43,6 @@ def insist(call: Callable[[], T], *, until: threading.Event) -> T:
     Raises Stopping once `until` is set.
     """
     pauses = iter(STORE_PAUSES_SECONDS)
-    pause = STORE_PAUSES_SECONDS[-1]
     while not until.is_set():
         try:
             return call()

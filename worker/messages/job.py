@@ -15,7 +15,7 @@ from worker.messages.fields.conversation import CHANNEL_TYPE
 from worker.messages.fields.document import JOB_DOCUMENT, JobDocument
 from worker.messages.fields.engagement import Engagement as EngagementFields
 from worker.messages.fields.faults import sentences
-from worker.messages.fields.kinds import STRICT, AccountId, JobId
+from worker.messages.fields.kinds import STRICT, JobId
 from worker.messages.json_text import MAX_DEPTH, dumps_compact, is_too_deep
 
 JOB_MAX_BYTES: Final = 256 * 1024
@@ -62,27 +62,21 @@ class Job:
 class InvalidJob(Exception):
     """What cannot be done as it stands: `message` names every fault, and what to do about each.
 
-    `code` is the error code of its dead letter; `job_id` and `account_id` are there if readable.
+    `code` is the error code of its dead letter.
     """
 
-    def __init__(
-        self,
-        code: Literal["invalid_job", "unknown_account"],
-        message: str,
-        *,
-        job_id: str | None,
-        account_id: str | None,
-    ) -> None:
+    def __init__(self, code: Literal["invalid_job", "unknown_account"], message: str) -> None:
         super().__init__(message)
         self.code: Final = code
         self.message: Final = message
-        self.job_id: Final = job_id
-        self.account_id: Final = account_id
 
 
 def readable_job_id(document: object) -> str | None:
     """Read the id of what may be no valid job otherwise."""
-    return _readable(_JOB_ID, document, "jobId")
+    try:
+        return _JOB_ID.validate_python(document["jobId"] if isinstance(document, dict) else None)
+    except (KeyError, ValidationError):
+        return None
 
 
 def parse_job(document: object, *, accounts: Collection[str]) -> Job:
@@ -92,7 +86,7 @@ def parse_job(document: object, *, accounts: Collection[str]) -> Job:
     out. Raises `InvalidJob` for whatever is no job, and no other exception.
     """
     fields = _read(document)
-    account_id = _account_id(document, fields, accounts)
+    account_id = _account_id(fields, accounts)
     complete: JobDocument = {
         **fields,
         "accountId": account_id,
@@ -108,7 +102,7 @@ def parse_job(document: object, *, accounts: Collection[str]) -> Job:
     canonical = _canonical(complete)
     faults = [*_contradictions(fields, account_id), *_excesses(complete, canonical)]
     if canonical is None or faults:
-        raise _invalid(document, faults)
+        raise _invalid(faults)
     return _job(complete, digest=sha256(canonical).hexdigest())
 
 
@@ -118,19 +112,19 @@ def _read(document: object) -> JobDocument:
     except ValidationError as error:
         faults = sentences(error)
     # Raised outside the handler, since pydantic's error holds the job's values.
-    raise _invalid(document, faults)
+    raise _invalid(faults)
 
 
-def _account_id(document: object, fields: JobDocument, accounts: Collection[str]) -> str:
+def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
     account_id = fields.get("accountId")
     if account_id is None:
         if len(accounts) == 1:
             return next(iter(accounts))
         fault = f"accountId: is missing; {len(accounts)} accounts are configured, so name one"
-        raise _invalid(document, [fault])
+        raise _invalid([fault])
     if account_id not in accounts:
         fault = "accountId: is not a configured account; correct it, or configure that account"
-        raise _invalid(document, [fault], code="unknown_account")
+        raise InvalidJob("unknown_account", fault)
     return account_id
 
 
@@ -206,26 +200,8 @@ def _engagement(asked: EngagementFields | None) -> Engagement | None:
     )
 
 
-def _invalid(
-    document: object,
-    faults: Sequence[str],
-    *,
-    code: Literal["invalid_job", "unknown_account"] = "invalid_job",
-) -> InvalidJob:
-    return InvalidJob(
-        code,
-        " | ".join(faults),
-        job_id=readable_job_id(document),
-        account_id=_readable(_ACCOUNT_ID, document, "accountId"),
-    )
-
-
-def _readable(kind: TypeAdapter[str], document: object, name: str) -> str | None:
-    try:
-        return kind.validate_python(document[name] if isinstance(document, dict) else None)
-    except (KeyError, ValidationError):
-        return None
+def _invalid(faults: Sequence[str]) -> InvalidJob:
+    return InvalidJob("invalid_job", " | ".join(faults))
 
 
 _JOB_ID: Final = TypeAdapter[str](JobId, config=STRICT)
-_ACCOUNT_ID: Final = TypeAdapter[str](AccountId, config=STRICT)
