@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
+from tests.overture_command import start_overture
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
@@ -55,6 +57,19 @@ def test_a_drain_ends_in_time_and_hands_back_what_hangs(
     assert out.dead_letters == []
     assert {result["resolvedBy"] for result in out.results} == {"monitoring"}
     assert len(simulator.conversations()) == 5
+
+
+def test_sigterm_ends_a_worker_that_has_not_begun(settings: dict[str, object]) -> None:
+    """Whoever waits for a silent broker has nothing in hand."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        worker = start_overture(
+            "worker", settings={**settings, "broker_url": f"amqp://127.0.0.1:{port}"}
+        )
+        with worker, silent.accept()[0]:
+            worker.terminate()
+            _, said = worker.communicate(timeout=10)
+    assert (worker.returncode, said) == (0, b"")
 
 
 def test_without_the_store_nothing_is_sent(

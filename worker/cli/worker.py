@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import click
 
 from config.logs import configure_logging
@@ -30,6 +33,8 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
     with 0. On a second signal it hands them back at once.
     """
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
