@@ -25,8 +25,8 @@ TURN_SECONDS: Final = 1.0
 # go, and the whole worker wakes up less often. Nobody waits for it, since the outcomes are out.
 GATHER_SECONDS: Final = 0.03
 # Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
-# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so do more
-# that have ended, which are acknowledged then without waiting.
+# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so that it
+# does not come to this, half of them having ended are acknowledged without waiting.
 LEAST_AHEAD: Final = 4
 
 
@@ -46,7 +46,7 @@ class JobConsumer(Consumer):
         is_amqp = self.conninfo.transport.driver_type == "amqp"
         ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
         self.initial_prefetch_count += ahead
-        self._in_hand = InHand(self._soon, self._now, enough=ahead, is_amqp=is_amqp)
+        self._in_hand = InHand(self._soon, self._now, enough=ahead // 2, is_amqp=is_amqp)
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
         """Return what is called with every message that arrives."""

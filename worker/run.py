@@ -18,6 +18,7 @@ from config.server_urls import passwords_of
 from config.settings import Settings
 from worker import runtime
 from worker.app import create_app
+from worker.collector import relax_collector
 from worker.consumer import JobConsumer
 from worker.messaging import broker, compression
 from worker.runtime import Runtime
@@ -72,6 +73,7 @@ def run_worker(
         draining=parts.shutdown.draining,
     )
     watchdog.start()
+    relax_collector()
     worker.start()
     stop.finish()
     return int(worker.exitcode or 0)

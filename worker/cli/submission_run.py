@@ -14,6 +14,7 @@ from worker.cli.progress import progress
 from worker.cli.reach import Reach
 from worker.cli.rejects import Rejects
 from worker.cli.words import counted
+from worker.collector import relax_collector
 from worker.messaging import broker
 from worker.messaging.confirms import ConfirmedProducer
 from worker.operator.job_file import Entry, UnreadableFile
@@ -70,6 +71,7 @@ class Submission:
         """Send every good entry, in batches that the broker confirms."""
         with within.connect() as connection, ExitStack() as stack:
             broker.declare(connection, [queue])
+            relax_collector()
             producer = ConfirmedProducer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
             jobs = self.accepted()

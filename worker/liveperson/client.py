@@ -1,6 +1,5 @@
 """Everything the pipeline asks of LivePerson, for one account: one object, shared by threads."""
 
-import json
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.services import Services
 from worker.liveperson.tokens import TokenFailure, Tokens
 from worker.messages.job import Job
+from worker.messages.json_text import dumps_ascii
 
 _SERVICE = "asyncMessagingEnt"
 
@@ -165,5 +165,5 @@ def _headers(job: Job, tokens: Tokens) -> dict[str, str]:
     }
     if job.client_properties is not None:
         # A header is ASCII: json escapes everything else.
-        headers["Client-Properties"] = json.dumps(job.client_properties, separators=(",", ":"))
+        headers["Client-Properties"] = dumps_ascii(job.client_properties)
     return headers

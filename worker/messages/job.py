@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +15,7 @@ from worker.messages.fields.document import JOB_DOCUMENT, JobDocument
 from worker.messages.fields.engagement import Engagement as EngagementFields
 from worker.messages.fields.faults import sentences
 from worker.messages.fields.kinds import STRICT, JobId
-from worker.messages.json_text import MAX_DEPTH, dumps_compact, is_too_deep
+from worker.messages.json_text import MAX_DEPTH, dumps_ascii, dumps_compact, is_too_deep
 
 JOB_MAX_BYTES: Final = 256 * 1024
 METADATA_MAX_BYTES: Final = 4 * 1024
@@ -162,10 +161,11 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
         return
     # A header is ASCII: there each character beyond it takes six bytes or twelve.
     properties = complete.get("clientProperties")
-    header = json.dumps(properties, separators=(",", ":")) if properties else ""
+    header = dumps_ascii(properties) if properties else ""
+    metadata = complete.get("metadata")
     sizes = (
         ("the job", len(canonical), JOB_MAX_BYTES),
-        ("metadata", len(dumps_compact(complete.get("metadata", {}))), METADATA_MAX_BYTES),
+        ("metadata", len(dumps_compact(metadata)) if metadata else 0, METADATA_MAX_BYTES),
         ("clientProperties", len(header), CLIENT_PROPERTIES_MAX_BYTES),
     )
     for name, size, most in sizes:

@@ -76,6 +76,11 @@ def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
     return bytes(memoryview(text))
 
 
+def dumps_ascii(value: object) -> str:
+    """Write JSON without white space and in ASCII, as a header holds it."""
+    return _ASCII.encode(value)
+
+
 def is_too_deep(value: object, text: bytes) -> bool:
     """Tell whether a value, whose JSON text is at hand, is nested deeper than `MAX_DEPTH`."""
     # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
@@ -155,6 +160,8 @@ _DECODER: Final = json.JSONDecoder(
     parse_float=_float,
     parse_constant=_refuse_constant,
 )
+# Made once: json.dumps would make one for every call.
+_ASCII: Final = json.JSONEncoder(separators=(",", ":"))
 # Types that JSON does not have are refused, not written in orjson's way.
 _PLAIN: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS
