@@ -1,0 +1,74 @@
+"""A delivery that is put off: kept where a broker keeps delays, and where none does."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from kombu import Message
+
+from worker.messaging.confirms import Outgoing
+from worker.messaging.delivery import Delivery
+from worker.messaging.in_hand import InHand
+
+BODY = b'{"jobId": "1"}'
+
+
+class Sender:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+
+    def send(self, message: Outgoing, confirmed: Callable[[], None]) -> None:
+        del confirmed
+        self.sent.append(message)
+
+
+class Channel:
+    """As much of a channel as a message needs that is handed back."""
+
+    no_ack_consumers: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self.requeued = threading.Event()
+
+    def basic_reject(self, tag: str, *, requeue: bool) -> None:
+        assert (tag, requeue) == ("1", True)
+        self.requeued.set()
+
+
+def delivery(sender: Sender, *, is_amqp: bool, **message: Any) -> tuple[Delivery, Channel]:
+    """Take a message in hand, from a broker whose channel keeps no delays."""
+    channel: Any = Channel()
+    given = Message(delivery_tag="1", content_type="application/json", channel=channel, **message)
+
+    def at_once(action: Callable[[], object]) -> None:
+        action()
+
+    in_hand = InHand(at_once, at_once, enough=2, is_amqp=is_amqp)
+    found = Delivery(given, queue="conversations.jobs", in_hand=in_hand, sender=sender)
+    in_hand.add(found)
+    return found, channel
+
+
+def test_a_delay_on_rabbitmq_takes_the_body_unpacked() -> None:
+    """And no header says that it is packed: the next delivery would be unreadable."""
+    sender = Sender()
+    headers = {"compression": "application/x-gzip", "x-delivery-count": 1, "id": "1"}
+    found, _ = delivery(sender, is_amqp=True, body=zlib.compress(BODY), headers=headers)
+    assert found.body == BODY
+    found.defer(2.5)
+    (later,) = sender.sent
+    assert (later.body, later.headers) == (BODY, {"id": "1"})
+
+
+def test_where_no_broker_keeps_delays_the_message_stays_in_hand() -> None:
+    """It goes back in the end; nothing is published that no queue would take."""
+    sender = Sender()
+    found, channel = delivery(sender, is_amqp=False, body=BODY)
+    found.defer(0.01)
+    assert channel.requeued.wait(10)
+    assert sender.sent == []
