@@ -53,18 +53,20 @@ def counting(connection: Connection) -> CountingSocket:
     return sock
 
 
+def outgoing(count: int) -> list[Outgoing]:
+    return [
+        Outgoing(
+            exchange=JOBS_EXCHANGE_NAME,
+            routing_key=JOBS_QUEUE,
+            body=b"%d" % number + b"x" * 1000,
+            message_id=str(number),
+        )
+        for number in range(count)
+    ]
+
+
 def publish(connection: Connection, count: int = COUNT) -> None:
-    ConfirmedProducer(connection).publish(
-        [
-            Outgoing(
-                exchange=JOBS_EXCHANGE_NAME,
-                routing_key=JOBS_QUEUE,
-                body=b"%d" % number + b"x" * 1000,
-                message_id=str(number),
-            )
-            for number in range(count)
-        ]
-    )
+    ConfirmedProducer(connection).publish(outgoing(count))
 
 
 def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
@@ -72,6 +74,16 @@ def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
     sock = counting(connection)
     publish(connection)
     assert sock.writes < 10
+
+
+def test_nothing_is_read_for_each_message_of_a_batch(connection: Connection) -> None:
+    """py-amqp would look before each one whether the broker has said anything."""
+    producer = ConfirmedProducer(connection)
+    sock = counting(connection)
+    tag = producer.send(outgoing(COUNT))
+    assert sock.reads == 0
+    producer.wait(tag)
+    assert 1 <= sock.reads <= COUNT + 1
 
 
 def test_the_event_loop_reads_many_messages_at_a_time(connection: Connection) -> None:

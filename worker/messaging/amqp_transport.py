@@ -87,6 +87,11 @@ class Buffering:
         if len(self._corked) > CHUNK_BYTES:
             self._flush()
 
+    @property
+    def is_corked(self) -> bool:
+        """Tell whether what is written is kept for now."""
+        return self._corked is not None
+
     @contextmanager
     def corked(self) -> Iterator[None]:
         """Write what is written within at its end; for the thread that owns the connection."""
@@ -140,6 +145,15 @@ class Connection(pyamqp.Connection):
             write_timeout=write_timeout,
             **options,
         )
+
+    def drain_events(self, timeout: float | None = None) -> Any:
+        """Wait for events, as py-amqp does; with 0 it only looks, which it does for each message.
+
+        Among messages that leave together that is left out: nothing that came could keep them back.
+        """
+        if timeout == 0 and self.transport.is_corked:
+            raise TimeoutError("nothing was looked for")
+        return super().drain_events(timeout)
 
     def take(self, *, seconds: float) -> None:
         """Wait for something to come, and deal with all of it. Raises TimeoutError."""
