@@ -13,15 +13,7 @@ from worker.messages.job import Job
 from worker.messages.moment import now
 from worker.messages.result import Attempt
 from worker.preparing import read_visit, write_visit
-from worker.retry import (
-    UNRESOLVED,
-    Again,
-    Created,
-    Decision,
-    Fail,
-    LookUp,
-    Throttled,
-)
+from worker.retry import UNRESOLVED, Again, Created, Decision, Fail, LookUp, Throttled
 from worker.shutdown import Shutdown, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff, Step, Turn
 from worker.store.answers import Lost, Replay

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from config.queues import EXCHANGE_NAME
 from worker.messages.job import InvalidJob, Job
 from worker.messages.json_text import dumps_compact
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now
 from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, dead_letter_id
 from worker.messaging.confirms import Outgoing
 
@@ -62,7 +61,7 @@ def opened(
         conversation_id=conversation_id,
         attempts=attempts,
         enqueued_at=enqueued_at,
-        created_at=rfc3339(datetime.now(UTC)),
+        created_at=now(),
         resolved_by=resolved_by,
         client_properties=job.client_properties,
         campaign_info=conversation.get("campaignInfo"),
@@ -92,7 +91,7 @@ def failed(
     letter = DeadLetter(
         code=code,
         message=message,
-        failed_at=rfc3339(datetime.now(UTC)),
+        failed_at=now(),
         job=document,
         http_status=http_status,
         error_code=error_code,
@@ -109,7 +108,7 @@ def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
     letter = DeadLetter(
         code=error.code,
         message=error.message,
-        failed_at=rfc3339(datetime.now(UTC)),
+        failed_at=now(),
         job=document if isinstance(document, dict) else None,
         raw=None if is_object else raw,
     )
@@ -127,7 +126,7 @@ def broken(raw: bytes) -> Outcome:
 
 
 def _raw(code: ErrorCode, raw: bytes, message: str) -> Outcome:
-    letter = DeadLetter(code=code, message=message, failed_at=rfc3339(datetime.now(UTC)), raw=raw)
+    letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw)
     return _dead(letter, message_id=dead_letter_id(None, raw))
 
 

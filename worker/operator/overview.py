@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
@@ -13,7 +12,7 @@ from redis import Redis
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from config.server_urls import is_redis
 from config.settings import Settings
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now
 from worker.messaging import broker
 from worker.operator.accounts import known_accounts, workers_alive
 from worker.redis_transport.queue import queue_depths
@@ -99,7 +98,7 @@ def take_overview(broker_url: str, store: Redis, settings: Settings) -> Overview
     else:
         queues, delayed = _amqp_queues(broker_url, names)
     return Overview(
-        at=rfc3339(datetime.now(UTC)),
+        at=now(),
         queues=[
             one for one in queues if not (one.is_empty and one.name.startswith(f"{JOBS_QUEUE}."))
         ],

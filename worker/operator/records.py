@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now, rfc3339
 from worker.retry import REPLAYED
 from worker.store.connection import MILLISECONDS, Keys, script, text
 
@@ -104,7 +104,7 @@ def reopen(
         return False
     error = letter["error"]
     attempts = error.get("attempts") or []
-    mark = {"at": rfc3339(datetime.now(UTC)), "httpStatus": None, "outcome": REPLAYED}
+    mark = {"at": now(), "httpStatus": None, "outcome": REPLAYED}
     history = ",".join(json.dumps(one) for one in (*attempts, mark))
     count = f"failed:{error.get('code')}"
     arguments: list[Any] = [recorded or b"", count, history, len(attempts), _ms(seconds)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from config.queues import JOBS_EXCHANGE_NAME
 from worker.messages.job import InvalidJob, parse_job
 from worker.messages.json_text import dumps_compact
-from worker.messages.moment import rfc3339
+from worker.messages.moment import now
 from worker.messaging.confirms import Outgoing
 from worker.messaging.delivery import ENQUEUED_HEADER
 from worker.operator.job_file import Entry
@@ -89,7 +88,7 @@ def job_message(document: object, *, queue: str, message_id: str, priority: int 
         body=dumps_compact(document),
         message_id=message_id,
         priority=priority,
-        headers={ENQUEUED_HEADER: rfc3339(datetime.now(UTC))},
+        headers={ENQUEUED_HEADER: now()},
     )
 
 
