@@ -58,11 +58,16 @@ class Pipeline:
         Called in one thread: a slot's stack stays as large as the deepest call that it ever made,
         and the check of a job is the deepest of all.
         """
-        received = self._read(delivery)
-        if isinstance(received, Work):
-            return received
-        log.warning("message.refused", message_id=received.message_id, outcome=received.count)
-        self._publish(received, delivery)
+        try:
+            received = self._read(delivery)
+            if isinstance(received, Work):
+                return received
+            log.warning("message.refused", message_id=received.message_id, outcome=received.count)
+            self._publish(received, delivery)
+        except Exception:
+            # An error here would end the event loop, and the next worker's with the same message.
+            log.exception("message.stumbled", retry_in=STUMBLE_SECONDS)
+            delivery.defer(STUMBLE_SECONDS)
         return None
 
     def run(self, work: Work, delivery: Delivery) -> None:
