@@ -8,7 +8,6 @@ idle is not used again, so that few requests meet a server that is just closing 
 """
 
 import io
-import socket
 import ssl
 import time
 import zlib
@@ -22,11 +21,12 @@ from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.liveperson.wire import Wire
+
 # Common servers close an idle connection after 5 seconds at the earliest (Apache, Node).
 IDLE_SECONDS = 4.0
 # A documented answer has a few hundred bytes.
 MAX_BODY_BYTES = 1024 * 1024
-READ_BYTES = 2 * 1024
 
 
 class BeforeSending(Exception):
@@ -42,42 +42,6 @@ def innermost(error: BaseException) -> BaseException:
     wrapped = next((part for part in error.args if isinstance(part, BaseException)), None)
     inner = wrapped or error.__cause__
     return innermost(inner) if inner else error
-
-
-class TimedReader(io.RawIOBase):
-    """Reads a socket until a deadline, however many reads it takes.
-
-    `until` is monotonic time; the socket's own timeout is what is left to it at the first read.
-    """
-
-    def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock = sock
-        self._until = until
-        self._timeout = sock.gettimeout()
-        self._is_first = True
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Stand in for the socket, as http.client asks for it."""
-        del mode
-        return io.BufferedReader(self, READ_BYTES)
-
-    def readable(self) -> bool:
-        """Say that this is a stream to read from, as io.BufferedReader asks."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        """Read what has come; raise TimeoutError at the deadline."""
-        if self._is_first:
-            self._is_first = False
-            return self._sock.recv_into(buffer)
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer was not complete in time")
-        self._sock.settimeout(left)
-        try:
-            return self._sock.recv_into(buffer)
-        finally:
-            self._sock.settimeout(self._timeout)
 
 
 class Connection:
@@ -103,7 +67,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
             failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
         else:
-            self._sock: socket.socket = self._connection.sock
+            self._wire = Wire(self._connection.sock)
             self._used_at = time.monotonic()
             return
         self._connection.close()
@@ -111,7 +75,7 @@ class Connection:
 
     def is_usable(self) -> bool:
         """Tell whether another request may be sent: it was used lately, and nothing came since."""
-        return time.monotonic() - self._used_at < IDLE_SECONDS and self._connection.is_connected
+        return time.monotonic() - self._used_at < IDLE_SECONDS and self._wire.is_silent()
 
     def exchange(self, request: PreparedRequest, path: str) -> tuple[Response, bool]:
         """Send a request and read its answer; also tell whether the connection may be kept.
@@ -119,13 +83,11 @@ class Connection:
         Raises BeforeSending; after any other error the request may have been received.
         """
         content = self._render(request, path)
-        self._sock.settimeout(self._write_seconds)
-        self._sock.sendall(content)
+        self._wire.send_all(content, seconds=self._write_seconds)
         # A thousand calls under way would hold a thousand requests that have left.
         del content
-        self._sock.settimeout(self._read_seconds)
-        until = time.monotonic() + self._read_seconds
-        answer = HTTPResponse(TimedReader(self._sock, until), method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone
+        self._wire.expect(seconds=self._read_seconds)
+        answer = HTTPResponse(self._wire, method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone
         answer.begin()
         body = _read(answer)
         self._used_at = time.monotonic()

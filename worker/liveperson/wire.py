@@ -1,0 +1,89 @@
+"""A connected socket that is waited for against a deadline, with few calls to the system.
+
+Each such call lets another thread have the interpreter, and this one wait until it is given back,
+which costs more than the call itself. A socket with a timeout of Python's makes two for every read
+and write, and another one whenever the timeout changes.
+"""
+
+import io
+import select
+import socket
+import time
+from ssl import SSLWantReadError, SSLWantWriteError
+from typing import Any
+
+READ_BYTES = 2 * 1024
+
+
+class Wire:
+    """A socket, plain or TLS, from its connection to its end; for one thread at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._sock = sock
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._until = 0.0
+        self._is_asked = False
+
+    def is_silent(self) -> bool:
+        """Tell whether nothing has come that nobody asked for: not even the connection's end."""
+        return not self._readable.poll(0)
+
+    def send_all(self, data: bytes, *, seconds: float) -> None:
+        """Send bytes, which nearly always takes one write; raises TimeoutError, OSError."""
+        self._until = time.monotonic() + seconds
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._sock.send(left) :]
+            except (BlockingIOError, SSLWantWriteError):
+                self._wait(select.POLLOUT)
+            except SSLWantReadError:
+                self._wait(select.POLLIN)
+
+    def expect(self, *, seconds: float) -> None:
+        """Give the answer to what was sent so many seconds, however many reads it takes."""
+        self._until = time.monotonic() + seconds
+        self._is_asked = True
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Stand in for the socket, as http.client asks for it; once for each answer."""
+        del mode
+        return io.BufferedReader(_Stream(self), READ_BYTES)
+
+    def receive_into(self, buffer: Any) -> int:
+        """Read what has come; raises TimeoutError at the deadline, and OSError."""
+        if self._is_asked:
+            # The first bytes of an answer are never there yet; later ones may be TLS's already.
+            self._is_asked = False
+            self._wait(select.POLLIN)
+        while True:
+            try:
+                return self._sock.recv_into(buffer)
+            except (BlockingIOError, SSLWantReadError):
+                self._wait(select.POLLIN)
+            except SSLWantWriteError:
+                self._wait(select.POLLOUT)
+
+    def _wait(self, event: int) -> None:
+        left = self._until - time.monotonic()
+        ready = self._readable
+        if event != select.POLLIN:
+            ready = select.poll()
+            ready.register(self._sock, event)
+        if left <= 0 or not ready.poll(left * 1000):
+            raise TimeoutError("the server was too slow")
+
+
+class _Stream(io.RawIOBase):
+    """One answer as a stream: closing it leaves the connection open."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._wire.receive_into(buffer)
