@@ -9,7 +9,8 @@ from typing import Any
 
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.outgoing import Outgoing
 
 BATCH = 500
 

@@ -21,7 +21,8 @@ from config.queues import (
 )
 from tests.waiting import wait_until
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.outgoing import Outgoing
 
 
 @dataclass

@@ -12,7 +12,8 @@ from kombu.asynchronous import Hub
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
 from worker.messaging import broker
 from worker.messaging.amqp_transport import BufferedTransport
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.outgoing import Outgoing
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 COUNT = 200
@@ -25,9 +26,9 @@ class CountingSocket:
         self._sock = sock
         self.reads = self.writes = 0
 
-    def recv(self, size: int) -> Any:
+    def recv(self, *how: int) -> Any:
         self.reads += 1
-        return self._sock.recv(size)
+        return self._sock.recv(*how)
 
     def sendall(self, data: Any) -> None:
         self.writes += 1

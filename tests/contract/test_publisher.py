@@ -18,7 +18,8 @@ from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, NotConfirmed, Outgoing
+from worker.messaging.confirms import ConfirmedProducer, NotConfirmed
+from worker.messaging.outgoing import Outgoing
 from worker.messaging.publisher import Publisher
 
 

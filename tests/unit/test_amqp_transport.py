@@ -14,10 +14,9 @@ from amqp.transport import SSLTransport
 from kombu import Connection as KombuConnection
 
 from worker.messaging import amqp_transport
+from worker.messaging.amqp_frames import FRAME_END, HEAD
 from worker.messaging.amqp_transport import (
     CHUNK_BYTES,
-    FRAME_END,
-    HEAD,
     BufferedTLSTransport,
     BufferedTransport,
     Connection,
@@ -51,17 +50,15 @@ def test_frames_survive_every_cut(seed: int) -> None:
     random = Random(seed)
     data, found = wire(FRAMES), []
     with connected() as (transport, theirs):
-        ours = transport.sock
-        ours.settimeout(0)
         while data:
             size = random.choice([1, 3, 7, 100, len(data)])
             theirs.sendall(data[:size])
             data = data[size:]
-            transport.fill()
+            transport.fill_at_once()
             while (frame := transport.whole_frame()) is not None:
                 found.append(frame)
         with pytest.raises(TimeoutError):
-            transport.fill()
+            transport.fill_at_once()
     assert found == FRAMES
 
 
@@ -84,6 +81,17 @@ def test_a_frame_that_was_read_in_part_is_not_lost_to_a_timeout() -> None:
                 transport.read_frame()
         theirs.sendall(wire(FRAMES)[9:])
         assert [transport.read_frame() for _ in FRAMES] == FRAMES
+
+
+def test_a_wait_ends_when_something_comes_or_its_time_is_over() -> None:
+    """And reads nothing itself."""
+    with connected() as (transport, theirs):
+        with pytest.raises(TimeoutError):
+            transport.wait(0.01)
+        theirs.sendall(wire(FRAMES))
+        transport.wait(60)
+        transport.fill_at_once()
+        assert transport.whole_frame() == FRAMES[0]
 
 
 def test_the_end_of_the_connection_is_an_error() -> None:

@@ -11,7 +11,7 @@ from worker.messages.job import InvalidJob, Job
 from worker.messages.json_text import dumps_compact
 from worker.messages.moment import now
 from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, dead_letter_id
-from worker.messaging.confirms import Outgoing
+from worker.messaging.outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,25 +9,26 @@ one particular frame still reads no further than that, so nothing is left behind
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from ssl import SSLWantReadError
-from struct import Struct
 from typing import Any, Final
 
 from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
 from amqp.transport import SSLTransport, TCPTransport
-from kombu import Connection as KombuConnection
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from config.server_urls import with_schemes
+from worker.messaging import amqp_frames
+from worker.messaging.amqp_frames import FRAME_END, HEAD
+from worker.messaging.outgoing import Outgoing
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
 CHUNK_BYTES: Final = 64 * 1024
-# A frame is its head (type, channel, size), the payload and a closing octet (AMQP 0-9-1, 4.2.3).
-HEAD: Final = Struct(">BHI")
-FRAME_END: Final = 0xCE
+MILLISECONDS: Final = 1000
 
 _OURS: Final = {"amqp": SCHEME, "pyamqp": SCHEME, "amqps": TLS_SCHEME}
 
@@ -62,9 +63,43 @@ class Buffering:
         return kind, channel, self._came[start : start + size]
 
     def fill(self, most: int = CHUNK_BYTES) -> None:
-        """Read once; raises TimeoutError if nothing has come, and OSError at the end."""
+        """Read once, waiting as the socket does; raises TimeoutError, and OSError at the end."""
+        self._take_in(self.sock.recv, most)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something can be read. Raises TimeoutError."""
+        readable = select.poll()
+        readable.register(self.sock, select.POLLIN)
+        if not readable.poll(seconds * MILLISECONDS):
+            raise TimeoutError("nothing has come")
+
+    def fill_at_once(self) -> None:
+        """Read what has come; raises TimeoutError if nothing has, and OSError at the end."""
+        # Setting the socket's timeout to nothing and back would be two more calls to the system.
+        self._take_in(self.sock.recv, CHUNK_BYTES, socket.MSG_DONTWAIT)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write, or keep for the end of `corked`."""
+        if self._corked is None:
+            super().write(data)  # type: ignore[misc] # py-amqp's transport comes behind this class
+            return
+        self._corked += data
+        if len(self._corked) > CHUNK_BYTES:
+            self._flush()
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Write what is written within at its end; for the thread that owns the connection."""
+        self._corked = bytearray()
         try:
-            data = self.sock.recv(most)
+            yield
+            self._flush()
+        finally:
+            self._corked = None
+
+    def _take_in(self, receive: Callable[..., bytes], *how: int) -> None:
+        try:
+            data = receive(*how)
         except TimeoutError:
             raise
         except (BlockingIOError, SSLWantReadError) as error:
@@ -77,30 +112,6 @@ class Buffering:
             raise OSError(errno.ECONNRESET, "the broker closed the connection")
         self._came = self._came[self._at :] + data
         self._at = 0
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Write, or keep for the end of `corked`."""
-        if self._corked is None:
-            super().write(data)  # type: ignore[misc] # py-amqp's transport comes behind this class
-            return
-        self._corked += data
-        if len(self._corked) > CHUNK_BYTES:
-            self._flush()
-
-    @property
-    def is_corked(self) -> bool:
-        """Tell whether what is written is kept for now."""
-        return self._corked is not None
-
-    @contextmanager
-    def corked(self) -> Iterator[None]:
-        """Write what is written within at its end; for the thread that owns the connection."""
-        self._corked = bytearray()
-        try:
-            yield
-            self._flush()
-        finally:
-            self._corked = None
 
     def _flush(self) -> None:
         data, self._corked = self._corked, bytearray()
@@ -122,6 +133,16 @@ class BufferedTransport(Buffering, TCPTransport):
 
 class BufferedTLSTransport(Buffering, SSLTransport):
     """A connection over TLS."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something can be read, unless TLS holds something already."""
+        if not self.sock.pending():
+            super().wait(seconds)
+
+    def fill_at_once(self) -> None:
+        """Read what has come; TLS takes no flags."""
+        with self.having_timeout(0):
+            self.fill()
 
 
 class Connection(pyamqp.Connection):
@@ -146,22 +167,29 @@ class Connection(pyamqp.Connection):
             **options,
         )
 
-    def drain_events(self, timeout: float | None = None) -> Any:
-        """Wait for events, as py-amqp does; with 0 it only looks, which it does for each message.
+    def corked(self) -> AbstractContextManager[None]:
+        """Have what is written within go out together, at its end."""
+        return self._connected_transport().corked()
 
-        Among messages that leave together that is left out: nothing that came could keep them back.
-        """
-        if timeout == 0 and self.transport.is_corked:
-            raise TimeoutError("nothing was looked for")
-        return super().drain_events(timeout)
+    def publish(self, message: Outgoing, *, channel: int) -> None:
+        """Publish a message, persistent and mandatory."""
+        octets = amqp_frames.publish(message, channel=channel, frame_max=self.frame_max)
+        self._connected_transport().write(octets)
 
-    def take(self, *, seconds: float) -> None:
-        """Wait for something to come, and deal with all of it. Raises TimeoutError."""
+    def take(self, *, seconds: float = 0) -> None:
+        """Deal with all that has come, waiting for it so long at most. Raises TimeoutError."""
         transport = self.transport  # a frame may be the connection's end, and take it away
-        with transport.having_timeout(seconds):
-            transport.fill()
+        if seconds > 0:
+            transport.wait(seconds)
+        transport.fill_at_once()
         while (frame := transport.whole_frame()) is not None:
             self.on_inbound_frame(frame)
+
+    def _connected_transport(self) -> Buffering:
+        transport: Buffering | None = self.transport
+        if transport is None:
+            raise RecoverableConnectionError("the connection was lost")
+        return transport
 
 
 class Transport(pyamqp.Transport):
@@ -174,7 +202,7 @@ class Transport(pyamqp.Transport):
         if not connection.connected:
             raise RecoverableConnectionError("the connection was lost")
         try:
-            connection.take(seconds=0)
+            connection.take()
         except TimeoutError:
             return
         if connection.connected and getattr(connection.sock, "pending", int)():
@@ -184,13 +212,6 @@ class Transport(pyamqp.Transport):
 
 class TLSTransport(Transport, pyamqp.SSLTransport):
     """What `overture-amqps://` stands for."""
-
-
-def corked(broker: KombuConnection) -> AbstractContextManager[None]:
-    """Have what is written to a broker within go out together, where its transport can."""
-    connection: Any = broker.connection
-    transport = getattr(connection, "transport", None)
-    return transport.corked() if isinstance(transport, Buffering) else nullcontext()
 
 
 def register() -> None:

@@ -11,8 +11,8 @@ from kombu import Message
 
 from worker.messages.intake import Received
 from worker.messaging import broker
-from worker.messaging.confirms import Outgoing
 from worker.messaging.in_hand import InHand
+from worker.messaging.outgoing import Outgoing
 
 ENQUEUED_HEADER: Final = "enqueued-at"
 # RabbitMQ's native delay counts whole seconds.

@@ -12,7 +12,8 @@ import structlog
 from kombu import Connection
 
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, Outgoing
+from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.outgoing import Outgoing
 
 BATCH_MESSAGES: Final = 500
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.

@@ -15,7 +15,8 @@ from redis.exceptions import RedisError, ResponseError
 from config.queues import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, NotConfirmed, Outgoing
+from worker.messaging.confirms import ConfirmedProducer, NotConfirmed
+from worker.messaging.outgoing import Outgoing
 from worker.operator.addresses import public_url, said
 
 Verdict = Literal["works", "warning", "fails"]

@@ -1,0 +1,76 @@
+"""What goes over the wire to RabbitMQ: frames, and a message to publish as a row of them.
+
+py-amqp builds the same octets out of parts of any kind, which takes several times as long. Sources:
+AMQP 0-9-1, 2.3.5 (frames) and 4.2.6 (content), and its XML for the class basic.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+
+from amqp.serialization import dumps
+
+from worker.messaging.outgoing import Outgoing
+
+# A frame is its head (type, channel, size), the payload and a closing octet.
+HEAD: Final = Struct(">BHI")
+FRAME_END: Final = 0xCE
+
+_METHOD, _HEADER, _BODY = 1, 2, 3
+_END: Final = bytes([FRAME_END])
+_BASIC: Final = 60
+_PUBLISH: Final = Struct(">HHH")  # class, method 40, and a field that is reserved
+_MANDATORY: Final = b"\x01"
+_CONTENT: Final = Struct(">HHQH")  # class, weight, octets of the body, flags of the properties
+# The properties that follow: content type and encoding, headers, delivery mode, priority, message
+# id; and type, where there is one.
+_FLAGS: Final = 1 << 15 | 1 << 14 | 1 << 13 | 1 << 12 | 1 << 11 | 1 << 7
+_TYPE_FLAG: Final = 1 << 5
+_PERSISTENT: Final = 2
+_KNOWN: Final = 256
+
+
+def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
+    """Write a message as the frames of a mandatory basic.publish, persistent.
+
+    `frame_max` is the most octets that the broker takes in a frame, its head and end included.
+    """
+    body = message.body
+    content = b"".join(
+        (
+            _CONTENT.pack(_BASIC, 0, len(body), _FLAGS | (_TYPE_FLAG if message.type else 0)),
+            _content_type(message.content_type, message.content_encoding),
+            dumps("F", (message.headers,)),
+            bytes((_PERSISTENT, message.priority)),
+            _short(message.message_id),
+            _short(message.type) if message.type else b"",
+        )
+    )
+    parts = [_method(channel, message.exchange, message.routing_key)]
+    _add_frame(parts, _HEADER, channel, content)
+    most = frame_max - HEAD.size - 1
+    for start in range(0, len(body), most):
+        _add_frame(parts, _BODY, channel, body[start : start + most])
+    return b"".join(parts)
+
+
+def _add_frame(parts: list[bytes], kind: int, channel: int, payload: bytes) -> None:
+    parts += HEAD.pack(kind, channel, len(payload)), payload, _END
+
+
+@lru_cache(maxsize=_KNOWN)
+def _method(channel: int, exchange: str, routing_key: str) -> bytes:
+    arguments = _PUBLISH.pack(_BASIC, 40, 0) + _short(exchange) + _short(routing_key) + _MANDATORY
+    return HEAD.pack(_METHOD, channel, len(arguments)) + arguments + _END
+
+
+@lru_cache(maxsize=_KNOWN)
+def _content_type(name: str, encoding: str) -> bytes:
+    return _short(name) + _short(encoding)
+
+
+def _short(text: str) -> bytes:
+    octets = text.encode()
+    return bytes((len(octets),)) + octets

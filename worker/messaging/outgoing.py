@@ -1,0 +1,25 @@
+"""A message on its way out: a result, a dead letter, or a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message on its way to the broker: a body with its address.
+
+    Its texts have at most 255 octets each (AMQP 0-9-1, 4.2.5.3).
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str
+    type: str | None = None
+    priority: int = 0
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
