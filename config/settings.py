@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=LARGEST_MESSAGE_BYTES)
     drain_timeout: Seconds = 30
     health_file: Path | None = None
+    one_processor: bool = True
 
     log_format: Annotated[Literal["console", "json"] | None, BeforeValidator(values.lower)] = None
     log_level: Annotated[

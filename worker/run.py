@@ -21,6 +21,7 @@ from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
 from worker.messaging import broker, compression
+from worker.processor import keep_together
 from worker.runtime import Runtime
 from worker.watchdog import Watchdog
 
@@ -45,6 +46,8 @@ def run_worker(
     back within `drain_timeout`. A second one hands everything back at once. Raises what the
     broker's connection raises, if it cannot be reached at the start.
     """
+    if settings.one_processor:
+        keep_together()
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = concurrency or settings.concurrency
     compression.bound(settings.max_message_bytes)

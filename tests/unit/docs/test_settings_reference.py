@@ -34,6 +34,8 @@ def _written(default: object) -> str:
             return ""
         case tuple():
             return ",".join(map(str, default))
+        case bool():
+            return str(default).lower()
         case _:
             return str(default)
 

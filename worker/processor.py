@@ -1,0 +1,124 @@
+"""One processor for all threads of a worker, since they take turns anyway.
+
+Only one thread at a time can run Python. Spread over several processors, each turn has to wake
+another one and bring the interpreter's data there, which takes as long as the turn itself
+(docs/performance.md). Together on one they run as well, and leave the others to more workers. The
+kernel would now move nothing away from a processor that somebody else makes busy, so that is done
+here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import structlog
+
+# Between two looks, in seconds; by chance, so that workers that are in each other's way do not
+# move away together.
+LOOK_SECONDS: Final = (1.0, 3.0)
+# A processor of which this share is in use has nothing left for anybody ...
+FULL: Final = 0.9
+# ... and is left for one on which so much more of it is to be had.
+WORTH_MOVING: Final = 0.25
+
+STAT: Final = Path("/proc/stat")
+SELF: Final = Path("/proc/self")
+# Fields of a processor's line in /proc/stat, and of a process's behind its name (proc(5)).
+BUSY_FIELDS: Final = (0, 1, 2, 5, 6)  # user, nice, system, irq, softirq
+ALL_FIELDS: Final = slice(0, 8)
+PROCESSOR_FIELD: Final = 36
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Ticks since the start: of each processor busy and in all, and the seconds that we ran."""
+
+    ticks: Mapping[int, tuple[int, int]]
+    ran: float
+    at: float
+
+
+def keep_together() -> None:
+    """Have this process's threads, and those yet to come, run on one processor at a time.
+
+    Where there is only one, or the system knows no such thing, nothing is done.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) > 1:
+        threading.Thread(target=_keep, args=(allowed,), name="processor", daemon=True).start()
+
+
+def choose(here: int, used: Mapping[int, float], ours: float) -> int:
+    """Choose the processor to be on: `here`, unless others crowd us there and not elsewhere.
+
+    `used` is the share of each processor that was in use, by whomever, `ours` what we used of the
+    one here.
+    """
+    best = min(used, key=lambda one: used[one])
+    # One that is not listed any more was taken away from under us.
+    at_all = used.get(here, 1.0 + ours)
+    return best if at_all >= FULL and used[best] + WORTH_MOVING <= at_all - ours else here
+
+
+def shares(before: Reading, after: Reading) -> tuple[dict[int, float], float]:
+    """Return the share of each processor that was in use between two readings, and ours of one."""
+    used = {
+        one: (busy - before.ticks[one][0]) / max(1, whole - before.ticks[one][1])
+        for one, (busy, whole) in after.ticks.items()
+        if one in before.ticks
+    }
+    return used, (after.ran - before.ran) / (after.at - before.at)
+
+
+def _keep(allowed: Collection[int]) -> None:
+    random = Random()  # noqa: S311 - no secret hangs on it
+    try:
+        here = _where()
+        _move_to(here)
+        reading = _read(allowed)
+        while True:
+            time.sleep(random.uniform(*LOOK_SECONDS))
+            before, reading = reading, _read(allowed)
+            chosen = choose(here, *shares(before, reading))
+            if chosen != here:
+                log.info("processor.changed", was=here, now=chosen)
+                here = chosen
+                _move_to(here)
+    except OSError as error:
+        log.warning("processor.not_chosen", error=str(error)[:200])
+
+
+def _move_to(processor: int) -> None:
+    moved: set[int] = set()
+    while threads := {int(one.name) for one in (SELF / "task").iterdir()} - moved:
+        for thread in threads:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, {processor})
+        moved |= threads
+
+
+def _where() -> int:
+    return int((SELF / "stat").read_text().rpartition(")")[2].split()[PROCESSOR_FIELD])
+
+
+def _read(allowed: Collection[int]) -> Reading:
+    ticks = {}
+    for line in STAT.read_text().splitlines():
+        name, *numbers = line.split()
+        if name.startswith("cpu") and name != "cpu" and int(name[3:]) in allowed:
+            counts = list(map(int, numbers))
+            ticks[int(name[3:])] = sum(counts[at] for at in BUSY_FIELDS), sum(counts[ALL_FIELDS])
+    times = os.times()
+    return Reading(ticks, ran=times.user + times.system, at=time.monotonic())
