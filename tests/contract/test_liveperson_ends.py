@@ -22,7 +22,7 @@ from tests.raw_liveperson import (
 )
 from tests.raw_server import Connection, RawServer
 from worker.liveperson.answer import Kind
-from worker.liveperson.transport import MAX_BODY_BYTES
+from worker.liveperson.response_reader import MAX_BODY_BYTES
 
 # A call may take its bounds, and what a busy machine adds.
 PATIENCE_SECONDS = 5.0
@@ -122,7 +122,15 @@ ENDS = {
     "bad status": (says(b"HTTP/1.1 OK 200\r\n\r\n", then_close=True), Kind.UNKNOWN),
     "bad length": (
         says(b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n" + CREATED, then_close=True),
-        Kind.CREATED,
+        Kind.UNKNOWN,
+    ),
+    "two lengths": (
+        says(http_answer("200 OK", CREATED, "Content-Length: 5"), then_close=True),
+        Kind.UNKNOWN,
+    ),
+    "a length and chunks": (
+        says(http_answer("200 OK", CREATED, "Transfer-Encoding: chunked"), then_close=True),
+        Kind.UNKNOWN,
     ),
     "not gzip": (says(http_answer("200 OK", CREATED, "Content-Encoding: gzip")), Kind.UNKNOWN),
     "gzip bomb": (says(http_answer("200 OK", BOMB, "Content-Encoding: gzip")), Kind.UNKNOWN),

@@ -1,7 +1,7 @@
 """The way of a request of `http.Http`: it knows whether the request can have reached the server.
 
-Connecting, TLS and certificates are urllib3's, reading an answer is the standard library's. What
-lies between is done here, in a third of the time: a request goes out in one write, so that whatever
+Connecting, TLS and certificates are urllib3's, reading an answer is httptools'. What lies between
+is done here, in a fraction of the time: a request goes out in one write, so that whatever
 fails before that write is known not to have been sent; an answer is read against one deadline, so
 that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
 idle is not used again, so that few requests meet a server that is just closing it.
@@ -10,10 +10,8 @@ idle is not used again, so that few requests meet a server that is just closing 
 import io
 import ssl
 import time
-import zlib
 from collections import deque
 from functools import cache
-from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 
 import certifi
@@ -21,20 +19,15 @@ from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.liveperson.response_reader import ResponseReader
 from worker.liveperson.wire import Wire
 
 # Common servers close an idle connection after 5 seconds at the earliest (Apache, Node).
 IDLE_SECONDS = 4.0
-# A documented answer has a few hundred bytes.
-MAX_BODY_BYTES = 1024 * 1024
 
 
 class BeforeSending(Exception):
     """The request failed before its first byte was written; the message holds nothing of it."""
-
-
-class TooLarge(Exception):
-    """The answer is larger than any that is documented."""
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -87,14 +80,14 @@ class Connection:
         # A thousand calls under way would hold a thousand requests that have left.
         del content
         self._wire.expect(seconds=self._read_seconds)
-        answer = HTTPResponse(self._wire, method=request.method)  # type: ignore[arg-type] # of a socket it needs `makefile` alone
-        answer.begin()
-        body = _read(answer)
+        answer = ResponseReader()
+        while not answer.is_complete:
+            answer.feed(self._wire.receive())
         self._used_at = time.monotonic()
         response = Response()
-        response.status_code, response.headers = answer.status, answer.headers  # type: ignore[assignment] # names are found in any case here as well
-        response.raw = io.BytesIO(body)
-        return response, not answer.will_close
+        response.status_code, response.headers = answer.status, answer.headers
+        response.raw = io.BytesIO(answer.content())
+        return response, answer.may_stay
 
     def close(self) -> None:
         """Close it."""
@@ -187,18 +180,3 @@ def split(url: str | None) -> tuple[str, str]:
 def _host_and_port(host: str) -> tuple[str, int | None]:
     name, mark, port = host.rpartition(":")
     return (name, int(port)) if mark and port.isdigit() else (host, None)
-
-
-def _read(answer: HTTPResponse) -> bytes:
-    """Read an answer's body whole; raises TooLarge, and IncompleteRead for one that is cut off."""
-    body = answer.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLarge
-    if answer.length:
-        raise IncompleteRead(body, answer.length)
-    if answer.headers.get("Content-Encoding", "").lower() in {"gzip", "x-gzip"}:
-        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        body = unpacker.decompress(body, MAX_BODY_BYTES + 1)
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge
-    return body

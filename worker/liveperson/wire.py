@@ -5,14 +5,12 @@ which costs more than the call itself. A socket with a timeout of Python's makes
 and write, and another one whenever the timeout changes.
 """
 
-import io
 import select
 import socket
 import time
 from ssl import SSLWantReadError, SSLWantWriteError
-from typing import Any
 
-READ_BYTES = 2 * 1024
+READ_BYTES = 8 * 1024
 
 
 class Wire:
@@ -47,20 +45,15 @@ class Wire:
         self._until = time.monotonic() + seconds
         self._is_asked = True
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Stand in for the socket, as http.client asks for it; once for each answer."""
-        del mode
-        return io.BufferedReader(_Stream(self), READ_BYTES)
-
-    def receive_into(self, buffer: Any) -> int:
-        """Read what has come; raises TimeoutError at the deadline, and OSError."""
+    def receive(self) -> bytes:
+        """Read what has come, nothing at its end; raises TimeoutError at the deadline, OSError."""
         if self._is_asked:
             # The first bytes of an answer are never there yet; later ones may be TLS's already.
             self._is_asked = False
             self._wait(select.POLLIN)
         while True:
             try:
-                return self._sock.recv_into(buffer)
+                return self._sock.recv(READ_BYTES)
             except (BlockingIOError, SSLWantReadError):
                 self._wait(select.POLLIN)
             except SSLWantWriteError:
@@ -74,16 +67,3 @@ class Wire:
             ready.register(self._sock, event)
         if left <= 0 or not ready.poll(left * 1000):
             raise TimeoutError("the server was too slow")
-
-
-class _Stream(io.RawIOBase):
-    """One answer as a stream: closing it leaves the connection open."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._wire.receive_into(buffer)
