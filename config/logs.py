@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Literal, TextIO
 
+import orjson
 import structlog
 from structlog.typing import Processor, WrappedLogger
 
@@ -21,7 +22,8 @@ TOKEN = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # noqa: S105 - the shape of a token, no
 URL_PASSWORD = r"(?<=://)[^/@\s\"']*:[^/@\s\"']+(?=@)"  # noqa: S105 - likewise
 MIN_SECRET_CHARACTERS = 4
 
-# Made once: json.dumps would make one for every line.
+# For what orjson cannot write, such as half a surrogate pair. Made once: json.dumps would make one
+# for every line.
 _ENCODER = json.JSONEncoder(default=str)
 
 
@@ -111,7 +113,10 @@ def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:
 
 
 def _to_json(event: object, **_: object) -> str:
-    return _ENCODER.encode(event)
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except orjson.JSONEncodeError:
+        return _ENCODER.encode(event)
 
 
 def _foreign(

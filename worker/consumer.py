@@ -74,7 +74,7 @@ class JobConsumer(Consumer):
             self.received_at = time.monotonic()
             work = receive(delivery)
             if work is not None:
-                self.pool.apply_async(run, (work, delivery))
+                self.pool.on_apply(run, (work, delivery))
 
         return on_message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +71,48 @@ def test_posts_outlast_the_store(server: RedisServer) -> None:
     server.start()
     assert sorted(answers.get(timeout=ANSWER_SECONDS) for _ in range(3)) == [11, 21, 31]
     assert batches.call(add, ["key"], [1]) == 32
+
+
+MARK = (
+    "redis.call('RPUSH', 'calls', #KEYS) for _, key in ipairs(KEYS) do redis.call('INCR', key) end"
+)
+
+
+def test_keys_are_gathered_while_the_store_is_busy(store: Redis) -> None:
+    """Each is there once; those of a group that wait go out as one call, and of no other group."""
+    batches, mark = ScriptBatches(store), store.register_script(MARK)
+    add = store.register_script(ADD)
+    held, entered = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        entered.set()
+        held.wait(ANSWER_SECONDS)
+
+    batches.post(add, ["other"], [1], hold)
+    assert entered.wait(ANSWER_SECONDS)
+    for number in range(300):
+        batches.gather(mark, f"key-{number}", group="a")
+    batches.gather(mark, "key-of-b", group="b")
+    held.set()
+    assert batches.call(add, ["other"], [1]) == 2
+    batches.gather(mark, "key-0", group="a")
+    assert batches.call(add, ["other"], [1]) == 3
+    assert store.lrange("calls", 0, -1) == [b"300", b"1", b"1"]
+    assert [store.get(key) for key in ("key-0", "key-299", "key-of-b")] == [b"2", b"1", b"1"]
+
+
+def test_what_was_gathered_outlasts_the_store(server: RedisServer) -> None:
+    """Like any other post."""
+    store = connect(server.url)
+    batches, mark = ScriptBatches(store), store.register_script(MARK)
+    server.kill()
+    for number in range(3):
+        batches.gather(mark, f"key-{number}", group="a")
+    told = threading.Event()
+    batches.post(mark, [], [], lambda _: told.set())
+    server.start()
+    assert told.wait(ANSWER_SECONDS)
+    assert [store.get(f"key-{number}") for number in range(3)] == [b"1"] * 3
 
 
 def test_a_store_that_became_a_replica_is_looked_up_anew(server: RedisServer) -> None:

@@ -29,13 +29,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A script, its keys followed by its arguments, and who gets its answer, or an error."""
+    """A script, its keys and arguments, and who gets its answer, or an error."""
 
     script: Script
-    keys: int
-    values: Sequence[Any]
+    keys: Sequence[str]
+    arguments: Sequence[Any]
     answered: Callable[[Any], object]
     until_it_succeeds: bool
+    group: str = ""
+
+    def command(self, name: str, script: str) -> tuple[Any, ...]:
+        return (name, script, len(self.keys), *self.keys, *self.arguments)
 
 
 class ScriptBatches:
@@ -48,6 +52,8 @@ class ScriptBatches:
         self._again: list[_Call] = []
         self._again_at = 0.0
         self._is_started = threading.Lock()
+        self._gathering: dict[str, list[str]] = {}
+        self._gather_lock = threading.Lock()
 
     def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Call a script and wait for its answer. Raises StoreError."""
@@ -59,7 +65,7 @@ class ScriptBatches:
             answers.append(answer)
             answered.release()
 
-        self._put(_Call(script, len(keys), (*keys, *arguments), take, until_it_succeeds=False))
+        self._put(_Call(script, keys, arguments, take, until_it_succeeds=False))
         answered.acquire()
         (answer,) = answers
         if isinstance(answer, Exception):
@@ -77,7 +83,22 @@ class ScriptBatches:
 
         `answered` is called in the thread that serves everybody, so it has to be quick.
         """
-        self._put(_Call(script, len(keys), (*keys, *arguments), answered, until_it_succeeds=True))
+        self._put(_Call(script, keys, arguments, answered, until_it_succeeds=True))
+
+    def gather(self, script: Script, key: str, *, group: str) -> None:
+        """Have a script called with a key, and with the others that its group has by then.
+
+        Each group has one script, which takes any number of keys; else as `post`, but that nobody
+        gets the answer.
+        """
+        with self._gather_lock:
+            keys = self._gathering.get(group)
+            if keys is not None:
+                keys.append(key)
+                return
+            keys = self._gathering[group] = [key]
+        call = _Call(script, keys, (), lambda _: None, until_it_succeeds=True, group=group)
+        self._put(call)
 
     def _put(self, call: _Call) -> None:
         self._waiting.put(call)
@@ -106,16 +127,20 @@ class ScriptBatches:
                 calls.append(self._waiting.get_nowait())
         except queue.Empty:
             pass
+        for call in calls:
+            if call.group:
+                with self._gather_lock:
+                    del self._gathering[call.group]
         if self._again and time.monotonic() >= self._again_at:
             calls, self._again = self._again + calls, []
         return calls
 
     def _exchange(self, calls: list[_Call]) -> list[Any]:
-        answers = self._send([("EVALSHA", c.script.sha, c.keys, *c.values) for c in calls])
+        answers = self._send([call.command("EVALSHA", call.script.sha) for call in calls])
         unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             in_full = [calls[at] for at in unknown]
-            late = self._send([("EVAL", c.script.script, c.keys, *c.values) for c in in_full])
+            late = self._send([call.command("EVAL", str(call.script.script)) for call in in_full])
             for at, answer in zip(unknown, late, strict=True):
                 answers[at] = answer
         return answers

@@ -171,8 +171,7 @@ class Ledger:
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
-        names = [Keys(account_id).job(job_id)]
-        self._batches.post(self._published, names, [], lambda _: None)
+        self._batches.gather(self._published, Keys(account_id).job(job_id), group=account_id)
 
     def close(self, *, seconds: float) -> None:
         """Wait until the store has what it was yet to be told, for at most so many seconds."""

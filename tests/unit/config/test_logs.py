@@ -85,3 +85,18 @@ def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     """What is quieter than the level is not written."""
     assert len(lines("json", level="error")) == 2
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("_restored")
+def test_a_line_is_json_whatever_it_holds() -> None:
+    """Half a surrogate pair, a key that is no text, a number beyond 64 bits, any object."""
+    out = io.StringIO()
+    configure_logging(level="info", log_format="json", stream=out)
+    odd = {"half": "\ud800", "large": 2**70, "keys": {1: "one"}, "object": Exception("odd")}
+    structlog.get_logger().info("odd", **odd)
+    (line,) = map(json.loads, out.getvalue().splitlines())
+    assert line["event"] == "odd"
+    assert line["half"] == "\ud800"
+    assert line["large"] == 2**70
+    assert line["keys"] == {"1": "one"}
+    assert line["object"] == "odd"
