@@ -9,8 +9,8 @@ from typing import Any
 
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 
 BATCH = 500
 
@@ -28,6 +28,6 @@ def enqueue(url: str, jobs: Iterable[Mapping[str, Any]]) -> None:
     )
     with broker.connection(url) as connection:
         broker.declare(connection, [JOBS_QUEUE])
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         while batch := list(islice(messages, BATCH)):
             producer.publish(batch)

@@ -21,8 +21,8 @@ from config.queues import (
 )
 from tests.waiting import wait_until
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 
 
 @dataclass
@@ -85,7 +85,7 @@ class BrokerClient:
             )
             for number, body in enumerate(bodies)
         ]
-        ConfirmedProducer(self._connection).publish(messages)
+        confirmed_producer(self._connection).publish(messages)
 
     def send_task(self, document: object, **options: Any) -> None:
         """Enqueue as the contract tells a Celery producer that has none of our code."""
@@ -143,4 +143,4 @@ def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
     ]
     with broker.connection(url) as connection:
         broker.declare(connection, [JOBS_QUEUE])
-        ConfirmedProducer(connection).publish(messages)
+        confirmed_producer(connection).publish(messages)

@@ -12,8 +12,8 @@ from kombu.asynchronous import Hub
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
 from worker.messaging import broker
 from worker.messaging.amqp_transport import BufferedTransport
-from worker.messaging.confirms import ConfirmedProducer
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 COUNT = 200
@@ -67,7 +67,7 @@ def outgoing(count: int) -> list[Outgoing]:
 
 
 def publish(connection: Connection, count: int = COUNT) -> None:
-    ConfirmedProducer(connection).publish(outgoing(count))
+    confirmed_producer(connection).publish(outgoing(count))
 
 
 def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
@@ -79,7 +79,7 @@ def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
 
 def test_nothing_is_read_for_each_message_of_a_batch(connection: Connection) -> None:
     """py-amqp would look before each one whether the broker has said anything."""
-    producer = ConfirmedProducer(connection)
+    producer = confirmed_producer(connection)
     sock = counting(connection)
     tag = producer.send(outgoing(COUNT))
     assert sock.reads == 0

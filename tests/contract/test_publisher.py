@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,9 +19,12 @@ from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, NotConfirmed
+from worker.messaging.confirms import NotConfirmed
+from worker.messaging.kombu_producer import KombuProducer
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 from worker.messaging.publisher import Publisher
+from worker.messaging.redis_producer import RedisProducer
 
 
 def message(number: int, key: str = CREATED_KEY) -> Outgoing:
@@ -50,7 +54,7 @@ def publisher(broker_url: str) -> Iterator[Publisher]:
 def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_url: str) -> None:
     """Any language can consume what comes out: no envelope, message_id and type set."""
     with broker.connection(broker_url) as connection:
-        ConfirmedProducer(connection).publish([message(1)])
+        confirmed_producer(connection).publish([message(1)])
         found = cast("Any", connection.default_channel).basic_get(RESULTS_QUEUE)
         assert found is not None
         properties = found.properties
@@ -63,7 +67,7 @@ def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_
 def test_every_message_of_a_batch_arrives_in_order(client: BrokerClient, broker_url: str) -> None:
     """Also of one that is longer than any of the transport's own batches."""
     with broker.connection(broker_url) as connection:
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         producer.publish([message(number) for number in range(1200)])
         producer.publish([message(number) for number in range(1200, 1300)])
     client.wait_until(lambda out: len(out.results) == 1300, "all results")
@@ -75,7 +79,7 @@ def test_a_batch_is_confirmed_while_the_next_one_is_under_way(
 ) -> None:
     """Who sends several batches may wait for each of them later, and for none twice."""
     with broker.connection(broker_url) as connection:
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         tags = [producer.send([message(2 * n), message(2 * n + 1)]) for n in range(3)]
         for number, tag in enumerate(tags):
             producer.wait(tag)
@@ -121,7 +125,7 @@ def test_a_message_that_no_queue_takes_is_refused(rabbit_url: str) -> None:
     """RabbitMQ would drop it in silence: mandatory makes it an error."""
     with broker.connection(rabbit_url) as connection:
         broker.declare(connection)
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         with pytest.raises(NotConfirmed, match=r"nobody\.listens"):
             producer.publish([message(1), message(2, "nobody.listens")])
 
@@ -178,12 +182,30 @@ def test_redis_is_not_asked_with_every_message_where_it_goes(valkey_url: str, st
     """Kombu would look the exchange's queues up each time."""
     with broker.connection(valkey_url) as connection:
         broker.declare(connection)
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         store.config_resetstat()
         producer.publish([message(number) for number in range(100)])
         asked = cast("Any", store.info("commandstats"))["cmdstat_smembers"]["calls"]
         assert asked < 10
     assert store.llen(RESULTS_QUEUE) == 100
+
+
+@pytest.mark.parametrize("priority", range(10))
+def test_redis_holds_what_kombu_would_have_written(
+    valkey_url: str, store: Redis, priority: int
+) -> None:
+    """To any consumer the message is kombu's, and it is in the list of its priority."""
+    sent = replace(message(1), priority=priority, headers={"enqueued-at": "2026-03-02T09:00:00Z"})
+    written = []
+    with broker.connection(valkey_url) as connection:
+        broker.declare(connection)
+        for producer in (KombuProducer(connection), RedisProducer(connection)):
+            producer.publish([sent])
+            (name,) = (key for key in store.scan_iter(f"{RESULTS_QUEUE}*"))
+            envelope = json.loads(cast("Any", store.lpop(name)))
+            assert len(envelope["properties"].pop("delivery_tag")) == 36
+            written.append((name, envelope))
+    assert written[0] == written[1]
 
 
 def test_a_message_for_an_exchange_without_queues_is_not_confirmed(
@@ -192,11 +214,11 @@ def test_a_message_for_an_exchange_without_queues_is_not_confirmed(
     """Kombu would drop it in silence, as after the server lost its memory."""
     with broker.connection(valkey_url) as connection:
         broker.declare(connection)
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         store.flushdb()
         with pytest.raises(NotConfirmed, match="no queue is bound"):
             producer.publish([message(1)])
     with broker.connection(valkey_url) as connection:
         broker.declare(connection)
-        ConfirmedProducer(connection).publish([message(1)])
+        confirmed_producer(connection).publish([message(1)])
     assert store.llen(RESULTS_QUEUE) == 1

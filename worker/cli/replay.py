@@ -19,7 +19,7 @@ from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.words import counted
 from worker.messaging import broker
 from worker.messaging.broker import body_of
-from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.producers import confirmed_producer
 from worker.operator.dead_letters import Dead, read_dead
 from worker.operator.replaying import Replayer
 from worker.operator.taking import taking
@@ -98,7 +98,7 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
         connection = stack.enter_context(within.connect())
         broker.declare(connection, [queue])
         taker = stack.enter_context(taking(within.broker_url, DEAD_LETTERS_QUEUE))
-        producer = ConfirmedProducer(connection)
+        producer = confirmed_producer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
         # What fails anew meanwhile comes back behind these, and is left for another time.
         for _ in range(taker.ready()):

@@ -16,7 +16,7 @@ from worker.cli.rejects import Rejects
 from worker.cli.words import counted
 from worker.collector import relax_collector
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.producers import confirmed_producer
 from worker.operator.job_file import Entry, UnreadableFile
 from worker.operator.job_source import Source
 from worker.operator.submission import Accepted, Rejected, check, outgoing
@@ -72,7 +72,7 @@ class Submission:
         with within.connect() as connection, ExitStack() as stack:
             broker.declare(connection, [queue])
             relax_collector()
-            producer = ConfirmedProducer(connection)
+            producer = confirmed_producer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
             jobs = self.accepted()
             sent: list[Accepted] = []

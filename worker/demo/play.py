@@ -15,7 +15,7 @@ from worker.demo.sample import Sample
 from worker.demo.stage import Stage
 from worker.messaging import broker
 from worker.messaging.broker import body_of
-from worker.messaging.confirms import ConfirmedProducer
+from worker.messaging.producers import confirmed_producer
 from worker.operator.records import cancel
 from worker.operator.taking import Taker, taking
 from worker.redis_transport.queue import queue_depths
@@ -39,7 +39,7 @@ def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[O
         _prepare(stage, sample, store)
         connection = stack.enter_context(broker.connection(stage.server_url))
         broker.declare(connection, [JOBS_QUEUE])
-        ConfirmedProducer(connection).publish(sample.messages)
+        confirmed_producer(connection).publish(sample.messages)
         results = stack.enter_context(taking(stage.server_url, RESULTS_QUEUE))
         failures = stack.enter_context(taking(stage.server_url, DEAD_LETTERS_QUEUE))
         deadline = time.monotonic() + LONGEST_SECONDS

@@ -12,7 +12,7 @@ from typing import Final
 
 from amqp.serialization import dumps
 
-from worker.messaging.outgoing import Outgoing
+from worker.messaging.outgoing import PERSISTENT, Outgoing
 
 # A frame is its head (type, channel, size), the payload and a closing octet.
 HEAD: Final = Struct(">BHI")
@@ -28,7 +28,6 @@ _CONTENT: Final = Struct(">HHQH")  # class, weight, octets of the body, flags of
 # id; and type, where there is one.
 _FLAGS: Final = 1 << 15 | 1 << 14 | 1 << 13 | 1 << 12 | 1 << 11 | 1 << 7
 _TYPE_FLAG: Final = 1 << 5
-_PERSISTENT: Final = 2
 _KNOWN: Final = 256
 
 
@@ -43,7 +42,7 @@ def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
             _CONTENT.pack(_BASIC, 0, len(body), _FLAGS | (_TYPE_FLAG if message.type else 0)),
             _content_type(message.content_type, message.content_encoding),
             dumps("F", (message.headers,)),
-            bytes((_PERSISTENT, message.priority)),
+            bytes((PERSISTENT, message.priority)),
             _short(message.message_id),
             _short(message.type) if message.type else b"",
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+# What AMQP's delivery mode says of a message that is to outlive the broker.
+PERSISTENT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

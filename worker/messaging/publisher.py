@@ -14,6 +14,7 @@ from kombu import Connection
 from worker.messaging import broker
 from worker.messaging.confirms import ConfirmedProducer
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 
 BATCH_MESSAGES: Final = 500
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
@@ -97,7 +98,7 @@ class Publisher:
             self._connection.connect()
             # A queue that was deleted would have its messages returned for ever.
             broker.declare(self._connection)
-            self._producer = ConfirmedProducer(self._connection)
+            self._producer = confirmed_producer(self._connection)
         return self._producer
 
     def _disconnect(self) -> None:

@@ -15,8 +15,9 @@ from redis.exceptions import RedisError, ResponseError
 from config.queues import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from worker.messaging import broker
-from worker.messaging.confirms import ConfirmedProducer, NotConfirmed
+from worker.messaging.confirms import NotConfirmed
 from worker.messaging.outgoing import Outgoing
+from worker.messaging.producers import confirmed_producer
 from worker.operator.addresses import public_url, said
 
 Verdict = Literal["works", "warning", "fails"]
@@ -77,7 +78,7 @@ def _echo(connection: Connection) -> None:
     queue.queue_declare()
     try:
         message = Outgoing(exchange="", routing_key=name, body=b"{}", message_id=name)
-        ConfirmedProducer(connection).publish([message])
+        confirmed_producer(connection).publish([message])
         if queue.get(no_ack=True) is None:
             raise NotConfirmed("it was confirmed but is not there")
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -65,9 +64,7 @@ def _page(client: Redis, name: str, last: int) -> list[bytes]:
 
 def _seen(payload: bytes) -> Seen:
     message = read_envelope(payload, lease="", queue="", deliveries=0)
-    body = message["body"]
-    is_base64 = message["properties"].get("body_encoding") == "base64"
-    return Seen(body=b64decode(body) if is_base64 else body.encode(), headers=message["headers"])
+    return Seen(body=message["body"], headers=message["headers"])
 
 
 def _borrow(taker: Taker) -> Iterator[Seen]:
