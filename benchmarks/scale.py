@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.backlog import costs
 from benchmarks.brokers import Servers, servers
-from benchmarks.contest import WARM_UP, measure, memory, wait
+from benchmarks.contest import WARM_UP, memory, wait
 from benchmarks.contestant import Case, environment, fill, producer, progress, worker
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import jobs
 from benchmarks.machine import MIB, description
 
+SIZES = (4000, 100_000, 1_000_000)
+CREWS = (2, 4)
 ONE_BY_ONE = 5000
 IN_FLIGHT = 1000
 SLOW_MS = 8000
@@ -31,13 +31,15 @@ SETTLE_SECONDS = 3.0
 
 @click.command()
 @click.option("--broker", "brokers", multiple=True, default=("rabbitmq", "valkey"))
-@click.option("--backlog", "backlogs", type=int, multiple=True, default=(4000, 100_000, 1_000_000))
+@click.option("--submit", "submissions", type=int, multiple=True, default=SIZES)
+@click.option("--backlog", "backlogs", type=int, multiple=True, default=SIZES)
 @click.option("--jobs", default=3000, show_default=True, help="Jobs that are measured in a run.")
 @click.option("--runs", default=3, show_default=True, help="Of which the medians are shown.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
 def main(
     *,
     brokers: tuple[str, ...],
+    submissions: tuple[int, ...],
     backlogs: tuple[int, ...],
     jobs: int,
     runs: int,
@@ -54,19 +56,14 @@ def main(
     with FakeApi() as api:
         for name in brokers:
             with servers(name) as started:
-                note(broker=name, what="one by one", **one_by_one(started, api))
-                for backlog in backlogs:
-                    row = submitted(started, api, backlog)
-                    note(broker=name, what="submit", jobs=backlog, **row)
-                    # Each turn takes its jobs off the same backlog.
-                    turns = min(runs, backlog // (WARM_UP + jobs))
-                    note(broker=name, backlog=backlog, **cost(started, api, jobs, turns))
-                    if backlog == max(backlogs):
-                        for count in (2, 4):
-                            row = cost(started, api, jobs, runs, workers=count)
-                            note(broker=name, backlog=backlog, **row)
+                for count in submissions:
+                    note(broker=name, what="one by one", **one_by_one(started, api))
+                    row = submitted(started, api, count)
+                    note(broker=name, what="submit", jobs=count, **row)
                 note(broker=name, what="in flight", **in_flight(started, api))
                 note(broker=name, what="ledger", **ledger(started, api))
+            for row in costs(name, api, sizes=backlogs, crews=CREWS, count=jobs, turns=runs):
+                note(broker=name, what="cost", **row)
     if output is not None:
         output.write_text(json.dumps({"machine": description(), "found": found}, indent=1) + "\n")
 
@@ -104,23 +101,6 @@ def submitted(started: Servers, api: FakeApi, count: int) -> dict[str, float]:
         seconds = time.perf_counter() - begun
     assert process.returncode == 0
     return {"jobs_per_second": round(count / seconds, 1), "rss_mib": round(most, 1)}
-
-
-def cost(
-    started: Servers, api: FakeApi, count: int, turns: int, *, workers: int = 1
-) -> dict[str, Any]:
-    """Return the medians of several turns that each take some jobs off the backlog."""
-    api.set_latency(0)
-    case = Case(broker="", name="overture", latency=0, concurrency=20, jobs=count)
-    rows = []
-    for _ in range(turns):
-        with progress(case, started, api) as done, ExitStack() as stack:
-            before = done()
-            crew = [stack.enter_context(worker(case, started, api, 0)) for _ in range(workers)]
-            first = before + WARM_UP
-            rows.append(asdict(measure(crew, started, done, first, first + count)))
-    medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    return {"what": "cost", "workers": workers, "runs": turns, **medians}
 
 
 def in_flight(started: Servers, api: FakeApi) -> dict[str, float]:

@@ -1,9 +1,11 @@
-"""Fixtures of the contract tests: each Redis-like server in turn."""
+"""Fixtures of the contract tests: each Redis-like server in turn, and a certificate."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -39,3 +41,17 @@ def client(url: str) -> Iterator[Redis]:
     """Give a client of the empty server."""
     with Redis.from_url(url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate for 127.0.0.1 that only these tests trust."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {path}.crt".split(),
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path

@@ -1,7 +1,6 @@
 """TLS: nothing is sent to whom cannot show that they are who was meant."""
 
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,20 +9,6 @@ import pytest
 from tests.raw_liveperson import CONNECT_SECONDS, CREATED, READ_SECONDS, http_answer
 from tests.raw_server import Connection, RawServer, Request
 from worker.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for 127.0.0.1 that only these tests trust."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {path}.crt".split(),
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
 
 
 class TLSServer(RawServer):
