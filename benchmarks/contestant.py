@@ -28,13 +28,17 @@ Process = subprocess.Popen[bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is run: who, against which latency (ms), with how many jobs at a time."""
+    """What is run: who, against which latency (ms), with how many jobs at a time.
+
+    Overture keeps to one processor by itself; `is_pinned` has a contestant kept there from outside.
+    """
 
     broker: str
     name: str
     latency: int
     concurrency: int
     jobs: int
+    is_pinned: bool = False
 
 
 def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
@@ -50,8 +54,9 @@ def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
 def worker(case: Case, servers: Servers, api: FakeApi, total: int) -> Iterator[Process]:
     """Run the contestant's worker, which leads a session of all its processes."""
     with tempfile.TemporaryFile() as log:
+        pin = ["taskset", "--cpu-list", "0"] if case.is_pinned else []
         process = subprocess.Popen(
-            _command(case, total),
+            [*pin, *_command(case, total)],
             env=environment(servers, api, case.concurrency),
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,

@@ -31,6 +31,7 @@ REFERENCE = "celery"
 @click.option("--jobs", default=3000, show_default=True, help="Jobs that are measured in a run.")
 @click.option("--latency", "latencies", type=int, multiple=True, help="These rounds alone.")
 @click.option("--runs", default=3, show_default=True, help="Of which the medians are shown.")
+@click.option("--pin", is_flag=True, help="Keep the others on one processor as well.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -42,6 +43,7 @@ def main(
     jobs: int,
     latencies: tuple[int, ...],
     runs: int,
+    pin: bool,
     output: Path | None,
 ) -> None:
     """Compare Overture, every safety on, with pipelines that have none."""
@@ -60,6 +62,7 @@ def main(
                             latency=latency,
                             concurrency=concurrency,
                             jobs=jobs,
+                            is_pinned=pin and contestant != "overture",
                         )
                         for contestant in NAMES
                     ]
