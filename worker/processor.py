@@ -66,6 +66,8 @@ def choose(here: int, used: Mapping[int, float], ours: float) -> int:
     `used` is the share of each processor that was in use, by whomever, `ours` what we used of the
     one here.
     """
+    if not used:
+        return here
     best = min(used, key=lambda one: used[one])
     # One that is not listed any more was taken away from under us.
     at_all = used.get(here, 1.0 + ours)
@@ -96,7 +98,7 @@ def _keep(allowed: Collection[int]) -> None:
                 log.info("processor.changed", was=here, now=chosen)
                 here = chosen
                 _move_to(here)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, the worker does without
         log.warning("processor.not_chosen", error=str(error)[:200])
 
 

@@ -28,6 +28,7 @@ linux = pytest.mark.skipif(
         ({0: 1.0, 1: 0.4}, 0.5, 0),
         ({0: 0.8, 1: 0.0}, 0.2, 0),
         ({1: 0.7, 2: 0.5}, 0.9, 2),
+        ({}, 0.5, 0),
     ],
     ids=[
         "there is room for all",
@@ -37,6 +38,7 @@ linux = pytest.mark.skipif(
         "no better elsewhere",
         "others leave enough",
         "it was taken away",
+        "nothing is known",
     ],
 )
 def test_a_processor_is_left_when_others_crowd_us_there_alone(
