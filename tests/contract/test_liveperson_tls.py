@@ -70,6 +70,14 @@ def test_a_call_over_tls(certificate: Path, trusting: Http) -> None:
         assert server.connections == 1
 
 
+def test_a_large_call_over_tls(certificate: Path, trusting: Http) -> None:
+    """More than the connection takes at once, and an answer of more than one TLS record."""
+    large = b"[" + b" " * 400_000 + b"]"
+    with TLSServer(certificate, http_answer(body=large)) as server:
+        answer = trusting.call("POST", f"https://{server.host}/", headers={}, body=large * 10)
+    assert (answer.status, answer.body) == (200, large)
+
+
 def test_an_untrusted_certificate_was_sent_nothing(certificate: Path, ordinary: Http) -> None:
     """The handshake fails before anything is written."""
     with TLSServer(certificate, http_answer()) as server:
