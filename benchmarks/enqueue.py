@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 
 BATCH = 500

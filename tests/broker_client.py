@@ -20,8 +20,8 @@ from config.queues import (
     TASK_NAME,
 )
 from tests.waiting import wait_until
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 
 

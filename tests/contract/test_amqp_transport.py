@@ -10,9 +10,9 @@ from kombu import Connection, Consumer, Message
 from kombu.asynchronous import Hub
 
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
 from worker.messaging.amqp_transport import BufferedTransport
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")

@@ -18,10 +18,10 @@ from tests.broker_client import BrokerClient
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
 from worker.messaging.confirms import NotConfirmed
 from worker.messaging.kombu_producer import KombuProducer
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 from worker.messaging.publisher import Publisher
 from worker.messaging.redis_producer import RedisProducer

@@ -11,8 +11,8 @@ from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 from amqp.spec import Basic
 
+from worker.messages.outgoing import Outgoing
 from worker.messaging.amqp_frames import publish
-from worker.messaging.outgoing import Outgoing
 
 FRAME_MAX = 4096
 HEADERS = {

@@ -9,9 +9,9 @@ from typing import Any
 
 from kombu import Message
 
+from worker.messages.outgoing import Outgoing
 from worker.messaging.delivery import Delivery
 from worker.messaging.in_hand import InHand
-from worker.messaging.outgoing import Outgoing
 
 BODY = b'{"jobId": "1"}'
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, TASK_NAME
 from worker.demo.bodies import engagement, plain_bodies
 from worker.messages.moment import rfc3339
-from worker.messaging.outgoing import Outgoing
+from worker.messages.outgoing import Outgoing
 from worker.operator.submission import job_message
 
 Document = dict[str, Any]

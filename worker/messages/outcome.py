@@ -10,8 +10,8 @@ from config.queues import EXCHANGE_NAME
 from worker.messages.job import InvalidJob, Job
 from worker.messages.json_text import dumps_compact
 from worker.messages.moment import now
+from worker.messages.outgoing import Outgoing
 from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, dead_letter_id
-from worker.messaging.outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

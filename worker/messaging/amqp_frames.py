@@ -12,7 +12,7 @@ from typing import Final
 
 from amqp.serialization import dumps
 
-from worker.messaging.outgoing import PERSISTENT, Outgoing
+from worker.messages.outgoing import PERSISTENT, Outgoing
 
 # A frame is its head (type, channel, size), the payload and a closing octet.
 HEAD: Final = Struct(">BHI")

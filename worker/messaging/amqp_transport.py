@@ -21,9 +21,9 @@ from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from config.server_urls import with_schemes
+from worker.messages.outgoing import Outgoing
 from worker.messaging import amqp_frames
 from worker.messaging.amqp_frames import FRAME_END, HEAD
-from worker.messaging.outgoing import Outgoing
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"

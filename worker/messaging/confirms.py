@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from worker.messaging.outgoing import Outgoing
+from worker.messages.outgoing import Outgoing
 
 
 class NotConfirmed(Exception):

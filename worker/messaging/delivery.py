@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 from kombu import Message
 
 from worker.messages.intake import Received
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
 from worker.messaging.in_hand import InHand
-from worker.messaging.outgoing import Outgoing
 
 ENQUEUED_HEADER: Final = "enqueued-at"
 # RabbitMQ's native delay counts whole seconds.

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from kombu import Connection, Producer
 
-from worker.messaging.outgoing import PERSISTENT, Outgoing
+from worker.messages.outgoing import PERSISTENT, Outgoing
 
 
 class KombuProducer:

@@ -11,9 +11,9 @@ from typing import Final
 import structlog
 from kombu import Connection
 
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
 from worker.messaging.confirms import ConfirmedProducer
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 
 BATCH_MESSAGES: Final = 500

@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 from kombu import Connection
 
+from worker.messages.outgoing import Outgoing
 from worker.messaging.confirms import NotConfirmed
-from worker.messaging.outgoing import Outgoing
 
 CONFIRM_SECONDS: Final = 15.0
 

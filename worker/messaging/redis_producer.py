@@ -18,8 +18,8 @@ from kombu.utils.uuid import uuid
 from redis import Redis
 
 from worker.messages.json_text import dumps_compact
+from worker.messages.outgoing import PERSISTENT, Outgoing
 from worker.messaging.confirms import NotConfirmed
-from worker.messaging.outgoing import PERSISTENT, Outgoing
 from worker.redis_transport.queue import Layout
 
 BATCH: Final = 500

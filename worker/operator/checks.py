@@ -14,9 +14,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from config.queues import JOBS_QUEUE, account_queue
 from config.settings import Settings
+from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
 from worker.messaging.confirms import NotConfirmed
-from worker.messaging.outgoing import Outgoing
 from worker.messaging.producers import confirmed_producer
 from worker.operator.addresses import public_url, said
 

@@ -9,8 +9,8 @@ from redis import Redis
 
 from config.queues import MAX_PRIORITY
 from config.settings import Settings
+from worker.messages.outgoing import Outgoing
 from worker.messaging.confirms import ConfirmedProducer
-from worker.messaging.outgoing import Outgoing
 from worker.operator.dead_letters import Dead
 from worker.operator.records import reopen
 from worker.operator.submission import job_message

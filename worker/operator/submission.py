@@ -11,8 +11,8 @@ from config.queues import JOBS_EXCHANGE_NAME
 from worker.messages.job import InvalidJob, parse_job
 from worker.messages.json_text import dumps_compact
 from worker.messages.moment import now
+from worker.messages.outgoing import Outgoing
 from worker.messaging.delivery import ENQUEUED_HEADER
-from worker.messaging.outgoing import Outgoing
 from worker.operator.job_file import Entry
 
 # Namespace of the ids that jobs without one are given.
