@@ -56,7 +56,7 @@ def test_a_message_is_what_amqp_would_write(
         exchange="conversations",
         routing_key="conversation.created.日本",
         body=b"x" * size,
-        message_id="ü" * 127,
+        message_id="ü" * 126 + "\ud800",
         type=kind,
         priority=9,
         headers=headers,

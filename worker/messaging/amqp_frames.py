@@ -71,5 +71,6 @@ def _content_type(name: str, encoding: str) -> bytes:
 
 
 def _short(text: str) -> bytes:
-    octets = text.encode()
+    # As py-amqp reads what others wrote, and a message that is put off goes out as it came.
+    octets = text.encode("utf-8", "surrogatepass")
     return bytes((len(octets),)) + octets
