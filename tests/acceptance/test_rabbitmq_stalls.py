@@ -148,7 +148,12 @@ def test_without_heartbeat_events_it_does_not(rabbit_server: RabbitServer, tmp_p
         wait_until(lambda: worker.events.ended() == {0}, "the worker is up")
         proxy.half_open()
         worker.enqueue(rabbit_server.url, [1])
-        wait_until(lambda: worker.events.ended() == {0, 1}, "the worker connected anew")
+        # Both sides notice after two heartbeats; Celery then tries again after ever longer pauses.
+        wait_until(
+            lambda: worker.events.ended() == {0, 1},
+            "the worker connected anew",
+            seconds=SILENT_SECONDS,
+        )
         assert ends(worker)
 
 
