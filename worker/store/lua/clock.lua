@@ -3,3 +3,11 @@ local function clock()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 end
+
+-- The one rule for absolute times: one that lies further ahead than its own rule can put it, `most`
+-- ms from now, was written before the clock was set back. It is void, and nil is returned.
+local function credible(at, now, most)
+  if at and at <= now + most then
+    return at
+  end
+end
