@@ -15,7 +15,7 @@ from config.server_urls import for_redis_py
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
-LIMITER: Final = ("clock", "account", "level", "learn", "circuit", "limit")
+LIMITER: Final = ("clock", "account", "circuit", "limit")
 
 # The scripts count in these.
 MILLISECONDS: Final = 1000

@@ -1,27 +1,41 @@
 -- What the limiter knows of an account: read at once, changed with `put`, written at once.
--- Times are milliseconds of `clock`, levels are calls a second or calls in flight.
+-- Times are milliseconds of `clock`; what limit.lua measures is explained there.
 
+-- After so long without a call what was learned is forgotten; jobs that wait in the broker come back
+-- within it. LivePerson's limit may be any by then.
+local LONG_MS = 300000
+
+local TIMES = {
+  'seen', -- the account's last call or answer
+  'tat', 'backlog', 'pause', 'waited_at', 'full_at',
+  'since', 'opened', 'flow_at', 'try_at', 'usual_at', 'fell_at',
+  'failing_since', 'probe_at',
+}
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
-  'pause', 'tat', 'backlog', 'full_at', 'busy', 'crowd',
-  'flow', 'flow_at', 'cut_at', 'resumed', 'row',
-  'refused_place', 'patience', 'doubts', 'rate_before',
-  'rate', 'rate_calm', 'rate_hold', 'rate_since', 'rate_fell',
-  'width', 'width_calm', 'width_hold', 'width_since', 'width_fell',
-  'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober',
+  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'alike', 'stood',
+  'usual', 'wait', 'doubts', 'flow',
+  'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
+  'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',
+  'failures', 'probe_ms', 'prober',
 }
+for _, name in ipairs(TIMES) do
+  FIELDS[#FIELDS + 1] = name
+end
 
 local function put(a, name, value)
-  a[name] = value
-  a.changed[name] = true
+  if a[name] ~= value then
+    a[name] = value
+    a.changed[name] = true
+  end
 end
 
 local function open(limit)
   local values = redis.call('HMGET', limit, unpack(FIELDS))
   local a = { changed = {} }
   for i, name in ipairs(FIELDS) do
-    a[name] = name == 'prober' and values[i] or tonumber(values[i])
+    a[name] = name ~= 'prober' and tonumber(values[i]) or values[i] or nil
   end
   return a
 end
@@ -45,12 +59,21 @@ local function save(a, limit)
   end
 end
 
+-- Where the store's clock was set back, every time in the record goes back with it, so that no wait
+-- grows by the step. A time further ahead than `seen` allows cannot stand there then.
+local function keep_up(a, now)
+  local back = (a.seen or now) - now
+  if back > 0 then
+    for _, name in ipairs(TIMES) do
+      put(a, name, a[name] and a[name] - back)
+    end
+  end
+end
+
 -- The limits as the workers' settings have them, kept so that whoever looks on knows them too.
 local function give(a, rate, in_flight)
-  if a.given_rate ~= rate or a.given_in_flight ~= in_flight then
-    put(a, 'given_rate', rate)
-    put(a, 'given_in_flight', in_flight)
-  end
+  put(a, 'given_rate', rate)
+  put(a, 'given_in_flight', in_flight)
 end
 
 local function rate_ceiling(a)
@@ -59,4 +82,12 @@ end
 
 local function in_flight_ceiling(a)
   return a.max_in_flight or a.given_in_flight
+end
+
+-- Returns when a job that cannot wait here should come back, in ms: a thousand of them come back one
+-- by one, twice as fast as they can go, so that a limit that rises finds them there.
+local function queue_up(a, now, wait)
+  local due = math.max(a.backlog or 0, now + math.max(wait, 1000)) + 500 / rate_ceiling(a)
+  put(a, 'backlog', math.min(due, now + math.max(wait, LONG_MS)))
+  return a.backlog - now
 end

@@ -88,7 +88,7 @@ local first = redis.call('GET', lock)
 if first and first ~= job_id then
   return hand_back(BUSY_MS, 'consumer')
 end
-local wait = permit(account, in_flight, now, slot, patience)
+local wait = permit(account, in_flight, now, slot, patience, flight_ms)
 if wait then
   if wait[1] > patience then
     return hand_back(queue_up(account, now, wait[1]), wait[3])
@@ -99,7 +99,8 @@ end
 
 -- The attempt is written down before the request leaves.
 facts[3] = sent + 1
-local permit_record = depart(account, in_flight, now, owner, flight_ms)
+local refused_before = string.find(string.match(history, '{[^{}]*}$') or '', '"throttled"', 1, true)
+local permit_record = depart(account, in_flight, now, owner, flight_ms, refused_before)
 probe(account, now, owner, flight_ms)
 save(account, limit)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)

@@ -20,7 +20,7 @@ if feedback ~= '' then
     if feedback == 'throttled' then
       refused(account, now, is[2] == owner and is[6], retry_after_ms)
     else
-      accepted(account, now)
+      accepted(account, now, is[2] == owner and is[6])
     end
   end
   save(account, limit)
