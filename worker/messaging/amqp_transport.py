@@ -24,6 +24,7 @@ from config.server_urls import with_schemes
 from worker.messages.outgoing import Outgoing
 from worker.messaging import amqp_frames
 from worker.messaging.amqp_frames import FRAME_END, HEAD
+from worker.messaging.amqp_inbound import frame_handler
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
@@ -146,7 +147,11 @@ class BufferedTLSTransport(Buffering, SSLTransport):
 
 
 class Connection(pyamqp.Connection):
-    """py-amqp's connection over these transports."""
+    """py-amqp's connection over these transports, with a reader of its own for what comes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.frame_handler_cls = frame_handler
 
     def Transport(  # noqa: N802 - py-amqp's name
         self,
