@@ -16,6 +16,7 @@ from celery.worker import state
 from config.queues import JOBS_QUEUE, account_queue
 from config.server_urls import passwords_of
 from config.settings import Settings
+from config.streams import write_last_lines
 from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
@@ -130,4 +131,5 @@ class Stop:
         if left:
             # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
             self._parts.close(seconds=CLOSE_SECONDS)
+            write_last_lines()
             os._exit(0)
