@@ -54,7 +54,13 @@ def run_worker(
     compression.bound(settings.max_message_bytes)
     with broker.connection(broker_url) as connection:
         broker.declare(connection, {JOBS_QUEUE, *names})
-    parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
+    parts = runtime.build(
+        settings,
+        broker_url=broker_url,
+        store_url=store_url,
+        concurrency=slots,
+        queues=names,
+    )
     runtime.use(parts)
     parts.start()
     app = create_app(broker_url, queues=names)
