@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,11 @@ REDIS: Final = shutil.which("redis-server")
 class RedisServer:
     """A server of one's own, on a free port, whose every write is on disk before it answers."""
 
-    def __init__(self, folder: Path, *, program: str = VALKEY) -> None:
+    def __init__(
+        self, folder: Path, *, program: str = VALKEY, options: Mapping[str, object] | None = None
+    ) -> None:
         self._folder = folder
+        self._options = options or {}
         self._program = program
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -39,6 +43,7 @@ class RedisServer:
             "appendfsync": "always",
             "save": "",
             "logfile": self._folder / "server.log",
+            **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([self._program, *arguments])

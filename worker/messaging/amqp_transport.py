@@ -18,7 +18,12 @@ from ssl import SSLWantReadError, SSLWantWriteError
 from typing import Any, ClassVar, Final, cast
 
 from amqp import spec
-from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
+from amqp.exceptions import (
+    AccessRefused,
+    NotAllowed,
+    RecoverableConnectionError,
+    UnexpectedFrame,
+)
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
@@ -278,6 +283,12 @@ class Transport(pyamqp.Transport):
     """What `overture-amqp://` stands for."""
 
     Connection = Connection
+    # A password or a permission that was changed may be changed back: a worker waits for it.
+    recoverable_connection_errors = (
+        *pyamqp.Transport.recoverable_connection_errors,
+        AccessRefused,
+        NotAllowed,
+    )
 
     def on_readable(self, connection: Any, loop: Any) -> None:
         """Deal with all that has come; the event loop calls this when something has."""
