@@ -75,7 +75,7 @@ class LeasingChannel(kombu_redis.Channel):
         super().__init__(*args, **kwargs)
         steps = tuple(sorted(self.priority_steps, reverse=True))
         self._layout = Layout(self.global_keyprefix, self.sep, steps)
-        self._take = script(Redis(connection_pool=self.pool), "queue", "queue_take")
+        self._take = script(Redis(connection_pool=self.pool), "clock", "queue", "queue_take")
         self._is_script_known = True
         self._lease_prefix, self._takes = uuid4().hex, count()
         self._asked: Sequence[str] = ()
