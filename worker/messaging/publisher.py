@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -38,7 +39,15 @@ class Publisher:
         self._closing = threading.Event()
         self._producer: ConfirmedProducer | None = None
         self._connection: Connection | None = None
+        self._under_way = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self.confirmed_at = time.monotonic()
+        self.trouble = ""
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not confirmed yet."""
+        return self._waiting.qsize() + self._under_way
 
     def start(self) -> None:
         """Start the thread."""
@@ -65,9 +74,11 @@ class Publisher:
                     break
             last = None in batch
             messages = [item for item in batch if item is not None]
+            self._under_way = len(messages)
             if messages and self._publish([message for message, _ in messages]):
                 for _, confirmed in messages:
                     self._tell(confirmed)
+            self._under_way = 0
         self._disconnect()
 
     def _tell(self, confirmed: Confirmed) -> None:
@@ -85,10 +96,12 @@ class Publisher:
                 self._connected().publish(messages)
             except Exception as error:  # noqa: BLE001 - whatever it was: without this thread nothing comes out
                 log.warning("publisher.retry", messages=len(messages), error=str(error)[:300])
+                self.trouble = str(error)[:300]
                 self._abandon()
                 self._closing.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
+                self.confirmed_at, self.trouble = time.monotonic(), ""
                 return True
         return False
 
