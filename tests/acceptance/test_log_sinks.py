@@ -21,7 +21,7 @@ from tests.worker_process import environment
 # The broker has no part in it.
 pytestmark = pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)
 
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 30
 JOBS = 20
 
 
