@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -190,6 +191,8 @@ def test_a_message_beyond_all_bounds_leaves_its_beginning_size_and_digest(
     assert letter["error"]["code"] == "malformed_message"
     assert str(len(large)) in letter["error"]["message"]
     assert sha256(large).hexdigest() in letter["error"]["message"]
+    assert (letter["rawBytes"], letter["rawSha256"]) == (len(large), sha256(large).hexdigest())
+    assert large.startswith(b64decode(letter["raw"]))
     if not broker_url.startswith("redis"):
         assert peak_bytes(worker) - before < LARGE_BYTES / 2
 

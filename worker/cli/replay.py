@@ -13,6 +13,7 @@ import click
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
 from worker.cli.names import NAME
+from worker.cli.plain import printable
 from worker.cli.problem import complain, say
 from worker.cli.queue_names import JobsQueue
 from worker.cli.reach import Reach, reach, read_settings
@@ -44,9 +45,8 @@ class Choice:
         """Ask before a job is repeated that may have opened a conversation."""
         if self.sure or letter.code != "in_doubt":
             return True
-        question = (
-            f"job {letter.job_id} is in doubt: it may already have a conversation. Replay it?"
-        )
+        job = printable(letter.job_id)
+        question = f"job {job} is in doubt: it may already have a conversation. Replay it?"
         return sys.stdin.isatty() and click.confirm(question, default=False, err=True)
 
 

@@ -31,7 +31,7 @@ HOLDS: Final[dict[Holds, str]] = {
 
 def console() -> Console:
     """Return a console that neither colours nor cuts what does not go to a terminal."""
-    found = Console(highlight=False)
+    found = Console(highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = PLAIN_WIDTH
     return found

@@ -1,6 +1,7 @@
 """One HTTP call with every bound in place: it ends in an answer, NotSent or FateUnknown."""
 
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Http:
     bounds the answer as a whole, from the request's last byte to its own; both in seconds. How long
     a name takes to resolve is up to the system's resolver. `pool_size` is how many connections to
     a host are kept: the number of threads. The environment's proxies and netrc are not looked at.
+    `ended_at` is when a call last ended, of the monotonic clock.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Http:
             context=context or tls_context(),
         )
         self._read_timeout = read_timeout
+        self.ended_at = time.monotonic()
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "application/json",
@@ -89,6 +92,8 @@ class Http:
             failure: Exception = NotSent(str(error))
         except Exception as error:  # noqa: BLE001 - it was sent, so nothing but this can be said
             failure = self._failure(innermost(error))
+        finally:
+            self.ended_at = time.monotonic()
         raise failure
 
     def close(self) -> None:

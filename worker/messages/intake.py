@@ -21,6 +21,11 @@ CALLBACKS: Final = {
     "chord": "chord",
 }
 
+# The headers by which a message is read; and those of others (W3C Trace Context) that come back on
+# its outcome as they are.
+READ_HEADERS: Final = frozenset({"task", "id", "eta", "expires"})
+TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
+
 
 class Malformed(Exception):
     """The message is no job; the text says what it is instead and what to send."""

@@ -54,7 +54,7 @@ def receive(
     try:
         contents = read(message, max_bytes=max_bytes)
     except Malformed as error:
-        return malformed(message.body, str(error))
+        return malformed(message.body, str(error), cut=message.cut)
     if contents.callbacks:
         return invalid(contents.document, message.body, _not_run(contents.callbacks))
     try:
