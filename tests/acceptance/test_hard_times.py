@@ -78,7 +78,7 @@ def test_a_terminal_that_is_closed_drains_its_worker(
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the tests have one thread
     )
     os.close(theirs)
     try:
