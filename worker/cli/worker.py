@@ -33,15 +33,15 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
     with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
-    write_in_background()
-    # Until the worker has jobs to finish, there is nothing to wait for.
-    on_signals(lambda *_: sys.exit(0))
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
             "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
         )
+    write_in_background()
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
