@@ -26,7 +26,7 @@ class RedisServer:
     def __init__(
         self, folder: Path, *, program: str = VALKEY, options: Mapping[str, object] | None = None
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._options = options or {}
         self._program = program
         self.port = free_port()
@@ -38,11 +38,11 @@ class RedisServer:
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
-            "dir": self._folder,
+            "dir": self.folder,
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
-            "logfile": self._folder / "server.log",
+            "logfile": self.folder / "server.log",
             **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
