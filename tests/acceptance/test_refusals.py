@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from tests.broker_client import BrokerClient
 from tests.jobs import ONE_ACCOUNT, job_document
+from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer, free_port
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
@@ -145,3 +146,34 @@ def test_no_refusal_ends_a_worker(server: RedisServer, simulator: SimulatorProce
                 client.wait_for(10, seconds=15)
             assert worker.stop() == 0
     assert len(simulator.conversations()) == next(numbers)
+
+
+@pytest.mark.xdist_group("rabbitmq")
+def test_a_password_that_is_wrong_for_a_while_is_waited_for(
+    rabbit_server: RabbitServer, rabbit_url: str, valkey_url: str, simulator: SimulatorProcess
+) -> None:
+    """RabbitMQ closes a connection that it does not let in; the log says so, at level error."""
+    user = f"user{free_port()}"
+    rabbit_server.control("add_user", user, "right")
+    rabbit_server.control("set_permissions", user, ".*", ".*", ".*")
+    settings = {
+        **ONE_ACCOUNT,
+        "broker_url": rabbit_url.replace("guest:guest", f"{user}:right"),
+        "store_url": valkey_url,
+        "domain_api_url": simulator.url,
+        "max_rate": 1000,
+    }
+    with BrokerClient(rabbit_url) as client, WorkerProcess(settings) as worker:
+        client.put([job_document(1)])
+        client.wait_for(1)
+        rabbit_server.control("change_password", user, "wrong")
+        rabbit_server.control("close_all_user_connections", user, "test")
+        wait_until(lambda: worker.events("broker.refused"), "the worker says why it waits")
+        client.put([job_document(2)])
+        rabbit_server.control("set_permissions", user, "^$", "^$", "^$")
+        rabbit_server.control("change_password", user, "right")
+        wait_until(lambda: "access to " in worker.output(), "it is let in, and may not do anything")
+        rabbit_server.control("set_permissions", user, ".*", ".*", ".*")
+        client.wait_for(2, seconds=20)
+        assert {entry["level"] for entry in worker.events("broker.refused")} == {"error"}
+        assert worker.stop() == 0
