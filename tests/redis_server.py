@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +29,15 @@ class RedisServer:
     """
 
     def __init__(
-        self, folder: Path, *, program: str = VALKEY, clock: SteppedClock | None = None
+        self,
+        folder: Path,
+        *,
+        program: str = VALKEY,
+        options: Mapping[str, object] | None = None,
+        clock: SteppedClock | None = None,
     ) -> None:
         self._folder = folder
+        self._options = options or {}
         self._program = program
         self._environment = {**os.environ, **(clock.environment() if clock else {})}
         self.port = free_port()
@@ -47,6 +54,7 @@ class RedisServer:
             "appendfsync": "always",
             "save": "",
             "logfile": self._folder / "server.log",
+            **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([self._program, *arguments], env=self._environment)

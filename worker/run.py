@@ -16,6 +16,7 @@ from celery.worker import state
 from config.queues import JOBS_QUEUE, account_queue
 from config.server_urls import passwords_of
 from config.settings import Settings
+from config.streams import write_last_lines
 from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
@@ -53,7 +54,13 @@ def run_worker(
     compression.bound(settings.max_message_bytes)
     with broker.connection(broker_url) as connection:
         broker.declare(connection, {JOBS_QUEUE, *names})
-    parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
+    parts = runtime.build(
+        settings,
+        broker_url=broker_url,
+        store_url=store_url,
+        concurrency=slots,
+        queues=names,
+    )
     runtime.use(parts)
     parts.start()
     app = create_app(broker_url, queues=names)
@@ -130,4 +137,5 @@ class Stop:
         if left:
             # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
             self._parts.close(seconds=CLOSE_SECONDS)
+            write_last_lines()
             os._exit(0)

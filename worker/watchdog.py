@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import structlog
 from kombu.exceptions import KombuError
 
+from config.streams import write_last_lines
 from worker.messaging import broker
 
 LOOK_SECONDS: Final = 5.0
@@ -79,7 +80,7 @@ class Watchdog:
         draining: threading.Event,
         look_seconds: float = LOOK_SECONDS,
         stall_seconds: float = STALL_SECONDS,
-        end: Callable[[int], object] = os._exit,
+        end: Callable[[int], object] | None = None,
     ) -> None:
         """`health_file` is touched at every look that finds progress: a probe checks its age.
 
@@ -93,7 +94,7 @@ class Watchdog:
         self._draining = draining
         self._look_seconds = look_seconds
         self._stall_seconds = stall_seconds
-        self._end = end
+        self._end = end or _exit
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
@@ -131,6 +132,11 @@ class Watchdog:
         if self._health_file is not None:
             with contextlib.suppress(OSError):
                 self._health_file.touch()
+
+
+def _exit(status: int) -> None:
+    write_last_lines()
+    os._exit(status)
 
 
 def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:

@@ -200,6 +200,7 @@ def test_what_does_not_work_is_said_with_what_to_do(
     """The other things are tried all the same, and no secret is shown."""
     settings = {
         "broker_url": valkey_url,
+        "store_url": valkey_url,
         **ONE_ACCOUNT,
         "domain_api_url": simulator.url,
         **changes,

@@ -9,6 +9,7 @@ import click
 
 from config.logs import configure_logging
 from config.queues import JOBS_QUEUE
+from config.streams import write_in_background
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
@@ -33,6 +34,7 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
     with 0. On a second signal it hands them back at once.
     """
+    write_in_background()
     # Until the worker has jobs to finish, there is nothing to wait for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = read_settings()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.overture_command import overture
 from tests.worker_process import environment
 from worker.cli import main
 from worker.cli.group import COMMANDS
@@ -99,6 +100,45 @@ def test_every_fault_of_the_settings_is_said_by_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker"],
+        ["submit", "-"],
+        ["results"],
+        ["status"],
+        ["watch"],
+        ["cancel", "a"],
+        ["limits", "show"],
+        ["dead-letters", "list"],
+        ["dead-letters", "replay", "--all"],
+    ],
+)
+def test_every_command_refuses_rabbitmq_without_a_store(arguments: list[str]) -> None:
+    """In one sentence, and with no embedded server started for a store of this folder's own."""
+    result = run(*arguments, OVERTURE_BROKER_URL="amqp://u:canary@localhost//")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "overture: OVERTURE_STORE_URL: RabbitMQ needs a store that all workers share: set "
+        "OVERTURE_STORE_URL"
+    )
+    assert result.stderr.count("\n") == 1
+    assert not Path(".overture").exists()
+
+
+def test_check_says_of_the_settings_what_the_others_say() -> None:
+    """A broker that keeps nothing is none, and RabbitMQ needs a store."""
+    for url, said in (
+        ("amqp://host//", "✗ settings: OVERTURE_STORE_URL: RabbitMQ needs a store that all "),
+        ("memory://", "✗ settings: OVERTURE_BROKER_URL: memory:// is not a broker that "),
+        ("redis+cluster://:canary@h", "✗ settings: OVERTURE_BROKER_URL: redis+cluster:// is not "),
+    ):
+        result = run("check", OVERTURE_BROKER_URL=url)
+        assert result.exit_code == 1
+        assert result.stdout.startswith(said)
+        assert "canary" not in result.output
+
+
 def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
     """It is no traceback."""
     (tmp_path / "overture.toml").write_text("max_rate = ")
@@ -109,8 +149,8 @@ def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
 
 def test_a_worker_without_account_says_how_to_configure_one() -> None:
     """In one sentence, and at once."""
-    result = run("worker")
-    assert result.exit_code == 1
+    result = overture("worker", settings={})
+    assert result.returncode == 1
     assert result.stderr.startswith("overture: no account is configured: set OVERTURE_ACCOUNT_ID,")
     assert len(result.stderr.splitlines()) == 1
 
