@@ -37,6 +37,8 @@ def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Cel
         # A broker that is away comes back: a worker that gave up would have to be started by hand.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # So does a right that was taken away, or a queue.
+        broker_channel_error_retry=True,
         # The worker knows tasks by name, so that nothing in `worker` imports `tasks`.
         imports=["tasks.create_conversation"],
         task_queues=[jobs_queue(name) for name in queues],

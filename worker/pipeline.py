@@ -170,4 +170,4 @@ class Pipeline:
                 self._ledger.mark_published(outcome.account_id, outcome.message_id)
             delivery.ack()
 
-        self._publisher.send(outcome.outgoing(), confirmed)
+        self._publisher.send(outcome.outgoing(), confirmed, delivery.requeue)

@@ -13,6 +13,11 @@ from worker.messages.json_text import MalformedJSON, loads_strict
 CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
 ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
 
+# The headers by which a message is read; and those of others (W3C Trace Context) that come back on
+# its outcome as they are.
+READ_HEADERS: Final = frozenset({"task", "id", "eta", "expires"})
+TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
+
 
 class Malformed(Exception):
     """The message is no job; the text says what it is instead and what to send."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,8 +20,12 @@ from worker.messages.fields.messages import (
     ResultMessage,
 )
 from worker.messages.job import readable_job_id
+from worker.messages.json_text import dumps_compact
 
-__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "dead_letter_id"]
+__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "cut", "dead_letter_id"]
+
+# What a broker may count beside the body.
+_MARGIN_BYTES: Final = 16
 
 _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
@@ -157,6 +161,36 @@ def dead_letter_id(document: object, raw: bytes) -> str:
     A message that comes twice is thus one dead letter twice, and never two.
     """
     return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
+
+
+def cut(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
+    """Return a dead letter, as it was written, with the beginning of what it holds.
+
+    Written as JSON it has about `most` octets at most. A job that is cut is no job any more, and
+    becomes `raw`, as the text that it was.
+    """
+    if "job" in letter:
+        whole = dumps_compact(letter["job"])
+    elif letter["rawEncoding"] == "base64":
+        whole = b64decode(letter["raw"])
+    else:
+        whole = letter["raw"].encode()
+    message: dict[str, Any] = {
+        "raw": "",
+        "rawEncoding": "utf-8",
+        # Of one that is cut again, that of the first time.
+        "rawBytes": letter.get("rawBytes", len(whole)),
+        "rawSha256": letter.get("rawSha256") or sha256(whole).hexdigest(),
+        **{name: letter[name] for name in ("status", "error", "failedAt")},
+    }
+    room = max(0, most - len(dumps_compact(message)) - _MARGIN_BYTES)
+    if letter.get("rawEncoding") == "base64":
+        kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
+        return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
+    # How much JSON's escapes add shows only in the writing.
+    while len(dumps_compact(kept := whole[:room].decode("utf-8", errors="ignore"))) > room + 2:
+        room = room * 3 // 4
+    return cast("DeadMessage", {**message, "raw": kept})
 
 
 def _text(raw: bytes) -> tuple[str, Literal["utf-8", "base64"]]:

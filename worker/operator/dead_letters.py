@@ -36,6 +36,8 @@ class Dead:
     @property
     def job_id(self) -> str:
         """Its job's id, or what stands for it: a message that was no job has one too."""
+        if digest := self.document.get("rawSha256"):
+            return f"raw-{digest}"
         raw = str(self.document.get("raw", ""))
         is_base64 = self.document.get("rawEncoding") == "base64"
         return dead_letter_id(self.job, b64decode(raw) if is_base64 else raw.encode())

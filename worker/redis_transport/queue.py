@@ -44,6 +44,7 @@ class Layout:
                 f"{self.prefix}{queue}:records",
                 f"{self.prefix}{queue}:leases",
                 f"{self.prefix}{queue}:delayed",
+                f"{self.prefix}{queue}:since",
                 *(self.list_of(queue, step) for step in self.steps),
             )
         ]
@@ -55,7 +56,7 @@ def queue_depths(client: Redis, queues: Sequence[str]) -> dict[str, Depth]:
     width = 2 + len(layout.steps)
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
-            _, leases, delayed, *lists = layout.keys([queue])
+            _, leases, delayed, _, *lists = layout.keys([queue])
             pipe.zcard(delayed)
             pipe.zcard(leases)
             for name in lists:

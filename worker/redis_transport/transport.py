@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import RedisError
 
 from config.server_urls import with_schemes
 from worker.redis_transport.channel import LeasingChannel
@@ -50,6 +51,8 @@ class Transport(kombu_redis.Transport):
     gone silent.
     """
 
+    # Whatever a server says to a call, Celery connects anew, for as long as it takes.
+    connection_errors = (*kombu_redis.Transport.connection_errors, RedisError)
     Channel = LeasingChannel
     channels: list[LeasingChannel]  # type: ignore[assignment] # kombu's own type is wider
 

@@ -21,7 +21,7 @@ from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
 from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
-from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
+from worker.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -130,6 +130,11 @@ class Ledger:
         names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
 
         def answered(answer: Any) -> None:
+            if isinstance(answer, StoreError):
+                # Nothing is written down, so the job comes back, with a request of unknown fate.
+                self.abandon(job, owner)
+                then(Lost())
+                return
             then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
@@ -163,7 +168,7 @@ class Ledger:
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
-        return text(self._store.get(Keys(account_id).conversation(conversation_id)))
+        return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
 
     def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
         """Return after how many seconds a job may come back that nobody has a slot for."""

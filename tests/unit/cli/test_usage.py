@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.overture_command import overture
 from tests.worker_process import environment
 from worker.cli import main
 from worker.cli.group import COMMANDS
@@ -150,8 +151,8 @@ def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
 
 def test_a_worker_without_account_says_how_to_configure_one() -> None:
     """In one sentence, and at once."""
-    result = run("worker")
-    assert result.exit_code == 1
+    result = overture("worker", settings={})
+    assert result.returncode == 1
     assert result.stderr.startswith("overture: no account is configured: set OVERTURE_ACCOUNT_ID,")
     assert len(result.stderr.splitlines()) == 1
 
