@@ -127,6 +127,8 @@ def record(**changes: Any) -> Record:
         "sending_since": None,
         "sent": 1,
         "is_cancelled": False,
+        "next_attempt_at": None,
+        "waits_for": None,
         "attempts": (),
         "outcome": None,
     }
@@ -149,6 +151,15 @@ def record(**changes: Any) -> Record:
             {"attempts": ({"at": "T", "httpStatus": None, "outcome": "replayed"},)},
             "T  replayed by an operator",
         ),
+        (
+            {"attempts": ({"at": "T", "httpStatus": 502, "outcome": "unknown", "cause": "C"},)},
+            "T  attempt: HTTP 502, unknown: C",
+        ),
+        (
+            {"waits_for": "notBefore", "next_attempt_at": "T"},
+            "T  next attempt: waits for its time (notBefore)",
+        ),
+        ({"waits_for": "new", "next_attempt_at": "T"}, "T  next attempt: waits for new"),
         ({"sending_since": "T", "owner": "w/1"}, "T  sent, no answer yet (w/1)"),
         ({"is_cancelled": True}, "cancelled: takes effect at its next turn"),
         (
