@@ -83,6 +83,8 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
     406: "a queue or an exchange has other arguments: delete it first",
     530: "correct the virtual host, or let the user use it",
 }
+_PRECONDITION_FAILED: Final = 406
+_OTHER_ARGUMENTS: Final = "inequivalent arg"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
 # redis-py puts the command before what the server said, Redis 6.2 the script.
 _INNER_CODE: Final = re.compile(r"(?:caused error: |: -)([A-Z]{3,}) ")
@@ -136,6 +138,9 @@ def report(trouble: Trouble, *, retry_in: float) -> None:
 
 def _amqp(error: AMQPError) -> tuple[Kind, str]:
     code = int(getattr(error, "reply_code", 0) or 0)
+    if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
+        # Of a channel that kept a message for too long, say: the next one is as good as any.
+        return "gone", ""
     return ("refused", _AMQP_REFUSED[code]) if code in _AMQP_REFUSED else ("gone", "")
 
 
