@@ -92,7 +92,7 @@ TROUBLES = {
 
 
 def _allow(admin: Redis, *rules: str) -> None:
-    admin.execute_command("ACL", "SETUSER", "default", *rules)
+    admin.execute_command("ACL", "SETUSER", "default", *rules)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
