@@ -118,6 +118,10 @@ class JobConsumer(Consumer):
         """Return how many messages are being worked on."""
         return len(self._in_hand)
 
+    def ended_at(self) -> float:
+        """Return when a message was last acknowledged, handed back or put off."""
+        return self._in_hand.ended_at
+
     def stop_taking(self) -> None:
         """Take no more messages; what is in hand goes on. For any thread.
 

@@ -13,6 +13,7 @@ from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
 from config.server_urls import is_redis
 from config.settings import Settings
+from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
 from worker.operator.checks import (
@@ -46,7 +47,7 @@ def command() -> int:
         failures += finding.verdict == "fails"
         mark, colour = MARKS[finding.verdict]
         shown = mark if _can_write(mark) else finding.verdict
-        say(f"{click.style(shown, fg=colour)} {finding.what}: {finding.text}")
+        say(f"{click.style(shown, fg=colour)} {finding.what}: {printable(finding.text)}")
     return int(failures > 0)
 
 

@@ -112,7 +112,7 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         client = self._connect()
-        settle = script(client, "queue", "queue_settle")
+        settle = script(client, "clock", "queue", "queue_settle")
         is_away = False
         while operations := self._wait():
             try:

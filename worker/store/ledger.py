@@ -67,6 +67,7 @@ class Ledger:
         self._begin = script(store, *LIMITER, "begin")
         self._finish = script(store, *LIMITER, "finish")
         self._put_off = script(store, *LIMITER, "put_off")
+        self._wait = script(store, "clock", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -173,6 +174,12 @@ class Ledger:
         """Return after how many seconds a job may come back that nobody has a slot for."""
         answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
         return float(answer) / MILLISECONDS
+
+    def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
+        """Note of a job that is not begun yet until when it waits, and for what."""
+        record_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
+        args = [seconds * MILLISECONDS, waits_for, record_ms]
+        self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
