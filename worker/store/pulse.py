@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -20,6 +21,8 @@ BEAT_SECONDS: Final = 2.0
 MISSED_SECONDS: Final = 0.5
 # A worker that has not shown itself for so long is gone: others take its jobs over.
 GONE_SECONDS: Final = 7.0
+# Of what keeps a worker, as it tells the others.
+MOST_CHARACTERS: Final = 300
 # Before the name of each worker that shows itself.
 WORKER_PREFIX: Final = "overture:worker:"
 
@@ -32,8 +35,10 @@ class Pulse:
     Owners are written `<worker>/<number>`, one for each delivery that is worked on.
     """
 
-    def __init__(self, store: Redis) -> None:
+    def __init__(self, store: Redis, *, trouble: Callable[[], str] = str) -> None:
+        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing."""
         self._store = store
+        self._trouble = trouble
         self._stop = threading.Event()
         self._numbers = 0
         self._lock = threading.Lock()
@@ -73,7 +78,8 @@ class Pulse:
         while not self._stop.is_set():
             at, pause = time.monotonic(), BEAT_SECONDS
             try:
-                self._store.set(_key(self.worker), 1, px=int(GONE_SECONDS * 1000))
+                said = self._trouble()[:MOST_CHARACTERS]
+                self._store.set(_key(self.worker), said, px=int(GONE_SECONDS * 1000))
                 self._shown_at = at
             except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
                 trouble, pause = classify(error), MISSED_SECONDS
