@@ -106,6 +106,17 @@ class RabbitServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def control(self, *arguments: str) -> None:
+        """Run a command of rabbitmqctl's on it."""
+        environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "RABBITMQ_NODENAME": f"overture{self.port}@localhost",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        }
+        program = PROGRAM.with_name("rabbitmqctl")
+        subprocess.run([program, *arguments], env=environment, check=True, capture_output=True)
+
     def empty(self) -> None:
         """Take every message out of our queues, and out of those that hold delayed ones.
 

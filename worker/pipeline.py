@@ -11,7 +11,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from worker.attempt import Attempts
-from worker.messages.outcome import Outcome, broken, malformed
+from worker.messages.outcome import Outcome, broken
 from worker.messages.receive import Work, receive
 from worker.messaging.delivery import Delivery
 from worker.messaging.publisher import Publisher
@@ -81,11 +81,12 @@ class Pipeline:
             self._work(work, delivery)
 
     def _read(self, delivery: Delivery) -> Work | Outcome:
-        if delivery.unreadable:
-            return malformed(delivery.body, delivery.unreadable)
+        message = delivery.received
+        if message.left_out:
+            log.info("message.left_out", what=message.left_out)
         try:
             return receive(
-                delivery.received,
+                message,
                 owner=self._pulse.owner(),
                 accounts=self._accounts,
                 max_bytes=self._max_message_bytes,

@@ -19,7 +19,7 @@ from worker.cli.queue_names import JobsQueue
 from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.words import counted
 from worker.messaging import broker
-from worker.messaging.broker import body_of
+from worker.messaging.inbound import received
 from worker.messaging.producers import confirmed_producer
 from worker.operator.dead_letters import Dead, read_dead
 from worker.operator.replaying import Replayer
@@ -107,7 +107,8 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
                 break
             if (message := taker.take()) is None:
                 break
-            letter = read_dead(body_of(message), message.headers)
+            read = received(message)
+            letter = read_dead(read.body, read.headers)
             count.missing.discard(letter.job_id)
             if _may_go(letter, choice, count):
                 replayer.add(message, letter)

@@ -31,6 +31,7 @@ from config.server_urls import with_schemes
 from worker.messages.outgoing import Outgoing
 from worker.messaging import amqp_frames
 from worker.messaging.amqp_frames import FRAME_END, HEAD
+from worker.messaging.amqp_inbound import frame_handler
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
@@ -205,7 +206,7 @@ class BufferedTLSTransport(Buffering, SSLTransport):
 
 
 class Connection(pyamqp.Connection):
-    """py-amqp's connection over these transports.
+    """py-amqp's connection over these transports, with a reader of its own for what comes.
 
     `blocked` is the reason why the broker reads nothing from this connection now, in its own words
     (connection.blocked, an extension of RabbitMQ); empty while it does.
@@ -217,6 +218,10 @@ class Connection(pyamqp.Connection):
         spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s"),
     }
     blocked = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.frame_handler_cls = frame_handler
 
     def _on_blocked(self, reason: str = "") -> None:
         self.blocked = reason or "no reason given"
