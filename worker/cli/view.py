@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.queues import JOBS_QUEUE
+from worker.cli.plain import printable
 from worker.cli.words import counted
 from worker.operator.overview import AccountView, Overview
 from worker.operator.records import Record
@@ -56,6 +57,10 @@ def show_overview(overview: Overview) -> RenderableType:
         _accounts(overview),
         *_failures(overview),
         Text(f"workers: {len(overview.workers)}  {' '.join(overview.workers)}".rstrip()),
+        *(
+            Text(printable(f"worker {worker} is held up: {said}"))
+            for worker, said in overview.troubles.items()
+        ),
     )
 
 

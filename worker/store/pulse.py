@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -23,6 +24,8 @@ GONE_SECONDS: Final = 7.0
 GONE_MS: Final = int(GONE_SECONDS * MILLISECONDS)
 # A clock that runs so much ahead of ours between two looks was set, in seconds.
 SET_SECONDS: Final = 1.0
+# Of what keeps a worker, as it tells the others.
+MOST_CHARACTERS: Final = 300
 # Before the name of each worker that shows itself.
 WORKER_PREFIX: Final = "overture:worker:"
 
@@ -35,8 +38,10 @@ class Pulse:
     Owners are written `<worker>/<number>`, one for each delivery that is worked on.
     """
 
-    def __init__(self, store: Redis) -> None:
+    def __init__(self, store: Redis, *, trouble: Callable[[], str] = str) -> None:
+        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing."""
         self._store = store
+        self._trouble = trouble
         self._stop = threading.Event()
         self._numbers = 0
         self._lock = threading.Lock()
@@ -98,7 +103,7 @@ class Pulse:
         at = time.monotonic()
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:
-            pipe.set(_key(self.worker), 1, px=GONE_MS)
+            pipe.set(_key(self.worker), self._trouble()[:MOST_CHARACTERS], px=GONE_MS)
             pipe.time()
             _, said = pipe.execute()
         self._is_clock_in_doubt(_milliseconds(said))
