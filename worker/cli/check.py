@@ -14,7 +14,8 @@ from config.logs import configure_logging
 from config.settings import Settings
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
-from worker.operator.checks import Finding, Verdict, check_broker, check_store
+from worker.operator.broker_checks import check_broker
+from worker.operator.checks import Finding, Verdict, check_store
 from worker.operator.liveperson_checks import check_account
 from worker.run import secrets_of
 from worker.servers import servers
