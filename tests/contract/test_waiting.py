@@ -78,7 +78,7 @@ def test_a_job_with_the_id_of_another_is_a_conflict(store: Redis, ledger: Ledger
 def test_a_job_that_waits_for_its_time_is_known(store: Redis, ledger: Ledger) -> None:
     """For longer than it waits, also where it was cancelled; and it begins as any other."""
     job, days = make_job(1), 60
-    cancel(store, ACCOUNT, job.job_id, seconds=60)
+    cancel(store, ACCOUNT, job.job_id)
     ledger.note_wait(job, seconds=days * 86_400, waits_for="notBefore")
     record = read_record(store, ACCOUNT, job.job_id)
     assert record is not None
