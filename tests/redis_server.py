@@ -36,7 +36,7 @@ class RedisServer:
         options: Mapping[str, object] | None = None,
         clock: SteppedClock | None = None,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._options = options or {}
         self._program = program
         self._environment = {**os.environ, **(clock.environment() if clock else {})}
@@ -49,11 +49,11 @@ class RedisServer:
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
-            "dir": self._folder,
+            "dir": self.folder,
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
-            "logfile": self._folder / "server.log",
+            "logfile": self.folder / "server.log",
             **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]

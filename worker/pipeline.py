@@ -15,7 +15,7 @@ from worker.messages.outcome import Outcome, broken
 from worker.messages.receive import Work, receive
 from worker.messaging.delivery import Delivery
 from worker.messaging.publisher import Publisher
-from worker.shutdown import Shutdown, Stopping
+from worker.shutdown import Shutdown, Stopping, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff
 from worker.store.answers import Lost, Replay
 from worker.store.connection import StoreError
@@ -24,6 +24,8 @@ from worker.store.pulse import Pulse
 
 # When to try again after an error of our own, in seconds.
 STUMBLE_SECONDS: Final = 10.0
+# What a job waits for whose time has not come, in the log and in the ledger.
+NOT_BEFORE: Final = "notBefore"
 # A job is put off for so long at least, even if it expires sooner, in seconds.
 SHORTEST_WAIT_SECONDS: Final = 1.0
 
@@ -124,7 +126,12 @@ class Pipeline:
     def _attempt(self, work: Work) -> Outcome | Ended | PutOff:
         wait = work.seconds_to_wait(datetime.now(UTC))
         if wait > 0 and not work.is_expired(datetime.now(UTC)):
-            return PutOff(wait, "notBefore")
+            # Until then the ledger knows it by this alone, as whoever asks for it does.
+            insist(
+                lambda: self._ledger.note_wait(work.job, seconds=wait, waits_for=NOT_BEFORE),
+                until=self._shutdown.draining,
+            )
+            return PutOff(wait, NOT_BEFORE)
         while isinstance(step := self._attempts.make(work), AtOnce):
             self._shutdown.sleep(step.seconds)
         return step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 import time
@@ -17,11 +18,14 @@ from config.queues import JOBS_QUEUE, account_queue
 from config.server_urls import passwords_of
 from config.settings import Settings
 from config.streams import write_last_lines
+from config.version import VERSION
 from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
 from worker.messaging import bounds, broker
+from worker.open_files import allow_files
+from worker.operator.addresses import public_url
 from worker.processor import keep_together
 from worker.runtime import Runtime
 from worker.watchdog import Watchdog
@@ -50,7 +54,7 @@ def run_worker(
     if settings.one_processor:
         keep_together()
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
-    slots = concurrency or settings.concurrency
+    slots = allow_files(concurrency or settings.concurrency)
     bounds.bound(settings.max_message_bytes)
     with broker.connection(broker_url) as connection:
         broker.declare(connection, {JOBS_QUEUE, *names})
@@ -62,6 +66,16 @@ def run_worker(
         queues=names,
     )
     runtime.use(parts)
+    facts = {
+        "version": VERSION,
+        "python": platform.python_version(),
+        "broker": public_url(broker_url),
+        "store": public_url(store_url),
+        "liveperson": public_url(settings.domain_api_url),
+        "accounts": sorted(settings.accounts),
+        "queues": names,
+        "slots": slots,
+    }
     parts.start()
     app = create_app(broker_url, queues=names)
     worker: Any = app.WorkController(
@@ -70,7 +84,7 @@ def run_worker(
         without_mingle=True,
         # Its events would go through the loop that also answers AMQP's own heartbeats.
         without_heartbeat=True,
-        ready_callback=lambda _: log.info("worker.ready", queues=names, slots=slots),
+        ready_callback=lambda _: log.info("worker.ready", **facts),
     )
     stop = Stop(worker, parts, drain_seconds=settings.drain_timeout)
     stop.listen()

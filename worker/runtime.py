@@ -79,8 +79,8 @@ def build(
 ) -> Runtime:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
-    shutdown, pulse = Shutdown(), Pulse(store)
-    publisher = Publisher(broker_url, job_queues=queues)
+    shutdown, publisher = Shutdown(), Publisher(broker_url, job_queues=queues)
+    pulse = Pulse(store, trouble=lambda: publisher.trouble)
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,

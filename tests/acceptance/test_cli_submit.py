@@ -262,7 +262,10 @@ def test_waiting_ends_with_the_outcomes(
             ended = overture("submit", str(file), "--wait", "--timeout", "30", settings=both)
             assert (ended.returncode, ended.stderr) == (0, "")
             assert ended.stdout.splitlines()[-1] == "created 20"
-            file.write_text(json.dumps(job_document(1, jobId="other")) + "\n")
+            new = [job_document(1, jobId="other"), job_document(2, consumerId="another")]
+            with file.open("a") as more:
+                more.writelines(json.dumps(job) + "\n" for job in new)
             ended = overture("submit", str(file), "--wait", "--timeout", "30", settings=both)
             assert ended.returncode == 1
-            assert ended.stdout.splitlines()[-1] == "failed as already_open 1"
+            counts = "already done 20, failed as already_open 1, failed as conflict 1"
+            assert ended.stdout.splitlines()[-1] == counts

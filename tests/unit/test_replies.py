@@ -49,6 +49,11 @@ as_error: Any = cast("Any", redis._parsers.BaseParser).parse_error
         ("ERR max number of clients reached", "not yet"),
         ("ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.", "not yet"),
         ("NOPERM this user has no permissions to run the 'set' command", "refused"),
+        (
+            "EXECABORT Transaction discarded because of: NOPERM User u has no permissions to run",
+            "refused",
+        ),
+        ("EXECABORT Transaction discarded because of previous errors.", "not yet"),
         ("NOPERM User u has no permissions to run the 'set' command", "refused"),
         ("ERR The user executing the script can't run this command or subcommand", "refused"),
         ("ERR ACL failure in script: No permissions to access a key", "refused"),

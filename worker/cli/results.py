@@ -75,11 +75,11 @@ COLUMNS: Final = (
 def command(*, follow: bool, limit: int | None, form: Form, output: Path | None, peek: bool) -> int:
     """Take results off the queue conversations.results.
 
-    A result is acknowledged once it is written: in a file, once it is on disk; through a pipe, once
-    its reader has taken it. If this command is killed, unacknowledged results stay in the queue: a
-    result can come twice, but none is lost.
-    An existing file is appended to. On RabbitMQ, --peek has the messages in hand for a moment; then
-    they return to the front of the queue, possibly in a different order.
+    A result is acknowledged once it is written: for a file, once it is on disk; for a pipe, once
+    its reader has taken it, so that `head -1` takes one. If this command is killed, unacknowledged
+    results stay in the queue: a result can come twice, but none is lost. An existing file is
+    appended to. On RabbitMQ, --peek has the messages in hand for a moment; then they return to the
+    front of the queue, possibly in a different order.
     """
     if follow and peek:
         raise click.UsageError("--follow and --peek cannot be combined")
@@ -87,7 +87,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
     stop = threading.Event()
     with reach(settings) as within, closing(_open(output, stop)) as out:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS)
         if out.is_fresh and rows.header:
             out.write(rows.header)

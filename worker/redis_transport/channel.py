@@ -31,6 +31,9 @@ LEASE_SECONDS: Final = 10.0
 # that list (priorities, other queues, delays) is seen this much later at most. It is the list of
 # the queue that the last message came from, where the next one is most likely.
 WAIT_SECONDS: Final = 0.1
+# How long a take may last. kombu drops the connection some seconds after that, or after a wait: one
+# that was under way when the server's clock was set back would last for as long as that.
+TAKE_SECONDS: Final = 5.0
 # When to ask a server again that refuses, as one does whose disk is full.
 REFUSED_SECONDS: Final = 1.0
 # How often that is said in the log, in seconds.
@@ -66,6 +69,7 @@ class LeasingChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _closing: bool
     _in_poll: Any
+    brpop_timeout: float  # type: ignore[assignment] # kombu's own is a whole number
     _brpop_sent_at: float
     _queue_cycle: Any
     _get_pool: Callable[[], ConnectionPool]
@@ -147,10 +151,12 @@ class LeasingChannel(kombu_redis.Channel):
         connection = self.client.connection
         self._in_poll, self._brpop_sent_at = connection, monotonic()
         if self._is_idle:
+            self.brpop_timeout = WAIT_SECONDS
             likely = self._last_queue if self._last_queue in queues else queues[0]
             name = self._layout.list_of(likely)
             connection.send_command("BLMOVE", name, name, "LEFT", "LEFT", WAIT_SECONDS)
         else:
+            self.brpop_timeout = TAKE_SECONDS
             self._asked = queues
             self._queue_cycle.rotate(queues[0])
             keys, arguments = self._take_arguments(queues, self.qos.room())

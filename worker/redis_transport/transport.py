@@ -26,12 +26,14 @@ from worker.redis_transport.channel import LeasingChannel
 SCHEME: Final = "overture-redis"
 TLS_SCHEME: Final = "overture-rediss"
 
+# How often kombu looks whether an answer is overdue.
+HEALTH_SECONDS: Final = 2
 # A silent server is noticed within about ten seconds, and no call hangs for longer.
 DEFAULT_OPTIONS: Final = {
     "socket_timeout": 5.0,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
-    "health_check_interval": 5,
+    "health_check_interval": HEALTH_SECONDS,
 }
 
 _OURS: Final = {

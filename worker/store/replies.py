@@ -45,7 +45,6 @@ _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "MASTERDOWN": ("not yet", ""),
     "CLUSTERDOWN": ("not yet", ""),
     "TRYAGAIN": ("not yet", ""),
-    "EXECABORT": ("not yet", ""),
     "NOSCRIPT": ("not yet", ""),
     "NOREPLICAS": ("not yet", "bring its replicas back, or lower min-replicas-to-write"),
     "MISCONF": ("not yet", "free its disk: it cannot save its data"),
@@ -76,6 +75,7 @@ _BY_WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
     "no password is set": ("refused", _LOGIN),
     "max number of clients": ("not yet", "raise its maxclients"),
     "script killed by user": ("not yet", ""),
+    "transaction discarded": ("not yet", ""),
 }
 _AMQP_REFUSED: Final[Mapping[int, str]] = {
     403: "correct the user, the password or the user's permissions",
@@ -86,8 +86,8 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
 _PRECONDITION_FAILED: Final = 406
 _OTHER_ARGUMENTS: Final = "inequivalent arg"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
-# redis-py puts the command before what the server said, Redis 6.2 the script.
-_INNER_CODE: Final = re.compile(r"(?:caused error: |: -)([A-Z]{3,}) ")
+# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
+_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
 
 log = structlog.get_logger()
 
@@ -145,12 +145,9 @@ def _amqp(error: AMQPError) -> tuple[Kind, str]:
 
 
 def _redis(error: BaseException, text: str) -> tuple[Kind, str]:
-    found = _CODE.match(text)
-    if found and found[1] in _BY_CODE:
-        return _BY_CODE[found[1]]
-    inner = _INNER_CODE.search(text)
-    if inner and inner[1] in _BY_CODE:
-        return _BY_CODE[inner[1]]
+    for found in (_CODE.match(text), _INNER_CODE.search(text)):
+        if found and found[1] in _BY_CODE:
+            return _BY_CODE[found[1]]
     words = text.lower()
     for part, meaning in _BY_WORDS.items():
         if part in words:

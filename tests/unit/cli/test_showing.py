@@ -13,9 +13,10 @@ import pytest
 from worker.cli.dead_letters import COLUMNS as DEAD_LETTER_COLUMNS
 from worker.cli.results import COLUMNS
 from worker.cli.rows import Column, Rows, at
-from worker.cli.view import describe
+from worker.cli.view import console, describe, show_overview
 from worker.messages.fields.examples import EXAMPLES
 from worker.operator.addresses import public_url, without_passwords
+from worker.operator.overview import Overview
 from worker.operator.records import Record
 
 
@@ -127,6 +128,8 @@ def record(**changes: Any) -> Record:
         "sending_since": None,
         "sent": 1,
         "is_cancelled": False,
+        "next_attempt_at": None,
+        "waits_for": None,
         "attempts": (),
         "outcome": None,
     }
@@ -149,6 +152,15 @@ def record(**changes: Any) -> Record:
             {"attempts": ({"at": "T", "httpStatus": None, "outcome": "replayed"},)},
             "T  replayed by an operator",
         ),
+        (
+            {"attempts": ({"at": "T", "httpStatus": 502, "outcome": "unknown", "cause": "C"},)},
+            "T  attempt: HTTP 502, unknown: C",
+        ),
+        (
+            {"waits_for": "notBefore", "next_attempt_at": "T"},
+            "T  next attempt: waits for its time (notBefore)",
+        ),
+        ({"waits_for": "new", "next_attempt_at": "T"}, "T  next attempt: waits for new"),
         ({"sending_since": "T", "owner": "w/1"}, "T  sent, no answer yet (w/1)"),
         ({"is_cancelled": True}, "cancelled: takes effect at its next turn"),
         (
@@ -161,3 +173,20 @@ def record(**changes: Any) -> Record:
 def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:
     """A line each, with its time."""
     assert line in "\n".join(describe(record(**changes)))
+
+
+def test_what_keeps_a_worker_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the workers; what the broker said of it steers no terminal."""
+    overview = Overview(
+        at="T",
+        queues=[],
+        delayed=0,
+        accounts=[],
+        workers=["7-a", "8-b"],
+        troubles={"8-b": "memory alarm\x1b[31m [red]"},
+    )
+    console().print(show_overview(overview))
+    *_, workers, trouble = capsys.readouterr().out.splitlines()
+    assert workers.rstrip() == "workers: 2  7-a 8-b"
+    assert trouble.rstrip() == "worker 8-b is held up: memory alarm?[31m [red]"
+    assert overview.to_dict()["troubles"] == overview.troubles
