@@ -187,6 +187,15 @@ def test_what_is_too_long_leaves_its_beginning(factor: int) -> None:
     assert message.cut == Cut(size=len(whole), sha256=sha256(whole).hexdigest())
 
 
+def test_what_the_server_cut_is_told() -> None:
+    """It hands out the beginning, with what it knows of the whole; also when that came back."""
+    stub = b'{"overture-cut":{"bytes":209715200,"sha1":"%s"}}\n\x00\xffbeginning' % (b"0a" * 20)
+    message = received(read(stub, deliveries=1))
+    assert message.body == b"\x00\xffbeginning"
+    assert message.cut == Cut(size=209_715_200, sha1="0a" * 20)
+    assert message.cut.digest == f"SHA-1 {'0a' * 20}"
+
+
 def test_a_count_in_front_is_taken_off() -> None:
     """As the script takes it off that hands messages out."""
     assert unwrapped(b'{"x-delivery-count":17,"body":1}') == b'{"body":1}'

@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from worker.messaging.bounds import BEGINNING_BYTES
 from worker.redis_transport.envelope import most_element_bytes, read_envelope
 from worker.redis_transport.leases import LeaseKeeper, keeper_for
+from worker.redis_transport.passing import pass_over
 from worker.redis_transport.qos import LeasingQoS
 from worker.redis_transport.queue import Layout
 from worker.store.connection import DROP, prepare, script
@@ -41,6 +42,9 @@ REFUSED_SECONDS: Final = 1.0
 SAID_SECONDS: Final = 10.0
 # How long closing waits for the server to hear what became of the messages.
 CLOSE_SECONDS: Final = 5.0
+
+# A message of more bytes is not taken in while it is only waited for.
+LARGE_BYTES: Final = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +175,7 @@ class LeasingChannel(kombu_redis.Channel):
         del options
         was_wait, self._is_idle = self._is_idle, False
         try:
-            answer = self._read_answer()
+            answer = None if was_wait and self._is_passed_over() else self._read_answer()
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -182,6 +186,15 @@ class LeasingChannel(kombu_redis.Channel):
             raise Empty
         self._deliver(self._hold(answer, self._asked))
         return True
+
+    def _is_passed_over(self) -> bool:
+        """Read past the answer to a wait, which is a whole message, if it is a large one."""
+        # redis-py would hold it several times over, only for it to be thrown away.
+        try:
+            return pass_over(self.client.connection, least=LARGE_BYTES)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
 
     def _read_answer(self) -> Any:
         connection = self.client.connection
