@@ -14,7 +14,18 @@ from kombu.utils.json import loads
 
 from worker.messages.intake import Cut
 from worker.messaging import bounds
-from worker.messaging.properties import NOTE, ODD, PLAIN, LeftOut, Note, is_text, plain_headers
+from worker.messaging.properties import (
+    MAX_DEPTH,
+    MOST_VALUES,
+    NOTE,
+    ODD,
+    PLAIN,
+    LeftOut,
+    Note,
+    is_text,
+    plain_headers,
+    without_odd_compression,
+)
 from worker.redis_transport.queue import DELIVERIES_HEADER
 
 # What is no message of kombu's is delivered as it is, under this content type.
@@ -99,7 +110,7 @@ def _read(payload: bytes) -> dict[str, Any]:
         # Not even looked at: to read it would take several times its size.
         return _beginning(payload)
     try:
-        message = _message(_members(payload))
+        message = _message(*_members(payload))
     except _NoEnvelope:
         message = _raw(payload, PLAIN)
     except _Fault as fault:
@@ -122,8 +133,11 @@ def _raw(body: bytes, note: Note) -> dict[str, Any]:
     }
 
 
-def _members(payload: bytes) -> Mapping[str, object]:
-    """Read an envelope, ODD in the place of what cannot be read. Raises _NoEnvelope."""
+def _members(payload: bytes) -> tuple[Mapping[str, object], bool]:
+    """Read an envelope, ODD in the place of what cannot be read; tell whether all is in order.
+
+    Raises _NoEnvelope.
+    """
     # Only kombu's own reader knows its notation for what JSON lacks, such as moments.
     if b"__type__" not in payload:
         try:
@@ -133,13 +147,16 @@ def _members(payload: bytes) -> Mapping[str, object]:
             pass
         else:
             if isinstance(message, dict):
-                return message
+                # With so few marks nothing in it can be too deep, or too much.
+                levels = payload.count(b"{") + payload.count(b"[")
+                return message, levels <= MAX_DEPTH and payload.count(b",") < MOST_VALUES
             raise _NoEnvelope
-    return {
+    members = {
         name: _object(octets) if octets[:1] == b"{" else _value(octets)
         for name, octets in _split(payload)
         if name == "body" or name in _BESIDE
     }
+    return members, False
 
 
 def _object(octets: bytes) -> object:
@@ -200,19 +217,22 @@ def _after(pattern: re.Pattern[bytes], octets: bytes, at: int) -> int:
     return found.end()
 
 
-def _message(members: Mapping[str, object]) -> dict[str, Any]:
+def _message(members: Mapping[str, object], is_in_order: bool) -> dict[str, Any]:  # noqa: FBT001 - of `_members`
     """Take the message out of an envelope. Raises _NoEnvelope or _Fault."""
     if "body" not in members or _BESIDE.isdisjoint(members):
         raise _NoEnvelope
     left_out = LeftOut()
     given = _taken(members, "properties", dict, left_out)
+    headers: dict[str, Any] = _taken(members, "headers", dict, left_out) or {}
     properties = _properties(given or {}, left_out)
     message = {
         "body": _body(members["body"], given),
         "content-type": _taken(members, "content-type", str, left_out),
         "content-encoding": _taken(members, "content-encoding", str, left_out),
-        "headers": plain_headers(
-            (_taken(members, "headers", dict, left_out) or {}).items(), left_out
+        "headers": (
+            without_odd_compression(headers, left_out)
+            if is_in_order
+            else plain_headers(headers.items(), left_out)
         ),
         "properties": properties,
     }
