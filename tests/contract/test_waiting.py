@@ -86,7 +86,9 @@ def test_a_job_that_waits_for_its_time_is_known(store: Redis, ledger: Ledger) ->
     assert record.seen_at is not None
     assert record.next_attempt_at is not None
     assert record.next_attempt_at > record.seen_at
-    assert store.ttl(Keys(ACCOUNT).job(job.job_id)) > days * 86_400 + 3600
+    assert store.ttl(Keys(ACCOUNT).job(job.job_id)) == -1  # what is cancelled is kept for ever
+    ledger.note_wait(make_job(2), seconds=days * 86_400, waits_for="notBefore")
+    assert store.ttl(Keys(ACCOUNT).job(make_job(2).job_id)) > days * 86_400 + 3600
     store.hdel(Keys(ACCOUNT).job(job.job_id), "cancelled")
     ledger.begin(job, "w/1", ceiling=WIDE, send=True, patience=100)
     ledger.note_wait(job, seconds=1, waits_for="notBefore")

@@ -70,7 +70,7 @@ class Ledger:
         self._begin = script(store, *LIMITER, "record", "begin")
         self._finish = script(store, *LIMITER, "record", "finish")
         self._put_off = script(store, *LIMITER, "put_off")
-        self._wait = script(store, "clock", "wait")
+        self._wait = script(store, "clock", "record", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
