@@ -11,11 +11,18 @@ import click
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
+from config.server_urls import is_redis
 from config.settings import Settings
 from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
-from worker.operator.checks import Finding, Verdict, check_broker, check_store
+from worker.operator.checks import (
+    Finding,
+    Verdict,
+    check_broker,
+    check_broker_rights,
+    check_store,
+)
 from worker.operator.liveperson_checks import check_account
 from worker.run import secrets_of
 from worker.servers import servers
@@ -63,6 +70,9 @@ def _findings() -> Iterator[Finding]:
             yield Finding("fails", "embedded server", str(error))
         else:
             yield from check_broker(found.broker_url, settings)
+            if is_redis(found.broker_url):
+                server = stack.enter_context(closing(connect(found.broker_url, connections=1)))
+                yield from check_broker_rights(server, found.broker_url)
             store = stack.enter_context(closing(connect(found.store_url, connections=1)))
             yield from check_store(store, found.store_url)
         yield from _accounts(settings)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 from requests import PreparedRequest
 
-from worker.liveperson.response_reader import MAX_BODY_BYTES, TooLarge
 from worker.liveperson.transport import Adapter, BeforeSending, innermost, tls_context
+from worker.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
 
 log = structlog.get_logger()
 

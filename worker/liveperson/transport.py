@@ -1,6 +1,6 @@
 """The way of a request of `http.Http`: it knows whether the request can have reached the server.
 
-Connecting, TLS and certificates are urllib3's, reading an answer is httptools'. What lies between
+Connecting, TLS and certificates are urllib3's. What lies between
 is done here, in a fraction of the time: a request goes out in one write, so that whatever
 fails before that write is known not to have been sent; an answer is read against one deadline, so
 that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
@@ -97,7 +97,8 @@ class Connection:
             answer.feed(self._wire.receive())
         self._used_at = time.monotonic()
         response = Response()
-        response.status_code, response.headers = answer.status, answer.headers
+        response.status_code = answer.head.status
+        response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
         response.raw = io.BytesIO(answer.content())
         return response, answer.may_stay
 
