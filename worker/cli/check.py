@@ -16,13 +16,8 @@ from config.settings import Settings
 from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
-from worker.operator.checks import (
-    Finding,
-    Verdict,
-    check_broker,
-    check_broker_rights,
-    check_store,
-)
+from worker.operator.broker_checks import check_broker
+from worker.operator.checks import Finding, Verdict, check_broker_rights, check_store
 from worker.operator.liveperson_checks import check_account
 from worker.run import secrets_of
 from worker.servers import servers

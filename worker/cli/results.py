@@ -83,7 +83,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
     settings = read_settings()
     with reach(settings) as within, closing(Output(output, append=True)) as out:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS)
         if out.is_fresh and rows.header:
             out.write(rows.header)
