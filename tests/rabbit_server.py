@@ -34,12 +34,14 @@ def rabbitmq_missing() -> str:
 class RabbitServer:
     """A node of one's own, on free ports, with all its files in one folder.
 
-    It asks its clients for a heartbeat in so many seconds; RabbitMQ's own default is 60.
+    It asks its clients for a heartbeat in so many seconds; RabbitMQ's own default is 60. `options`
+    are more of Erlang's, such as `-rabbit consumer_timeout 5000`, in ms.
     """
 
-    def __init__(self, folder: Path, *, heartbeat_seconds: int = 60) -> None:
+    def __init__(self, folder: Path, *, heartbeat_seconds: int = 60, options: str = "") -> None:
         self._folder = folder
         self._heartbeat_seconds = heartbeat_seconds
+        self._options = options
         self.port = free_port()
         self._distribution_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
@@ -60,7 +62,7 @@ class RabbitServer:
             # A delayed job that comes due while the node starts finds its exchange missing, and is
             # tried again after this long, in ms; the default is three minutes.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-rabbit dead_letter_worker_publisher_confirm_timeout 5000"
+                f"-rabbit dead_letter_worker_publisher_confirm_timeout 5000 {self._options}"
             ),
             "HOME": str(self._folder),
             "RABBITMQ_NODENAME": self._node,

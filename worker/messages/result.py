@@ -19,10 +19,19 @@ from worker.messages.fields.messages import (
     ErrorMessage,
     ResultMessage,
 )
+from worker.messages.intake import Cut
 from worker.messages.job import readable_job_id
 from worker.messages.json_text import dumps_compact
 
-__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "cut", "dead_letter_id"]
+__all__ = [
+    "ERROR_CODES",
+    "Attempt",
+    "DeadLetter",
+    "ErrorCode",
+    "Result",
+    "cut_down",
+    "dead_letter_id",
+]
 
 # What a broker may count beside the body.
 _MARGIN_BYTES: Final = 16
@@ -107,7 +116,8 @@ class DeadLetter:
     """A job that got no conversation, whole: what was received, and why it ended.
 
     Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
-    byte) is given. `error_code` is LivePerson's own number, such as 40102.
+    byte) is given; with `cut`, `raw` is only its beginning. `error_code` is LivePerson's own
+    number, such as 40102.
     """
 
     code: ErrorCode
@@ -115,6 +125,7 @@ class DeadLetter:
     failed_at: str
     job: Mapping[str, Any] | None = field(default=None, repr=False)
     raw: bytes | None = field(default=None, repr=False)
+    cut: Cut | None = None
     http_status: int | None = None
     error_code: int | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -146,13 +157,16 @@ class DeadLetter:
                 "failedAt": self.failed_at,
             }
         text, encoding = _text(self.raw or b"")
-        return {
+        message: DeadMessage = {
             "raw": text,
             "rawEncoding": encoding,
             "status": "failed",
             "error": error,
             "failedAt": self.failed_at,
         }
+        if self.cut is not None:
+            message |= {"rawBytes": self.cut.size, "rawSha256": self.cut.sha256}
+        return message
 
 
 def dead_letter_id(document: object, raw: bytes) -> str:
@@ -163,7 +177,7 @@ def dead_letter_id(document: object, raw: bytes) -> str:
     return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
 
 
-def cut(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
+def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
     """Return a dead letter, as it was written, with the beginning of what it holds.
 
     Written as JSON it has about `most` octets at most. A job that is cut is no job any more, and

@@ -18,7 +18,12 @@ from ssl import SSLWantReadError, SSLWantWriteError
 from typing import Any, ClassVar, Final, cast
 
 from amqp import spec
-from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
+from amqp.exceptions import (
+    AccessRefused,
+    NotAllowed,
+    RecoverableConnectionError,
+    UnexpectedFrame,
+)
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
@@ -26,6 +31,7 @@ from config.server_urls import with_schemes
 from worker.messages.outgoing import Outgoing
 from worker.messaging import amqp_frames
 from worker.messaging.amqp_frames import FRAME_END, HEAD
+from worker.messaging.amqp_inbound import frame_handler
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
@@ -210,7 +216,7 @@ class Channel(pyamqp.Channel):
 
 
 class Connection(pyamqp.Connection):
-    """py-amqp's connection over these transports.
+    """py-amqp's connection over these transports, with a reader of its own for what comes.
 
     `blocked` is the reason why the broker reads nothing from this connection now, in its own words
     (connection.blocked, an extension of RabbitMQ); empty while it does.
@@ -223,6 +229,10 @@ class Connection(pyamqp.Connection):
     }
     Channel = Channel
     blocked = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.frame_handler_cls = frame_handler
 
     def close(self, *args: Any, **options: Any) -> Any:
         """Close in good order, unless the broker has an alarm, and reads nothing."""
@@ -295,6 +305,12 @@ class Transport(pyamqp.Transport):
     """What `overture-amqp://` stands for."""
 
     Connection = Connection
+    # A password or a permission that was changed may be changed back: a worker waits for it.
+    recoverable_connection_errors = (
+        *pyamqp.Transport.recoverable_connection_errors,
+        AccessRefused,
+        NotAllowed,
+    )
 
     def on_readable(self, connection: Any, loop: Any) -> None:
         """Deal with all that has come; the event loop calls this when something has."""

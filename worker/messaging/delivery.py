@@ -11,7 +11,7 @@ from kombu import Message
 
 from worker.messages.intake import READ_HEADERS, TRACE_HEADERS, Received
 from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
+from worker.messaging import broker, inbound
 from worker.messaging.in_hand import InHand
 
 ENQUEUED_HEADER: Final = "enqueued-at"
@@ -53,19 +53,7 @@ class Delivery:
     @property
     def received(self) -> Received:
         """The message as it came, for reading."""
-        message = self._message
-        return Received(
-            body=self.body,
-            headers=message.headers,
-            content_type=message.content_type or "",
-            content_encoding=message.content_encoding or "",
-        )
-
-    @property
-    def unreadable(self) -> str:
-        """Why the message could not even be decompressed; empty for nearly all."""
-        errors = self._message.errors
-        return str(errors[0][1])[:200] if errors else ""
+        return inbound.received(self._message)
 
     @property
     def enqueued_at(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -10,6 +10,9 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from worker.operator.addresses import public_url, said
+from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
+from worker.store.connection import text
+from worker.store.replies import classify
 
 Verdict = Literal["works", "warning", "fails"]
 
@@ -27,22 +30,46 @@ class Finding:
 
 
 def check_store(store: Redis, url: str) -> Iterator[Finding]:
-    """Ask the server for an answer, for a script, and for how well it keeps what it is told."""
+    """Ask the server for an answer, for its user's rights, and for how well it keeps its data."""
     name = public_url(url)
+    client: Any = store  # redis-py gives this method no types
     try:
         store.ping()
-        store.eval("return redis.call('TIME')", 0)
-        known: Any = store.info("server")
+        known = client.execute_command("HELLO")
+        missing = missing_rights(store, STORE_RIGHTS)
     except RedisError as error:
-        todo = "start it, correct OVERTURE_STORE_URL, or allow its user to run commands and scripts"
-        yield Finding("fails", "store", f"{name} cannot be used: {said(error, url)}; {todo}")
+        yield _unusable("store", url, error)
         return
-    version = str(known.get("valkey_version") or known.get("redis_version", "0"))
+    version = text({text(key): value for key, value in known.items()}.get("version")) or "0"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         yield Finding("fails", "store", f"{name} is version {version}; 6.2 or newer is needed")
         return
-    yield Finding("works", "store", f"{name} answers and runs scripts")
+    yield Finding("works", "store", f"{name} answers")
+    yield _rights("store rights", missing)
     yield from _durability(store)
+
+
+def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
+    """Look whether a Redis or Valkey server's user may do what a worker does with queues."""
+    try:
+        server.ping()
+        missing = missing_rights(server, BROKER_RIGHTS)
+    except RedisError as error:
+        yield _unusable("broker", url, error)
+        return
+    yield _rights("broker rights", missing)
+
+
+def _unusable(what: str, url: str, error: RedisError) -> Finding:
+    todo = classify(error).todo or f"start it, or correct OVERTURE_{what.upper()}_URL"
+    return Finding("fails", what, f"{public_url(url)} cannot be used: {said(error, url)}; {todo}")
+
+
+def _rights(what: str, missing: Sequence[str]) -> Finding:
+    if not missing:
+        return Finding("works", what, "the user may do all that a worker does")
+    text = f"the user lacks {' '.join(missing)}; add this with ACL SETUSER and the user's name"
+    return Finding("fails", what, text)
 
 
 def _durability(store: Redis) -> Iterator[Finding]:

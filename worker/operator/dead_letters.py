@@ -61,7 +61,9 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     except MalformedJSON:
         document = None
     match document:
-        case {"status": "failed", "error": dict(), **rest} if _is_readable(rest):
+        case {"status": "failed", "error": dict(error), **rest} if _is_error(
+            error
+        ) and _is_readable(rest):
             return Dead(document=cast("Mapping[str, Any]", document))
     job = _job(body, headers)
     reason = _reason(headers)
@@ -74,6 +76,16 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
         raw=body if job is None else None,
     )
     return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
+
+
+def _is_error(error: Mapping[Any, object]) -> bool:
+    """Tell whether the reason is one that a worker wrote, as far as it is looked at."""
+    attempts = error.get("attempts") or []
+    return (
+        isinstance(error.get("code"), str)
+        and isinstance(attempts, list)
+        and all(isinstance(one, dict) for one in attempts)
+    )
 
 
 def _is_readable(document: Mapping[Any, object]) -> bool:

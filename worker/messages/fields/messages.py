@@ -161,7 +161,7 @@ class DeadMessage(TypedDict):
         Annotated[
             int,
             about(
-                "Only where the broker would not take the whole: its size. `raw` is its beginning."
+                "Only where the whole was too large to be kept: its size. `raw` is its beginning."
             ),
         ]
     ]
