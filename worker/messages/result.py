@@ -202,8 +202,9 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
         kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
         return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
     # How much JSON's escapes add shows only in the writing.
-    while len(dumps_compact(kept := whole[:room].decode("utf-8", errors="ignore"))) > room + 2:
-        room = room * 3 // 4
+    size = room
+    while len(dumps_compact(kept := whole[:size].decode("utf-8", errors="ignore"))) > room + 2:
+        size = size * 7 // 8
     return cast("DeadMessage", {**message, "raw": kept})
 
 
