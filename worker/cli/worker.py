@@ -12,6 +12,8 @@ from config.streams import write_in_background
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
+from worker.liveperson.environment import UnusableEnvironment, proxy_for
+from worker.liveperson.transport import tls_context
 from worker.run import on_signals, run_worker, secrets_of
 
 
@@ -45,6 +47,11 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
+    try:
+        proxy_for(settings.domain_api_url)
+        tls_context()
+    except UnusableEnvironment as error:
+        raise Problem(str(error)) from None
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         within.store.ping()
