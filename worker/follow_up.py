@@ -62,7 +62,7 @@ class FollowUp:
         if decision.unresolved or not attempts:
             attempts.append(Attempt(at=now(), http_status=looked, outcome=UNRESOLVED))
         step = AtOnce(after) if after <= SHORT_PAUSE_SECONDS else PutOff(after, "retry")
-        return self._release(turn, attempts) or step
+        return self._release(turn, attempts, due=after) or step
 
     def _look_up(self, turn: Turn, decision: LookUp) -> Step:
         """Ask the Monitoring API for the consumer's open conversation."""
@@ -77,22 +77,28 @@ class FollowUp:
             return self.do(turn, decision.unaskable, looked=looked)
         if found is None:
             return self.do(turn, decision.otherwise, looked=HTTPStatus.OK)
-        if decision.of_another is not None and self._is_of_another(turn.work.job, found):
-            return self.do(turn, decision.of_another)
+        if decision.of_another is not None:
+            opener = self._opener(turn.work.job, found)
+            if opener not in {"", turn.work.job.job_id}:
+                return self.do(turn, decision.of_another)
+            if not opener and turn.claim.is_doubted:
+                # Another job's request may have opened it as well as ours: nobody can tell.
+                told = isinstance(decision.of_another, LookUp)
+                return self.do(turn, decision.of_another if told else Fail("in_doubt"))
         return Ended(turn, turn.opened(decision.found, found, resolved_by="monitoring"))
 
-    def _is_of_another(self, job: Job, conversation_id: str) -> bool:
-        opener = insist(
+    def _opener(self, job: Job, conversation_id: str) -> str:
+        """Return the id of the job that a conversation was opened for, if that is known."""
+        return insist(
             lambda: self._ledger.opener(job.account_id, conversation_id), until=self._shutdown.over
         )
-        return opener not in {"", job.job_id}
 
     def _throttled(self, turn: Turn) -> Step:
         """Pause the whole pool after a 429; one for a token has a pause of its own."""
         asked = turn.answer.retry_after if turn.answer else None
         pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
         attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
-        other = self._release(turn, attempts, retry_after=pause)
+        other = self._release(turn, attempts, retry_after=pause, due=pause)
         if other is not None:
             return other
         if turn.sent:
@@ -110,7 +116,7 @@ class FollowUp:
         return not turn.sent and bool(history) and history[-1].outcome == Kind.THROTTLED
 
     def _release(
-        self, turn: Turn, attempts: Sequence[Attempt], *, retry_after: float = 0
+        self, turn: Turn, attempts: Sequence[Attempt], *, retry_after: float = 0, due: float = 0
     ) -> Step | None:
         """Let go of the job; return what another delivery made of it, if one did."""
         work = turn.work
@@ -122,6 +128,8 @@ class FollowUp:
                 feedback=turn.feedback,
                 retry_after=retry_after,
                 visit=turn.prepared.visit,
+                earlier=turn.claim.history,
+                due=due,
             ),
             until=self._shutdown.over,
         )

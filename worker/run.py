@@ -24,7 +24,7 @@ from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
 from worker.liveperson.environment import proxy_for, proxy_passwords
-from worker.messaging import broker, compression
+from worker.messaging import bounds, broker
 from worker.open_files import allow_files
 from worker.operator.addresses import public_url
 from worker.processor import keep_together
@@ -56,10 +56,16 @@ def run_worker(
         keep_together()
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = allow_files(concurrency or settings.concurrency)
-    compression.bound(settings.max_message_bytes)
+    bounds.bound(settings.max_message_bytes)
     with broker.connection(broker_url) as connection:
         broker.declare(connection, {JOBS_QUEUE, *names})
-    parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
+    parts = runtime.build(
+        settings,
+        broker_url=broker_url,
+        store_url=store_url,
+        concurrency=slots,
+        queues=names,
+    )
     runtime.use(parts)
     facts = {
         "version": VERSION,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from redis import Redis
@@ -69,11 +69,18 @@ class Runtime:
         self.pulse.stop(seconds=LAST_WORD_SECONDS)
 
 
-def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: int) -> Runtime:
+def build(
+    settings: Settings,
+    *,
+    broker_url: str,
+    store_url: str,
+    concurrency: int,
+    queues: Sequence[str],
+) -> Runtime:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
-    shutdown, pulse = Shutdown(), Pulse(store)
-    publisher = Publisher(broker_url)
+    shutdown, publisher = Shutdown(), Publisher(broker_url, job_queues=queues)
+    pulse = Pulse(store, trouble=lambda: publisher.trouble)
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from config.logs import configure_logging
 from config.queues import JOBS_QUEUE
 from config.streams import write_in_background
+from worker.cli.pick import demand_queue
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
@@ -36,14 +38,17 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
     write_in_background()
-    # Until the worker has jobs to finish, there is nothing to wait for.
-    on_signals(lambda *_: sys.exit(0))
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
             "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
         )
+    for queue in queues or ():
+        demand_queue(settings, queue)
+    _demand_health_file(settings.health_file)
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
@@ -62,3 +67,15 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
             concurrency=concurrency,
             queues=queues or None,
         )
+
+
+def _demand_health_file(path: Path | None) -> None:
+    """Touch it once: later on a probe would end the worker, and nobody would say why."""
+    try:
+        if path is not None:
+            path.touch()
+    except OSError as error:
+        raise Problem(
+            f"OVERTURE_HEALTH_FILE: {path} cannot be written: {error.strerror}; name a file in a "
+            "folder that exists and is writable"
+        ) from None

@@ -20,7 +20,8 @@ class Claim:
     """What the ledger knows of a job that is ours to work on.
 
     `history` is what earlier attempts came to, `sent` how often the request left, this time
-    included, `losses` how many workers were lost with the job.
+    included, `losses` how many workers were lost with the job. `is_doubted`: another job of the
+    consumer may have opened a conversation that nobody knows of.
     """
 
     seen_at: datetime
@@ -28,6 +29,7 @@ class Claim:
     sent: int
     losses: int
     visit: str
+    is_doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,14 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
 
 
 def _claim(facts: Sequence[Any]) -> Claim:
-    seen, history, sent, losses, visit = facts
+    seen, history, sent, losses, visit, is_doubted = facts
     return Claim(
         seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
         history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
         sent=int(sent),
         losses=int(losses),
         visit=text(visit),
+        is_doubted=bool(is_doubted),
     )
 
 

@@ -21,7 +21,7 @@ from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
 from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
-from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
+from worker.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -62,11 +62,15 @@ class Ledger:
         self._repeat_unknown = repeat_unknown
         self._record_ms = int(dedupe_seconds * MILLISECONDS)
         self._flight_ms = int((flight_seconds + FLIGHT_MARGIN_SECONDS) * MILLISECONDS)
+        self._open_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
+        # As `begin` was last told of each account, for a store that has been emptied since.
+        self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store)
-        self._begin = script(store, *LIMITER, "begin")
-        self._finish = script(store, *LIMITER, "finish")
+        self._begin = script(store, *LIMITER, "record", "begin")
+        self._finish = script(store, *LIMITER, "record", "finish")
         self._put_off = script(store, *LIMITER, "put_off")
+        self._wait = script(store, "clock", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -102,14 +106,21 @@ class Ledger:
             dead_owner,
             self._flight_ms,
             int(CLAIM_SECONDS * MILLISECONDS),
-            max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS)),
+            self._open_ms,
             now(),
             patience * MILLISECONDS,
             self._max_losses,
             int(self._repeat_unknown),
             visit,
         ]
-        names = [keys.job(job.job_id), keys.consumer(job.consumer_id), keys.limit, keys.in_flight]
+        names = [
+            keys.job(job.job_id),
+            keys.consumer(job.consumer_id),
+            keys.limit,
+            keys.in_flight,
+            keys.doubts(job.consumer_id),
+        ]
+        self._ceilings[job.account_id] = ceiling
         return beginning(job, self._batches.call(self._begin, names, args))
 
     def finish(
@@ -129,6 +140,11 @@ class Ledger:
         names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
 
         def answered(answer: Any) -> None:
+            if isinstance(answer, StoreError):
+                # Nothing is written down, so the job comes back, with a request of unknown fate.
+                self.abandon(job, owner)
+                then(Lost())
+                return
             then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
@@ -142,8 +158,14 @@ class Ledger:
         feedback: Feedback = "",
         retry_after: float = 0,
         visit: str = "",
+        earlier: Sequence[Attempt] = (),
+        due: float = 0,
     ) -> Replay | Lost | None:
-        """Let the job wait for its next attempt; those that settled nothing are recorded."""
+        """Let the job wait for its next attempt; those that settled nothing are recorded.
+
+        `earlier` attempts are recorded too, if the store has forgotten the job meanwhile. The job
+        is `due` back in so many seconds.
+        """
         names, args = self._ending(
             job,
             owner,
@@ -152,6 +174,8 @@ class Ledger:
             feedback=feedback,
             retry_after=retry_after,
             visit=visit,
+            earlier=earlier,
+            due=due,
         )
         return ended(job, self._batches.call(self._finish, names, args))
 
@@ -162,12 +186,18 @@ class Ledger:
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
-        return text(self._store.get(Keys(account_id).conversation(conversation_id)))
+        return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
 
     def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
         """Return after how many seconds a job may come back that nobody has a slot for."""
         answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
         return float(answer) / MILLISECONDS
+
+    def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
+        """Note of a job that is not begun yet until when it waits, and for what."""
+        record_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
+        args = [seconds * MILLISECONDS, waits_for, record_ms]
+        self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
@@ -190,20 +220,28 @@ class Ledger:
         feedback: Feedback = "",
         retry_after: float = 0,
         visit: str = "",
+        earlier: Sequence[Attempt] = (),
+        due: float = 0,
     ) -> tuple[list[str], list[Any]]:
         keys = Keys(job.account_id)
+        ceiling = self._ceilings.get(job.account_id)
         args: list[Any] = [
             owner,
             job.job_id,
             verb,
-            ",".join(json.dumps(attempt.to_dict()) for attempt in attempts),
+            _written(attempts),
             feedback,
             retry_after * MILLISECONDS,
-            self._record_ms,
+            self._record_ms if outcome else self._open_ms,
             outcome.body if outcome else "",
             outcome.routing_key if outcome else "",
             outcome.count if outcome else "",
             visit,
+            job.digest,
+            _written(earlier),
+            due * MILLISECONDS,
+            ceiling.rate if ceiling else "",
+            ceiling.in_flight if ceiling else "",
         ]
         names = [
             keys.job(job.job_id),
@@ -211,7 +249,12 @@ class Ledger:
             keys.limit,
             keys.in_flight,
             keys.counts,
+            keys.doubts(job.consumer_id),
         ]
         if outcome and outcome.created_id:
             names.append(keys.conversation(outcome.created_id))
         return names, args
+
+
+def _written(attempts: Sequence[Attempt]) -> str:
+    return ",".join(json.dumps(attempt.to_dict()) for attempt in attempts)
