@@ -14,6 +14,8 @@ from worker.cli.pick import demand_queue
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
+from worker.liveperson.environment import UnusableEnvironment, proxy_for
+from worker.liveperson.transport import tls_context
 from worker.run import on_signals, run_worker, secrets_of
 
 
@@ -35,6 +37,7 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
     with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
+    write_in_background()
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
@@ -44,12 +47,16 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     for queue in queues or ():
         demand_queue(settings, queue)
     _demand_health_file(settings.health_file)
-    write_in_background()
     # Until the worker has jobs to finish, there is nothing to wait for.
     on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
+    try:
+        proxy_for(settings.domain_api_url)
+        tls_context()
+    except UnusableEnvironment as error:
+        raise Problem(str(error)) from None
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         within.store.ping()
