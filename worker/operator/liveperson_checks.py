@@ -8,6 +8,7 @@ from typing import Final
 
 from config.settings import Settings
 from config.version import USER_AGENT
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.domains import Domains
 from worker.liveperson.http import Http, NotSent
 from worker.liveperson.sentinel import Sentinel
@@ -49,8 +50,7 @@ def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
         sentinel = Sentinel(
             Services(http, domains),
             account_id=account_id,
-            client_id=account.client_id,
-            client_secret=account.client_secret,
+            credentials=Credentials(account.client_id, account.client_secret),
         )
         try:
             sentinel.ask()

@@ -19,7 +19,7 @@ from worker.messages.job import Job
 from worker.messages.moment import now
 from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
-from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
+from worker.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
 from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
 
@@ -30,7 +30,9 @@ OPEN_SECONDS: Final = 7 * 86_400.0
 # In-flight permits outlive the longest call by this much, in seconds.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
-Feedback = Literal["", "ok", "throttled", "failed"]
+# What the limiter learns: nothing, or that LivePerson took a request, refused it for its pace, gave
+# no answer, or said no to the account: to whoever asks, or to its credentials.
+Feedback = Literal["", "ok", "throttled", "failed", "barred", "credentials"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ class Ledger:
         *,
         outcome: Outcome,
         feedback: Feedback = "",
+        cause: str = "",
         then: Callable[[Replay | Lost], None],
     ) -> None:
         """Record the outcome and free what the job held; the store gets it when it can.
@@ -126,7 +129,9 @@ class Ledger:
         `then` is called, in another thread, with the outcome to publish, which is another's if that
         came first.
         """
-        names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
+        names, args = self._ending(
+            job, owner, "done", outcome=outcome, feedback=feedback, cause=cause
+        )
 
         def answered(answer: Any) -> None:
             then(ended(job, answer) or Replay(outcome))
@@ -140,18 +145,28 @@ class Ledger:
         *,
         attempts: Sequence[Attempt] = (),
         feedback: Feedback = "",
+        cause: str = "",
         retry_after: float = 0,
         visit: str = "",
+        after: float | None = None,
+        waits_for: str = "",
     ) -> Replay | Lost | None:
-        """Let the job wait for its next attempt; those that settled nothing are recorded."""
+        """Let the job wait for its next attempt; those that settled nothing are recorded.
+
+        `cause` says why the call failed, if it did. `after` so many seconds the job comes back, if
+        that is known already, for what it `waits_for`.
+        """
         names, args = self._ending(
             job,
             owner,
             "again",
             attempts=attempts,
             feedback=feedback,
+            cause=cause,
             retry_after=retry_after,
             visit=visit,
+            after=after,
+            waits_for=waits_for,
         )
         return ended(job, self._batches.call(self._finish, names, args))
 
@@ -164,10 +179,20 @@ class Ledger:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
         return text(self._store.get(Keys(account_id).conversation(conversation_id)))
 
-    def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
-        """Return after how many seconds a job may come back that nobody has a slot for."""
-        answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
-        return float(answer) / MILLISECONDS
+    def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
+        """Return when a job may come back that nobody has a slot for, and what holds its account.
+
+        `waits_for` is written down where nobody has the job; `at_least` is in seconds.
+        """
+        keys = Keys(job.account_id)
+        args: list[Any] = [
+            ceiling.rate,
+            ceiling.in_flight,
+            at_least * MILLISECONDS,
+            waits_for,
+        ]
+        found = self._put_off([keys.limit, keys.job(job.job_id)], args)
+        return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
@@ -188,15 +213,18 @@ class Ledger:
         attempts: Sequence[Attempt] = (),
         outcome: Outcome | None = None,
         feedback: Feedback = "",
+        cause: str = "",
         retry_after: float = 0,
         visit: str = "",
+        after: float | None = None,
+        waits_for: str = "",
     ) -> tuple[list[str], list[Any]]:
         keys = Keys(job.account_id)
         args: list[Any] = [
             owner,
             job.job_id,
             verb,
-            ",".join(json.dumps(attempt.to_dict()) for attempt in attempts),
+            ",".join(json.dumps(attempt.to_record()) for attempt in attempts),
             feedback,
             retry_after * MILLISECONDS,
             self._record_ms,
@@ -204,6 +232,9 @@ class Ledger:
             outcome.routing_key if outcome else "",
             outcome.count if outcome else "",
             visit,
+            cause,
+            "" if after is None else after * MILLISECONDS,
+            waits_for,
         ]
         names = [
             keys.job(job.job_id),

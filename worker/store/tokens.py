@@ -25,9 +25,11 @@ class SharedTokens:
         self._refresh_seconds = refresh_seconds
         self._drop_if_same = script(store, "drop_if_same")
 
-    def get_app_token(self, account_id: str) -> str | None:
-        """Return the account's token, if there is one."""
-        return text(self._store.get(Keys(account_id).app_token)) or None
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
+        """Return the account's token, if there is one, and for how many seconds it is kept."""
+        name = Keys(account_id).app_token
+        token, seconds = self._with_time(name)
+        return (token, seconds) if token else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -54,13 +56,21 @@ class SharedTokens:
         finally:
             self._drop_if_same([name], [mark])
 
-    def token_pause(self, account_id: str) -> float:
-        """Return how long the pool has yet to wait before it may ask for a token, in seconds."""
-        left = self._store.pttl(Keys(account_id).token_pause)
-        return max(0, int(str(left))) / MILLISECONDS
+    def token_pause(self, account_id: str) -> tuple[float, str]:
+        """Return for how many seconds the pool may not ask for a token, and the reason given."""
+        why, seconds = self._with_time(Keys(account_id).token_pause)
+        return seconds, why
 
-    def pause_tokens(self, account_id: str, seconds: float) -> None:
+    def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
         """Let nobody ask for a token for so long; a longer pause stays."""
-        if seconds > self.token_pause(account_id):
+        if seconds > self.token_pause(account_id)[0]:
             milliseconds = max(1, int(seconds * MILLISECONDS))
-            self._store.set(Keys(account_id).token_pause, 1, px=milliseconds)
+            self._store.set(Keys(account_id).token_pause, why, px=milliseconds)
+
+    def _with_time(self, name: str) -> tuple[str, float]:
+        """Return a value, and how many seconds are left of it; empty and 0 where there is none."""
+        with self._store.pipeline(transaction=False) as asked:
+            asked.get(name)
+            asked.pttl(name)
+            value, left = asked.execute()
+        return text(value), max(0, int(left)) / MILLISECONDS

@@ -15,7 +15,7 @@ local now = clock()
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
 
 local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
-  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit')
+  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at')
 local state, holder = is[2], is[3]
 
 if is[1] and is[1] ~= digest then
@@ -32,13 +32,14 @@ local history, losses = is[7] or '', tonumber(is[9] or 0)
 local seen, sent = is[8] or string.format('%.3f', now), tonumber(is[12] or 0)
 if state == 'sending' and holder == owner then
   -- It may send since it asked before; that answer was lost on its way.
-  return { 'go', { seen, history, sent, losses, is[13] or '' } }
+  return { 'go', { seen, history, sent, losses, is[13] or '', 0, 0 } }
 end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
   losses = losses + 1
   if is[11] then
-    local lost = string.format('{"at":"%s","httpStatus":null,"outcome":"unknown"}', is[11])
+    local lost = string.format('{"at":"%s","httpStatus":null,'
+      .. '"cause":"the worker was lost before it had an answer","outcome":"unknown"}', is[11])
     history = history == '' and lost or history .. ',' .. lost
     redis.call('HDEL', job, 'sending')
   end
@@ -53,33 +54,44 @@ else
   visit = is[13] or ''
 end
 
-local facts = { seen, history, sent, losses, visit }
+local facts = { seen, history, sent, losses, visit, 0, 0 }
 if is[10] then
   return { 'cancelled', facts }
 end
 local in_doubt = not repeat_unknown and string.find(history, '"unknown"', 1, true)
 local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
+
+-- Whether others of the account were accepted since the job was refused.
+local function is_alone(flow_at)
+  return is[14] and flow_at and flow_at > tonumber(is[14]) and 1 or 0
+end
+
+if unresolved then
+  facts[6] = is_alone(tonumber(redis.call('HGET', limit, 'flow_at')))
+end
 if purpose == 'claim' or losses > max_losses or in_doubt or unresolved then
   return { 'claimed', facts }
 end
 
 local account = recall(limit, now)
 give(account, rate, cap)
+go_on_trying(account, now, owner)
+facts[6] = is_alone(account.flow_at)
 
 -- The job goes back to the broker, so nobody holds it.
 local function hand_back(ms, why)
   redis.call('HDEL', job, 'owner', 'lease')
-  redis.call('HSET', job, 'state', 'waiting')
+  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', why)
   save(account, limit)
-  return { 'defer', tostring(ms), why }
+  return { 'defer', tostring(ms), why, cause_of(account, why) }
 end
 
 if purpose == 'fail' then
   local shut = blocked(account, now)
   if shut then
-    return hand_back(queue_up(account, now, shut), 'circuit')
+    return hand_back(queue_up(account, now, shut), shut_by(account))
   end
-  probe(account, now, owner, flight_ms)
+  facts[7] = probe(account, now, owner, flight_ms) and 1 or 0
   save(account, limit)
   return { 'claimed', facts }
 end
@@ -90,17 +102,18 @@ if first and first ~= job_id then
 end
 local wait = permit(account, in_flight, now, slot, patience)
 if wait then
-  if wait[1] > patience then
+  -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
+  if wait[1] > patience or wait[3] == 'credentials' then
     return hand_back(queue_up(account, now, wait[1]), wait[3])
   end
   save(account, limit)
-  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3] }
+  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3], cause_of(account, wait[3]) }
 end
 
 -- The attempt is written down before the request leaves.
 facts[3] = sent + 1
 local permit_record = depart(account, in_flight, now, owner, flight_ms)
-probe(account, now, owner, flight_ms)
+facts[7] = probe(account, now, owner, flight_ms) and 1 or 0
 save(account, limit)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)
 redis.call('SET', lock, job_id, 'PX', record_ms)

@@ -1,11 +1,13 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- KEYS: job, consumer lock, limit, in flight, counts, and that of a conversation that was opened
 -- ARGV: owner, job id, verb (done or again), attempts, feedback, retry after ms, record ms,
---       outcome, routing key, count name, visit
+--       outcome, routing key, count name, visit, cause, how soon it comes back in ms (empty: at
+--       once), what it waits for
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, job_id, verb, attempts, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retry_after_ms, record_ms = tonumber(ARGV[6]), ARGV[7]
 local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local cause, due_ms, waits_for = ARGV[12], ARGV[13], ARGV[14]
 local now = clock()
 
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit')
@@ -13,8 +15,9 @@ local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key
 redis.call('ZREM', in_flight, owner)
 if feedback ~= '' then
   local account = recall(limit, now)
-  if feedback == 'failed' then
-    failed(account, now, owner)
+  blame(account, cause)
+  if OPENS[feedback] then
+    failed(account, now, owner, feedback)
   else
     answered(account)
     if feedback == 'throttled' then
@@ -44,7 +47,13 @@ if verb ~= 'done' then
     redis.call('HSET', job, 'visit', visit)
   end
   redis.call('HSET', job, 'state', 'waiting')
-  redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit')
+  redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'due', 'waits_for')
+  if due_ms ~= '' then
+    redis.call('HSET', job, 'due', string.format('%.3f', now + due_ms), 'waits_for', waits_for)
+  end
+  if feedback == 'credentials' or feedback == 'barred' then
+    redis.call('HSET', job, 'refused_at', string.format('%.3f', now))
+  end
   -- What may have opened a conversation keeps the consumer's other jobs from misreading it.
   local unknown = string.find(history, '"unknown"', 1, true)
   if not unknown and redis.call('GET', lock) == job_id then
@@ -55,7 +64,7 @@ end
 
 redis.call('HSET', job, 'state', 'done', 'outcome', outcome, 'key', key)
 redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'history', 'losses', 'sent', 'visit',
-  'cancelled')
+  'cancelled', 'due', 'waits_for', 'refused_at')
 redis.call('PEXPIRE', job, record_ms)
 if redis.call('GET', lock) == job_id then
   redis.call('DEL', lock)
