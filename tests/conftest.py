@@ -12,6 +12,7 @@ from redis import Redis
 
 from tests.rabbit_server import RabbitServer, rabbitmq_missing
 from tests.redis_server import RedisServer
+from tests.stepped_clock import SteppedClock, clock_missing
 
 ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))
 
@@ -42,6 +43,16 @@ def valkey_url(valkey_server: RedisServer) -> str:
     with valkey_server.client() as client:
         client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> SteppedClock:
+    """Give the clock of a server, where one can be set."""
+    if reason := clock_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and a build must not leave these tests out")
+        pytest.skip(reason)
+    return SteppedClock(tmp_path)
 
 
 @pytest.fixture

@@ -79,7 +79,9 @@ class FollowUp:
         step = AtOnce(after) if is_short else PutOff(after, "retry", cause)
         # Whoever tries for all has not ended its try before it has sent a new token.
         feedback = "" if decision.renew is not None and is_short else turn.feedback
-        return self._release(turn, attempts, feedback=feedback, after=after) or step
+        return (
+            self._release(turn, attempts, feedback=feedback, due=after, waits_for="retry") or step
+        )
 
     def _renew(self, turn: Turn, stale: Literal["app", "consumer"] | None) -> None:
         ready = turn.prepared.ready
@@ -116,10 +118,18 @@ class FollowUp:
     ) -> Step:
         if [_outline(one) for one in attempts] == [_outline(x) for x in turn.claim.history[-1:]]:
             attempts = []  # hours of a hold are one attempt
-        other = self._release(turn, attempts, feedback=feedback, cause=cause)
+        why = "circuit" if feedback in {"failed", "barred"} else "credentials"
+        # Until it is lined up: its consumer stays locked for at least as long as it can be away.
+        other = self._release(
+            turn,
+            attempts,
+            feedback=feedback,
+            cause=cause,
+            due=LONGEST_RETRY_AFTER_SECONDS,
+            waits_for=why,
+        )
         if other is not None:
             return other
-        why = "circuit" if feedback in {"failed", "barred"} else "credentials"
         asked = time.monotonic()
         found = self._line_up(turn, HOLD_SECONDS, why)
         turn.account.hold.begins(found.why, cause=cause, seconds=found.seconds, asked=asked)
@@ -149,22 +159,28 @@ class FollowUp:
             return self.do(turn, decision.unaskable, looked=failure.answer)
         if found is None:
             return self.do(turn, decision.otherwise)
-        if decision.of_another is not None and self._is_of_another(turn.work.job, found):
-            return self.do(turn, decision.of_another)
+        if decision.of_another is not None:
+            opener = self._opener(turn.work.job, found)
+            if opener not in {"", turn.work.job.job_id}:
+                return self.do(turn, decision.of_another)
+            if not opener and turn.claim.is_doubted:
+                # Another job's request may have opened it as well as ours: nobody can tell.
+                told = isinstance(decision.of_another, LookUp)
+                return self.do(turn, decision.of_another if told else Fail("in_doubt"))
         return Ended(turn, turn.opened(decision.found, found, resolved_by="monitoring"))
 
-    def _is_of_another(self, job: Job, conversation_id: str) -> bool:
-        opener = insist(
+    def _opener(self, job: Job, conversation_id: str) -> str:
+        """Return the id of the job that a conversation was opened for, if that is known."""
+        return insist(
             lambda: self._ledger.opener(job.account_id, conversation_id), until=self._shutdown.over
         )
-        return opener not in {"", job.job_id}
 
     def _throttled(self, turn: Turn) -> Step:
         """Pause the whole pool after a 429; one for a token has a pause of its own."""
         asked = turn.answer.retry_after if turn.answer else None
         pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
         attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
-        other = self._release(turn, attempts, retry_after=pause)
+        other = self._release(turn, attempts, retry_after=pause, due=pause)
         if other is not None:
             return other
         if turn.sent:
@@ -186,7 +202,8 @@ class FollowUp:
         feedback: Feedback | None = None,
         cause: str = "",
         retry_after: float = 0,
-        after: float | None = None,
+        due: float = 0,
+        waits_for: str = "",
     ) -> Step | None:
         """Let go of the job; return what another delivery made of it, if one did."""
         work = turn.work
@@ -199,8 +216,9 @@ class FollowUp:
                 cause=cause or turn.cause,
                 retry_after=retry_after,
                 visit=turn.prepared.visit,
-                after=after,
-                waits_for="retry",
+                earlier=turn.claim.history,
+                due=due,
+                waits_for=waits_for,
             ),
             until=self._shutdown.over,
         )

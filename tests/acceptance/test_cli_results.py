@@ -118,8 +118,8 @@ def test_what_was_not_written_stays_in_the_queue(
 
 
 def test_a_reader_that_has_enough_is_no_error(settings: dict[str, object], broker_url: str) -> None:
-    """`overture results | head -1` says nothing, and what was not written stays."""
-    publish_results(broker_url, range(300), metadata={"padding": "x" * 4000})
+    """`overture results | head -1` says nothing, takes one, and leaves the others in the queue."""
+    publish_results(broker_url, range(11))
     with start_overture("results", settings=settings) as process:
         assert process.stdout is not None
         assert numbers(process.stdout.readline().decode()) == [0]
@@ -127,7 +127,21 @@ def test_a_reader_that_has_enough_is_no_error(settings: dict[str, object], broke
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait(20) == 1
-    assert sorted(left(broker_url)) == list(range(300))
+    assert sorted(left(broker_url)) == list(range(1, 11))
+
+
+def test_a_reader_that_has_enough_of_the_header_takes_nothing(
+    settings: dict[str, object], broker_url: str
+) -> None:
+    """`overture results --format csv | head -1`: no result was seen."""
+    publish_results(broker_url, range(11))
+    command = f"{sys.executable} -m worker results --format csv | head -1"
+    process = subprocess.run(
+        command, shell=True, env=environment(settings), capture_output=True, text=True, check=True
+    )
+    assert process.stdout.startswith("jobId,accountId")
+    assert (len(process.stdout.splitlines()), process.stderr) == (1, "")
+    assert sorted(left(broker_url)) == list(range(11))
 
 
 def test_a_csv_file_goes_on_where_it_ended(

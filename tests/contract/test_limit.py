@@ -75,7 +75,7 @@ class Pool:
         *,
         retry_after: float = 0,
         cause: str = "",
-        after: float | None = None,
+        due: float = 0,
     ) -> None:
         """Tell what LivePerson answered."""
         self._ledger.release(
@@ -84,8 +84,8 @@ class Pool:
             feedback=feedback,
             retry_after=retry_after,
             cause=cause,
-            after=after,
-            waits_for="retry",
+            due=due,
+            waits_for="retry" if due else "",
         )
 
     def call(self, feedback: Feedback = "ok") -> None:
@@ -401,7 +401,7 @@ def test_whoever_tries_for_all_is_told_and_may_go_on(pool: Pool) -> None:
 def test_a_jobs_record_says_when_it_comes_back(pool: Pool) -> None:
     """After its pause, or behind what holds its account."""
     number = pool.go()
-    pool.end(number, "failed", after=10)
+    pool.end(number, "failed", due=10)
     record = read_record(pool.store, ACCOUNT, make_job(number).job_id)
     assert record is not None
     assert (record.next_attempt_at, record.waits_for) == ("2023-11-14T22:13:30.000Z", "retry")

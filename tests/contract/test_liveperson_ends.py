@@ -22,7 +22,7 @@ from tests.raw_liveperson import (
 )
 from tests.raw_server import Connection, RawServer
 from worker.liveperson.answer import Kind
-from worker.liveperson.response_reader import MAX_BODY_BYTES
+from worker.liveperson.unpacking import MAX_BODY_BYTES
 
 # A call may take its bounds, and what a busy machine adds.
 PATIENCE_SECONDS = 5.0

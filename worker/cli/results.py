@@ -72,20 +72,22 @@ COLUMNS: Final = (
 def command(*, follow: bool, limit: int | None, form: Form, output: Path | None, peek: bool) -> int:
     """Take results off the queue conversations.results.
 
-    A result is acknowledged once it is written, or, for a file, once it is on disk. If this command
-    is killed, unacknowledged results stay in the queue: a result can come twice, but none is lost.
-    An existing file is appended to. On RabbitMQ, --peek has the messages in hand for a moment; then
-    they return to the front of the queue, possibly in a different order.
+    A result is acknowledged once it is written: for a file, once it is on disk; for a pipe, once
+    its reader has taken it, so that `head -1` takes one. If this command is killed, unacknowledged
+    results stay in the queue: a result can come twice, but none is lost. An existing file is
+    appended to. On RabbitMQ, --peek has the messages in hand for a moment; then they return to the
+    front of the queue, possibly in a different order.
     """
     if follow and peek:
         raise click.UsageError("--follow and --peek cannot be combined")
     settings = read_settings()
     with reach(settings) as within, closing(Output(output, append=True)) as out:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS)
         if out.is_fresh and rows.header:
             out.write(rows.header)
+            out.commit()
         if peek:
             return _complain(_peek(within, rows, out, limit))
         drain = _Drain(rows, out, limit)
@@ -126,7 +128,10 @@ class _Drain:
                 return
 
     def _batch(self, taker: Taker) -> list[Message]:
-        most = BATCH_MESSAGES if self.left is None else min(self.left, BATCH_MESSAGES)
+        # The reader of a pipe may have enough after any line: what it never sees has to stay.
+        most = 1 if self.out.is_pipe else BATCH_MESSAGES
+        if self.left is not None:
+            most = min(self.left, most)
         return list(islice(iter(taker.take, None), most))
 
     def _write(self, batch: list[Message]) -> None:

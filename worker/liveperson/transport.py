@@ -1,12 +1,13 @@
 """The way of a request of `http.Http`: it knows whether the request can have reached the server.
 
-Connecting, TLS and certificates are urllib3's, reading an answer is httptools'. What lies between
+Connecting, TLS and certificates are urllib3's. What lies between
 is done here, in a fraction of the time: a request goes out in one write, so that whatever
 fails before that write is known not to have been sent; an answer is read against one deadline, so
 that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
 idle is not used again, so that few requests meet a server that is just closing it.
 """
 
+import errno
 import io
 import ssl
 import time
@@ -26,8 +27,19 @@ from worker.liveperson.wire import Wire
 IDLE_SECONDS = 4.0
 
 
+# The process, or the whole machine, may not open another one.
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
+
 class BeforeSending(Exception):
-    """The request failed before its first byte was written; the message holds nothing of it."""
+    """The request failed before its first byte was written; the message holds nothing of it.
+
+    `is_ours` tells that the server has no part in it.
+    """
+
+    def __init__(self, message: str, *, is_ours: bool = False) -> None:
+        super().__init__(message)
+        self.is_ours = is_ours
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -58,7 +70,7 @@ class Connection:
         try:
             self._connection.connect()
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
-            failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
+            failure = _cannot_connect(name, innermost(error))
         else:
             self._wire = Wire(self._connection.sock)
             self._used_at = time.monotonic()
@@ -85,7 +97,8 @@ class Connection:
             answer.feed(self._wire.receive())
         self._used_at = time.monotonic()
         response = Response()
-        response.status_code, response.headers = answer.status, answer.headers
+        response.status_code = answer.head.status
+        response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
         response.raw = io.BytesIO(answer.content())
         return response, answer.may_stay
 
@@ -175,6 +188,15 @@ def split(url: str | None) -> tuple[str, str]:
     whole = url or ""
     end = whole.index("/", len("https://"))
     return whole[:end], whole[end:]
+
+
+def _cannot_connect(name: str, error: BaseException) -> BeforeSending:
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        return BeforeSending(
+            f"cannot connect to {name}: too many open files here; raise the limit (ulimit -n)",
+            is_ours=True,
+        )
+    return BeforeSending(f"cannot connect to {name}: {error}")
 
 
 def _host_and_port(host: str) -> tuple[str, int | None]:

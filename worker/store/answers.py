@@ -20,8 +20,9 @@ class Claim:
     """What the ledger knows of a job that is ours to work on.
 
     `history` is what earlier attempts came to, `sent` how often the request left, this time
-    included, `losses` how many workers were lost with the job. `alone`: others of the account were
-    accepted since the job was refused; `probing`: it tries for all while the account is held.
+    included, `losses` how many workers were lost with the job. `is_doubted`: another job of the
+    consumer may have opened a conversation that nobody knows of. `alone`: others of the account
+    were accepted since the job was refused; `probing`: it tries for all while the account is held.
     """
 
     seen_at: datetime
@@ -29,6 +30,7 @@ class Claim:
     sent: int
     losses: int
     visit: str
+    is_doubted: bool = False
     alone: bool = False
     probing: bool = False
 
@@ -140,13 +142,14 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
 
 
 def _claim(facts: Sequence[Any]) -> Claim:
-    seen, history, sent, losses, visit, alone, probing = facts
+    seen, history, sent, losses, visit, is_doubted, alone, probing = facts
     return Claim(
         seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
         history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
         sent=int(sent),
         losses=int(losses),
         visit=text(visit),
+        is_doubted=bool(is_doubted),
         alone=bool(alone),
         probing=bool(probing),
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from redis import Redis
 
-from worker.store.connection import MILLISECONDS, Keys, script, text
+from worker.store.connection import MILLISECONDS, Keys, ask, script, text
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
@@ -28,8 +28,9 @@ class SharedTokens:
     def get_app_token(self, account_id: str) -> tuple[str, float] | None:
         """Return the account's token, if there is one, and for how many seconds it is kept."""
         name = Keys(account_id).app_token
-        token, seconds = self._with_time(name)
-        return (token, seconds) if token else None
+        token = text(ask(self._store, "GET", name))
+        left = int(str(ask(self._store, "PTTL", name))) if token else 0
+        return (token, left / MILLISECONDS) if left > 0 else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -46,8 +47,9 @@ class SharedTokens:
         name, mark = Keys(account_id).token_lock, secrets.token_hex(8)
         milliseconds = int(self._refresh_seconds * MILLISECONDS)
         if not self._store.set(name, mark, px=milliseconds, nx=True):
+            self._left(name, milliseconds)
             deadline = time.monotonic() + self._refresh_seconds
-            while self._store.exists(name) and time.monotonic() < deadline:
+            while ask(self._store, "EXISTS", name) and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS)
             yield False
             return
@@ -58,19 +60,22 @@ class SharedTokens:
 
     def token_pause(self, account_id: str) -> tuple[float, str]:
         """Return for how many seconds the pool may not ask for a token, and the reason given."""
-        why, seconds = self._with_time(Keys(account_id).token_pause)
-        return seconds, why
+        name = Keys(account_id).token_pause
+        asked, _, why = text(ask(self._store, "GET", name)).partition(" ")
+        return (self._left(name, int(asked)) / MILLISECONDS, why) if asked else (0.0, "")
 
     def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
         """Let nobody ask for a token for so long; a longer pause stays."""
         if seconds > self.token_pause(account_id)[0]:
             milliseconds = max(1, int(seconds * MILLISECONDS))
-            self._store.set(Keys(account_id).token_pause, why, px=milliseconds)
+            self._store.set(Keys(account_id).token_pause, f"{milliseconds} {why}", px=milliseconds)
 
-    def _with_time(self, name: str) -> tuple[str, float]:
-        """Return a value, and how many seconds are left of it; empty and 0 where there is none."""
-        with self._store.pipeline(transaction=False) as asked:
-            asked.get(name)
-            asked.pttl(name)
-            value, left = asked.execute()
-        return text(value), max(0, int(left)) / MILLISECONDS
+    def _left(self, name: str, most: int) -> int:
+        """Return for how many milliseconds a key lasts, which are never more than so many.
+
+        More of them mean that the store's clock was set back; it lasts for the most from now.
+        """
+        left = max(0, int(str(ask(self._store, "PTTL", name))))
+        if left > most:
+            self._store.pexpire(name, most)
+        return min(left, most)

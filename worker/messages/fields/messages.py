@@ -170,6 +170,17 @@ class DeadMessage(TypedDict):
     rawEncoding: Annotated[
         Literal["utf-8", "base64"], about("base64 if the message was not UTF-8.")
     ]
+    rawBytes: NotRequired[
+        Annotated[
+            int,
+            about(
+                "Only where the whole was too large to be kept: its size. `raw` is its beginning."
+            ),
+        ]
+    ]
+    rawSha256: NotRequired[
+        Annotated[str, about("With `rawBytes`: the SHA-256 of the whole, in hexadecimal.")]
+    ]
     status: Literal["failed"]
     error: ErrorMessage
     failedAt: Moment
