@@ -9,6 +9,7 @@ from urllib.request import getproxies
 
 from config.settings import Settings
 from config.version import USER_AGENT
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.domains import Domains
 from worker.liveperson.environment import (
     UnusableEnvironment,
@@ -94,8 +95,7 @@ def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
         sentinel = Sentinel(
             Services(http, domains),
             account_id=account_id,
-            client_id=account.client_id,
-            client_secret=account.client_secret,
+            credentials=Credentials(account.client_id, account.client_secret),
         )
         try:
             sentinel.ask()

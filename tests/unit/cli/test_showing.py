@@ -168,7 +168,7 @@ def record(**changes: Any) -> Record:
             {"outcome": EXAMPLES["result"][1]},
             "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 request, found",
         ),
-        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Missing"),
+        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Bad"),
     ],
 )
 def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:
