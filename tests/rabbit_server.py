@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 START_SECONDS: Final = 90.0
 # RabbitMQ's own start script: the one on the PATH changes to the user rabbitmq.
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL: Final = PROGRAM.with_name("rabbitmqctl")
 ACCOUNTS: Final = ("12345678", "87654321")
 
 
@@ -105,6 +106,18 @@ class RabbitServer:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+    def ctl(self, *command: str) -> str:
+        """Run a command of `rabbitmqctl` on the node; returns what it printed."""
+        done = subprocess.run(
+            [str(CONTROL), "--node", f"overture{self.port}@localhost", *command],
+            env={**os.environ, "HOME": str(self._folder)},
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=True,
+        )
+        return done.stdout
 
     def empty(self) -> None:
         """Take every message out of our queues, and out of those that hold delayed ones.
