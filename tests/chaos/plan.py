@@ -35,7 +35,9 @@ class Mix:
     invalid: float = 0.01
 
 
-NOTHING_SPECIAL: Final = Mix(shared=0, duplicate=0, conflict=0, later=0, expired=0, expiring=0, invalid=0)
+NOTHING_SPECIAL: Final = Mix(
+    shared=0, duplicate=0, conflict=0, later=0, expired=0, expiring=0, invalid=0
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
