@@ -81,8 +81,10 @@ def _sentence(fault: ErrorDetails, path: list[str]) -> str:
         near = difflib.get_close_matches(path[-1], known, n=1)
         hint = f"; did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
         return f"is not a setting{hint}"
-    text = fault["msg"].removeprefix("Value error, ")
-    return text if text.startswith(PREFIX) else f"{text[0].lower()}{text[1:]}"
+    text = fault["msg"]
+    if fault["type"] == "value_error":
+        return text.removeprefix("Value error, ")
+    return f"{text[0].lower()}{text[1:]}"
 
 
 def _variable(path: Sequence[str]) -> str:

@@ -37,6 +37,10 @@ class TCPProxy:
         for link in self._links:
             link.is_silent = True
 
+    def lead_to(self, port: int) -> None:
+        """Pass later connections on to another port; those of now stay where they are."""
+        self._port = port
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:

@@ -46,12 +46,16 @@ class Permits:
         seats: Seats,
         patience: float,
     ) -> None:
-        """Let a job wait in its slot for `patience` seconds; then it comes back later."""
+        """Let a job wait in its slot for `patience` seconds; then it comes back later.
+
+        `answered_at` is when the ledger last said anything: also how long a job is to wait.
+        """
         self._ledger = ledger
         self._pulse = pulse
         self._shutdown = shutdown
         self._seats = seats
         self._patience = patience
+        self.answered_at = time.monotonic()
 
     def seat(self, work: Work) -> AbstractContextManager[bool]:
         """Hold one of the process's slots for a job's account, if it has not too many already."""
@@ -151,6 +155,7 @@ class Permits:
                 ),
                 until=self._shutdown.draining,
             )
+            self.answered_at = time.monotonic()
             if isinstance(begun, Go) and not self._pulse.is_shown():
                 # Frozen since it asked, perhaps: another worker may have the job by now.
                 self._shutdown.sleep(UNSEEN_POLL_SECONDS)

@@ -6,15 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-import structlog
-
 from worker.store.connection import StoreError
+from worker.store.replies import classify, report
 
 # Pauses between attempts at a store that is away, in seconds; the last one repeats.
 STORE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 T = TypeVar("T")
-log = structlog.get_logger()
 
 
 class Stopping(Exception):
@@ -40,7 +38,8 @@ class Shutdown:
 def insist(call: Callable[[], T], *, until: threading.Event) -> T:
     """Call the store until it answers: without it nothing is sent, and nothing forgotten.
 
-    Raises Stopping once `until` is set.
+    Raises Stopping once `until` is set, and StoreError where the store is not to blame: another
+    attempt would fare no better.
     """
     pauses = iter(STORE_PAUSES_SECONDS)
     while not until.is_set():
@@ -48,6 +47,9 @@ def insist(call: Callable[[], T], *, until: threading.Event) -> T:
             return call()
         except StoreError as error:
             pause = next(pauses, STORE_PAUSES_SECONDS[-1])
-            log.warning("store.away", error=str(error)[:200], retry_in=pause)
+            trouble = classify(error)
+            report(trouble, retry_in=pause)
+            if trouble.kind == "ours":
+                raise
             until.wait(pause)
     raise Stopping

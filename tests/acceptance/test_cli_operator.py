@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 from worker.messaging import broker
 from worker.redis_transport.queue import Layout
@@ -40,6 +42,11 @@ def overview(settings: dict[str, object]) -> dict[str, Any]:
     return found
 
 
+def story_of(job_id: str, settings: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    """Ask for a job's history."""
+    return overture("status", job_id, settings=settings)
+
+
 def test_the_status_counts_what_there_is(settings: dict[str, object], client: BrokerClient) -> None:
     """Queues, outcomes and workers, and one job's story; for people and for programs."""
     client.put([job_document(1), job_document(2, consumerId="consumer-1")])
@@ -60,6 +67,14 @@ def test_the_status_counts_what_there_is(settings: dict[str, object], client: Br
         assert f"created: conversation {result['conversationId']} after 1 request" in story
         record = overture("status", result["jobId"], "--format", "json", settings=settings)
         assert json.loads(record.stdout)["outcome"] == result
+        client.put([job_document(3, notBefore="2099-01-31T09:00:00Z")])
+        wait_until(lambda: story_of("job-3", settings).returncode == 0, "a worker has seen it")
+    story = story_of("job-3", settings).stdout
+    assert "job job-3 of account 12345678: waiting\n" in story
+    assert "  2099-01-31T09:00:0" in story
+    assert "next attempt: waits for its time (notBefore)\n" in story
+    cancelled = overture("cancel", "job-3", settings=settings)
+    assert cancelled.stdout == "job job-3: waiting; it will be cancelled at its next turn\n"
     unknown = overture("status", "no-such-job", settings=settings)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("overture: job no-such-job is unknown: ")
@@ -200,6 +215,7 @@ def test_what_does_not_work_is_said_with_what_to_do(
     """The other things are tried all the same, and no secret is shown."""
     settings = {
         "broker_url": valkey_url,
+        "store_url": valkey_url,
         **ONE_ACCOUNT,
         "domain_api_url": simulator.url,
         **changes,

@@ -9,6 +9,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.redis_server import RedisServer
+from tests.stepped_clock import SteppedClock, clock_missing
 from tests.waiting import wait_until
 
 CATCH_UP_MS: Final = 5_000
@@ -21,7 +22,9 @@ class RedisPair:
         self._places = ["one", "two"] if has_replica else ["one"]
         for place in self._places:
             (folder / place).mkdir(parents=True)
-        self.servers = [RedisServer(folder / place) for place in self._places]
+        # One clock for both, so that a failover is no step of its own.
+        self.clock = SteppedClock(folder) if has_replica and not clock_missing() else None
+        self.servers = [RedisServer(folder / place, clock=self.clock) for place in self._places]
 
     @property
     def primary(self) -> RedisServer:

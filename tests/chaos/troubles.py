@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -17,6 +18,8 @@ from tests.chaos.plan import Plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.redis_pair import RedisPair
 from tests.chaos.stage import Stage
+from tests.chaos.submissions import ACCOUNT
+from tests.simulator_client import CLIENT_SECRET
 
 SHORT_SECONDS: Final = (1.0, 6.0)
 # RabbitMQ looks at its memory every 2.5 s.
@@ -68,22 +71,15 @@ def _of_redis(name: str, pair: RedisPair, proxy: Proxy) -> Iterator[Trouble]:
 
         return run
 
-    def step(seconds: int) -> Callable[[], None]:
-        def run() -> None:
-            for server in pair.servers:
-                server.step_clock(seconds)
-
-        return run
-
     yield Trouble(name=f"{name}: failover, old connections stay", begin=fail_over)
     yield Trouble(name=f"{name}: SCRIPT FLUSH", begin=call("SCRIPT", "FLUSH"))
     yield Trouble(name=f"{name}: CLIENT KILL", begin=call("CLIENT", "KILL", "TYPE", "normal"))
-    if pair.primary.has_clock:
+    if pair.clock is not None:
         for seconds in (-HOUR_SECONDS, HOUR_SECONDS):
             yield Trouble(
-                name=f"{name}: its clock goes {seconds:+} s",
-                begin=step(seconds),
-                end=step(-seconds),
+                name=f"{name}: the clock is set by {seconds:+} s",
+                begin=partial(pair.clock.step, seconds),
+                end=partial(pair.clock.step, -seconds),
             )
 
 
@@ -91,7 +87,7 @@ def _of_rabbitmq(broker: RabbitBroker) -> Iterator[Trouble]:
     server = broker.server
 
     def watermark(share: str) -> Callable[[], object]:
-        return lambda: server.ctl("set_vm_memory_high_watermark", share)
+        return lambda: server.control("set_vm_memory_high_watermark", share)
 
     yield Trouble(
         name="broker: memory alarm",
@@ -101,7 +97,7 @@ def _of_rabbitmq(broker: RabbitBroker) -> Iterator[Trouble]:
     )
     yield Trouble(
         name="broker: every connection closed",
-        begin=lambda: server.ctl("close_all_connections", "maintenance"),
+        begin=lambda: server.control("close_all_connections", "maintenance"),
     )
 
 
@@ -111,20 +107,24 @@ def _of_liveperson(stage: Stage, plan: Plan) -> Iterator[Trouble]:
             "faults", {"probabilities": {**dict(plan.faults), **more}}
         )
 
+    def set_secret(secret: str) -> Callable[[], object]:
+        values = {"account": ACCOUNT, "clientSecret": secret}
+        return lambda: stage.simulator.control("credentials", values)
+
     for name in ("firewall_page", "sentinel.firewall_page", "idp.firewall_page"):
         yield Trouble(
             name=f"way to LivePerson: {name}", begin=set_faults({name: 1.0}), end=set_faults({})
         )
     yield Trouble(
         name="LivePerson: the credentials are refused",
-        begin=stage.refuse_credentials,
-        end=stage.accept_credentials,
+        begin=set_secret("rotated"),
+        end=set_secret(CLIENT_SECRET),
     )
-    yield Trouble(
-        name="LivePerson: every AppJWT is refused once more",
-        begin=set_faults({"token_expired": 0.3}),
-        end=set_faults({}),
-    )
+    for tokens in ("app", "consumer"):
+        yield Trouble(
+            name=f"LivePerson: {tokens} tokens are good no longer",
+            begin=partial(stage.simulator.control, "invalidate", {"tokens": tokens}),
+        )
 
 
 def _of_workers(crew: Crew, plan: Plan, rng: random.Random) -> Iterator[Trouble]:

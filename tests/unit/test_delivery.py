@@ -22,8 +22,13 @@ class Sender:
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
 
-    def send(self, message: Outgoing, confirmed: Callable[[], None]) -> None:
-        del confirmed
+    def send(
+        self,
+        message: Outgoing,
+        confirmed: Callable[[], object],
+        handed_back: Callable[[], object] | None = None,
+    ) -> None:
+        del confirmed, handed_back
         self.sent.append(message)
 
 

@@ -12,6 +12,7 @@ import click
 from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
 from config.settings import Settings
+from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
 from worker.operator.checks import Finding, Verdict, check_broker, check_store
@@ -39,7 +40,7 @@ def command() -> int:
         failures += finding.verdict == "fails"
         mark, colour = MARKS[finding.verdict]
         shown = mark if _can_write(mark) else finding.verdict
-        say(f"{click.style(shown, fg=colour)} {finding.what}: {finding.text}")
+        say(f"{click.style(shown, fg=colour)} {finding.what}: {printable(finding.text)}")
     return int(failures > 0)
 
 

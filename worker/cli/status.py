@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from worker.cli.names import NAME
+from worker.cli.plain import printable
 from worker.cli.problem import Problem, say, writing
 from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.view import console, describe, show_overview
@@ -57,4 +58,4 @@ def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text"
         if form == "json":
             say(json.dumps(record.to_dict(), indent=2))
         else:
-            say("\n".join(describe(record)))
+            say("\n".join(map(printable, describe(record))))

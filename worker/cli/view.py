@@ -27,11 +27,23 @@ HOLDS: Final[dict[Holds, str]] = {
     "rate": "the rate",
     "in_flight": "the cap on requests in flight",
 }
+# What a job waits for, by what the log and the ledger call it.
+AWAITED: Final = {
+    "notBefore": "its time (notBefore)",
+    "retry": "its pause after the last attempt",
+    "consumer": "another job of its consumer",
+    "rate": "the account's rate",
+    "in_flight": "the account's cap on requests in flight",
+    "pause": "the account's pause after a 429",
+    "circuit": "the account to be answered again (circuit)",
+    "credentials": "credentials that LivePerson accepts",
+    "crowded": "a free slot in a worker",
+}
 
 
 def console() -> Console:
     """Return a console that neither colours nor cuts what does not go to a terminal."""
-    found = Console(highlight=False)
+    found = Console(highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = PLAIN_WIDTH
     return found
@@ -55,17 +67,26 @@ def describe(record: Record) -> Iterator[str]:
     for attempt in record.attempts:
         at, status, outcome = attempt.get("at"), attempt.get("httpStatus"), attempt.get("outcome")
         if outcome == UNRESOLVED:
-            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found"
+            cause = f" ({attempt['cause']})" if attempt.get("cause") else ""
+            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found{cause}"
         elif outcome == REPLAYED:
             yield f"  {at}  replayed by an operator"
         else:
-            yield f"  {at}  attempt: {f'HTTP {status}' if status else 'no answer'}, {outcome}"
+            cause = f": {attempt['cause']}" if attempt.get("cause") else ""
+            answer = f"HTTP {status}" if status else "no answer"
+            yield f"  {at}  attempt: {answer}, {outcome}{cause}"
     if record.sending_since:
         yield f"  {record.sending_since}  sent, no answer yet ({record.owner})"
+    if record.waits_for:
+        yield f"  {record.next_attempt_at}  next attempt: waits for {_awaited(record.waits_for)}"
     if record.is_cancelled:
         yield "  cancelled: takes effect at its next turn"
     if record.outcome:
         yield from _outcome(record.outcome)
+
+
+def _awaited(why: str) -> str:
+    return AWAITED.get(why, why)
 
 
 def _outcome(outcome: Any) -> Iterator[str]:

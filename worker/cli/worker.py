@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import click
 
 from config.logs import configure_logging
 from config.queues import JOBS_QUEUE
+from config.streams import write_in_background
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
-from worker.run import run_worker, secrets_of
+from worker.run import on_signals, run_worker, secrets_of
 
 
 @click.command()
@@ -28,19 +28,20 @@ from worker.run import run_worker, secrets_of
     help=f"Jobs queues to consume.  [default: {JOBS_QUEUE} and one per account]",
 )
 def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
-    """Run one worker process until SIGTERM or Ctrl-C.
+    """Run one worker process until SIGTERM, SIGHUP or Ctrl-C.
 
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
-    with 0. On a second signal it hands them back at once.
+    with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
-    # Until the worker has jobs to finish, there is nothing to wait for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
             "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
         )
+    write_in_background()
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )

@@ -73,6 +73,11 @@ class LivePersonClient:
         account = quote(account_id, safe="")
         self._path = f"/api/account/{account}/messaging/consumer/conversation?v=3"
 
+    @property
+    def called_at(self) -> float:
+        """When a call to LivePerson last ended: of the monotonic clock, in seconds."""
+        return self._http.ended_at
+
     def tokens(self, consumer_id: str) -> Tokens:
         """Return what a CONVERSATION call for this consumer needs; raises TokenFailure.
 

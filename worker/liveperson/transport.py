@@ -7,6 +7,7 @@ that a server that drips bytes holds nobody longer than a silent one; and a conn
 idle is not used again, so that few requests meet a server that is just closing it.
 """
 
+import errno
 import io
 import ssl
 import time
@@ -26,8 +27,19 @@ from worker.liveperson.wire import Wire
 IDLE_SECONDS = 4.0
 
 
+# The process, or the whole machine, may not open another one.
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
+
 class BeforeSending(Exception):
-    """The request failed before its first byte was written; the message holds nothing of it."""
+    """The request failed before its first byte was written; the message holds nothing of it.
+
+    `is_ours` tells that the server has no part in it.
+    """
+
+    def __init__(self, message: str, *, is_ours: bool = False) -> None:
+        super().__init__(message)
+        self.is_ours = is_ours
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -58,7 +70,7 @@ class Connection:
         try:
             self._connection.connect()
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
-            failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
+            failure = _cannot_connect(name, innermost(error))
         else:
             self._wire = Wire(self._connection.sock)
             self._used_at = time.monotonic()
@@ -175,6 +187,15 @@ def split(url: str | None) -> tuple[str, str]:
     whole = url or ""
     end = whole.index("/", len("https://"))
     return whole[:end], whole[end:]
+
+
+def _cannot_connect(name: str, error: BaseException) -> BeforeSending:
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        return BeforeSending(
+            f"cannot connect to {name}: too many open files here; raise the limit (ulimit -n)",
+            is_ours=True,
+        )
+    return BeforeSending(f"cannot connect to {name}: {error}")
 
 
 def _host_and_port(host: str) -> tuple[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,9 +19,22 @@ from worker.messages.fields.messages import (
     ErrorMessage,
     ResultMessage,
 )
+from worker.messages.intake import Cut
 from worker.messages.job import readable_job_id
+from worker.messages.json_text import dumps_compact
 
-__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "dead_letter_id"]
+__all__ = [
+    "ERROR_CODES",
+    "Attempt",
+    "DeadLetter",
+    "ErrorCode",
+    "Result",
+    "cut_down",
+    "dead_letter_id",
+]
+
+# What a broker may count beside the body.
+_MARGIN_BYTES: Final = 16
 
 _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
@@ -103,7 +116,8 @@ class DeadLetter:
     """A job that got no conversation, whole: what was received, and why it ended.
 
     Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
-    byte) is given. `error_code` is LivePerson's own number, such as 40102.
+    byte) is given; with `cut`, `raw` is only its beginning. `error_code` is LivePerson's own
+    number, such as 40102.
     """
 
     code: ErrorCode
@@ -111,6 +125,7 @@ class DeadLetter:
     failed_at: str
     job: Mapping[str, Any] | None = field(default=None, repr=False)
     raw: bytes | None = field(default=None, repr=False)
+    cut: Cut | None = None
     http_status: int | None = None
     error_code: int | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -142,13 +157,16 @@ class DeadLetter:
                 "failedAt": self.failed_at,
             }
         text, encoding = _text(self.raw or b"")
-        return {
+        message: DeadMessage = {
             "raw": text,
             "rawEncoding": encoding,
             "status": "failed",
             "error": error,
             "failedAt": self.failed_at,
         }
+        if self.cut is not None:
+            message |= {"rawBytes": self.cut.size, "rawSha256": self.cut.sha256}
+        return message
 
 
 def dead_letter_id(document: object, raw: bytes) -> str:
@@ -157,6 +175,36 @@ def dead_letter_id(document: object, raw: bytes) -> str:
     A message that comes twice is thus one dead letter twice, and never two.
     """
     return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
+
+
+def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
+    """Return a dead letter, as it was written, with the beginning of what it holds.
+
+    Written as JSON it has about `most` octets at most. A job that is cut is no job any more, and
+    becomes `raw`, as the text that it was.
+    """
+    if "job" in letter:
+        whole = dumps_compact(letter["job"])
+    elif letter["rawEncoding"] == "base64":
+        whole = b64decode(letter["raw"])
+    else:
+        whole = letter["raw"].encode()
+    message: dict[str, Any] = {
+        "raw": "",
+        "rawEncoding": "utf-8",
+        # Of one that is cut again, that of the first time.
+        "rawBytes": letter.get("rawBytes", len(whole)),
+        "rawSha256": letter.get("rawSha256") or sha256(whole).hexdigest(),
+        **{name: letter[name] for name in ("status", "error", "failedAt")},
+    }
+    room = max(0, most - len(dumps_compact(message)) - _MARGIN_BYTES)
+    if letter.get("rawEncoding") == "base64":
+        kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
+        return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
+    # How much JSON's escapes add shows only in the writing.
+    while len(dumps_compact(kept := whole[:room].decode("utf-8", errors="ignore"))) > room + 2:
+        room = room * 3 // 4
+    return cast("DeadMessage", {**message, "raw": kept})
 
 
 def _text(raw: bytes) -> tuple[str, Literal["utf-8", "base64"]]:

@@ -20,7 +20,9 @@ class Record:
     """What the ledger knows of a job; moments are RFC 3339.
 
     `state` is claimed, sending, waiting, done or published. `attempts` are those of a job that is
-    under way, or of one that failed. `outcome` is the result or dead letter, once there is one.
+    under way, or of one that failed. `outcome` is the result or dead letter, once there is one. A
+    job that is waiting comes back at `next_attempt_at`, if that is known, and `waits_for` what the
+    log calls `why`.
     """
 
     account_id: str
@@ -31,6 +33,8 @@ class Record:
     sending_since: str | None
     sent: int
     is_cancelled: bool
+    next_attempt_at: str | None
+    waits_for: str | None
     attempts: tuple[Mapping[str, Any], ...]
     outcome: Mapping[str, Any] | None
 
@@ -45,6 +49,8 @@ class Record:
             "sendingSince": self.sending_since,
             "sent": self.sent,
             "cancelled": self.is_cancelled,
+            "nextAttemptAt": self.next_attempt_at,
+            "waitsFor": self.waits_for,
             "attempts": [dict(attempt) for attempt in self.attempts],
             "outcome": self.outcome,
         }
@@ -58,6 +64,7 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     fields = {text(name): text(value) for name, value in raw.items()}
     outcome = json.loads(fields["outcome"]) if fields.get("outcome") else None
     history = json.loads(f"[{fields.get('history', '')}]")
+    waits = fields.get("state") == "waiting"
     failed = outcome.get("error", {}).get("attempts", []) if outcome else []
     return Record(
         account_id=account_id,
@@ -68,7 +75,9 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
         sending_since=fields.get("sending"),
         sent=int(fields.get("sent", 0)),
         is_cancelled="cancelled" in fields,
-        attempts=tuple(history or failed),
+        next_attempt_at=_moment(fields.get("due")) if waits else None,
+        waits_for=fields.get("waits_for") if waits else None,
+        attempts=tuple({k: v for k, v in one.items() if k != "note"} for one in history or failed),
         outcome=outcome,
     )
 

@@ -21,7 +21,7 @@ from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
 from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
-from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
+from worker.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -67,6 +67,7 @@ class Ledger:
         self._begin = script(store, *LIMITER, "begin")
         self._finish = script(store, *LIMITER, "finish")
         self._put_off = script(store, *LIMITER, "put_off")
+        self._wait = script(store, "clock", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -129,6 +130,11 @@ class Ledger:
         names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
 
         def answered(answer: Any) -> None:
+            if isinstance(answer, StoreError):
+                # Nothing is written down, so the job comes back, with a request of unknown fate.
+                self.abandon(job, owner)
+                then(Lost())
+                return
             then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
@@ -162,12 +168,18 @@ class Ledger:
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
-        return text(self._store.get(Keys(account_id).conversation(conversation_id)))
+        return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
 
     def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
         """Return after how many seconds a job may come back that nobody has a slot for."""
         answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
         return float(answer) / MILLISECONDS
+
+    def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
+        """Note of a job that is not begun yet until when it waits, and for what."""
+        record_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
+        args = [seconds * MILLISECONDS, waits_for, record_ms]
+        self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""

@@ -12,9 +12,12 @@ from typing import Final
 import structlog
 from redis import Redis
 
-from worker.store.connection import StoreError
+from worker.store.connection import StoreError, ask
+from worker.store.replies import classify
 
 BEAT_SECONDS: Final = 2.0
+# How soon a beat that failed is repeated, in seconds.
+MISSED_SECONDS: Final = 0.5
 # A worker that has not shown itself for so long is gone: others take its jobs over.
 GONE_SECONDS: Final = 7.0
 # Before the name of each worker that shows itself.
@@ -60,7 +63,7 @@ class Pulse:
     def is_alive(self, owner: str) -> bool:
         """Tell whether the worker behind an owner has shown itself lately. Raises StoreError."""
         worker = owner.partition("/")[0]
-        return worker == self.worker or bool(self._store.exists(_key(worker)))
+        return worker == self.worker or bool(ask(self._store, "EXISTS", _key(worker)))
 
     def is_shown(self) -> bool:
         """Tell whether the others still see this worker, and so leave it what it holds."""
@@ -68,13 +71,15 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            at = time.monotonic()
+            at, pause = time.monotonic(), BEAT_SECONDS
             try:
                 self._store.set(_key(self.worker), 1, px=int(GONE_SECONDS * 1000))
                 self._shown_at = at
             except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
-                log.warning("pulse.missed", error=str(error)[:200])
-            self._stop.wait(BEAT_SECONDS)
+                trouble, pause = classify(error), MISSED_SECONDS
+                log.warning("pulse.missed", kind=trouble.kind, error=trouble.cause)
+                self._store.connection_pool.disconnect(inuse_connections=False)
+            self._stop.wait(pause)
         try:
             self._store.delete(_key(self.worker))
         except StoreError as error:

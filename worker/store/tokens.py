@@ -10,7 +10,7 @@ from typing import Final
 
 from redis import Redis
 
-from worker.store.connection import MILLISECONDS, Keys, script, text
+from worker.store.connection import MILLISECONDS, Keys, ask, script, text
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
@@ -27,7 +27,7 @@ class SharedTokens:
 
     def get_app_token(self, account_id: str) -> str | None:
         """Return the account's token, if there is one."""
-        return text(self._store.get(Keys(account_id).app_token)) or None
+        return text(ask(self._store, "GET", Keys(account_id).app_token)) or None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -45,7 +45,7 @@ class SharedTokens:
         milliseconds = int(self._refresh_seconds * MILLISECONDS)
         if not self._store.set(name, mark, px=milliseconds, nx=True):
             deadline = time.monotonic() + self._refresh_seconds
-            while self._store.exists(name) and time.monotonic() < deadline:
+            while ask(self._store, "EXISTS", name) and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS)
             yield False
             return
@@ -56,7 +56,7 @@ class SharedTokens:
 
     def token_pause(self, account_id: str) -> float:
         """Return how long the pool has yet to wait before it may ask for a token, in seconds."""
-        left = self._store.pttl(Keys(account_id).token_pause)
+        left = ask(self._store, "PTTL", Keys(account_id).token_pause)
         return max(0, int(str(left))) / MILLISECONDS
 
     def pause_tokens(self, account_id: str, seconds: float) -> None:

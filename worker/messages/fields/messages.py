@@ -6,7 +6,7 @@ dead letter's error. Moments are RFC 3339 in UTC, to the millisecond.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Required
+from typing import Annotated, Any, Final, Literal, NotRequired, Required
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -156,6 +156,17 @@ class DeadMessage(TypedDict):
     raw: str
     rawEncoding: Annotated[
         Literal["utf-8", "base64"], about("base64 if the message was not UTF-8.")
+    ]
+    rawBytes: NotRequired[
+        Annotated[
+            int,
+            about(
+                "Only where the whole was too large to be kept: its size. `raw` is its beginning."
+            ),
+        ]
+    ]
+    rawSha256: NotRequired[
+        Annotated[str, about("With `rawBytes`: the SHA-256 of the whole, in hexadecimal.")]
     ]
     status: Literal["failed"]
     error: ErrorMessage

@@ -12,18 +12,39 @@ local FIELDS = {
   'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober',
 }
 
+-- How far ahead the rule of each time can put it at most, in ms; what has happened is not ahead.
+local AHEAD_MS = {
+  pause = 300000, resumed = 300000, backlog = 300000, probe_at = 300000,
+  full_at = 0, flow_at = 0, cut_at = 0, rate_since = 0, width_since = 0, failing_since = 0,
+}
+local BOOKED_AHEAD_MS = 1000 -- `tat` lies so far ahead, and the time of one call more
+
 local function put(a, name, value)
   a[name] = value
   a.changed[name] = true
 end
 
-local function open(limit)
+-- A clock that was set back leaves times that are void: but whoever tried for all may be tried for.
+local function without_void_times(a, now)
+  local interval_ms = 1000 / math.min(1, a.max_rate or a.given_rate or 1)
+  for name, most in pairs(AHEAD_MS) do
+    if a[name] and not credible(a[name], now, most) then
+      put(a, name, name == 'probe_at' and now or nil)
+    end
+  end
+  if a.tat and not credible(a.tat, now, BOOKED_AHEAD_MS + interval_ms) then
+    put(a, 'tat', nil)
+  end
+  return a
+end
+
+local function open(limit, now)
   local values = redis.call('HMGET', limit, unpack(FIELDS))
   local a = { changed = {} }
   for i, name in ipairs(FIELDS) do
     a[name] = name == 'prober' and values[i] or tonumber(values[i])
   end
-  return a
+  return without_void_times(a, now)
 end
 
 local function save(a, limit)

@@ -12,7 +12,7 @@ local ROOM = 1.5           -- what was thought a limit on the rate lies so far a
 local FORGET_MS = 600000   -- what was learned is forgotten when nothing was accepted for so long
 
 local function recall(limit, now)
-  local a = open(limit)
+  local a = open(limit, now)
   if a.resumed and now - math.max(a.flow_at or 0, a.cut_at or 0, a.resumed) > FORGET_MS then
     forget(a, 'rate')
     forget(a, 'width')
