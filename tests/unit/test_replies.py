@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 import redis
-from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed
+from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed, PreconditionFailed
 from kombu.exceptions import OperationalError
 from redis.exceptions import (
     AuthenticationError,
@@ -49,6 +49,11 @@ as_error: Any = cast("Any", redis._parsers.BaseParser).parse_error
         ("ERR max number of clients reached", "not yet"),
         ("ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.", "not yet"),
         ("NOPERM this user has no permissions to run the 'set' command", "refused"),
+        (
+            "EXECABORT Transaction discarded because of: NOPERM User u has no permissions to run",
+            "refused",
+        ),
+        ("EXECABORT Transaction discarded because of previous errors.", "not yet"),
         ("NOPERM User u has no permissions to run the 'set' command", "refused"),
         ("ERR The user executing the script can't run this command or subcommand", "refused"),
         ("ERR ACL failure in script: No permissions to access a key", "refused"),
@@ -95,6 +100,8 @@ def test_what_a_server_says(reply: str, kind: str) -> None:
         (ValueError("a bug"), "ours"),
         (AccessRefused("ACCESS_REFUSED - Login was refused", (10, 50)), "refused"),
         (NotAllowed("NOT_ALLOWED - vhost / not found", (10, 40)), "refused"),
+        (PreconditionFailed("PRECONDITION_FAILED - inequivalent arg 'x-queue-type'"), "refused"),
+        (PreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement timed out"), "gone"),
         (ConnectionForced("CONNECTION_FORCED - broker forced connection closure"), "gone"),
     ],
 )

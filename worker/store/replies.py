@@ -45,7 +45,6 @@ _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "MASTERDOWN": ("not yet", ""),
     "CLUSTERDOWN": ("not yet", ""),
     "TRYAGAIN": ("not yet", ""),
-    "EXECABORT": ("not yet", ""),
     "NOSCRIPT": ("not yet", ""),
     "NOREPLICAS": ("not yet", "bring its replicas back, or lower min-replicas-to-write"),
     "MISCONF": ("not yet", "free its disk: it cannot save its data"),
@@ -76,6 +75,7 @@ _BY_WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
     "no password is set": ("refused", _LOGIN),
     "max number of clients": ("not yet", "raise its maxclients"),
     "script killed by user": ("not yet", ""),
+    "transaction discarded": ("not yet", ""),
 }
 _AMQP_REFUSED: Final[Mapping[int, str]] = {
     403: "correct the user, the password or the user's permissions",
@@ -83,9 +83,11 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
     406: "a queue or an exchange has other arguments: delete it first",
     530: "correct the virtual host, or let the user use it",
 }
+_PRECONDITION_FAILED: Final = 406
+_OTHER_ARGUMENTS: Final = "inequivalent arg"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
-# redis-py puts the command before what the server said, Redis 6.2 the script.
-_INNER_CODE: Final = re.compile(r"(?:caused error: |: -)([A-Z]{3,}) ")
+# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
+_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
 
 log = structlog.get_logger()
 
@@ -136,16 +138,16 @@ def report(trouble: Trouble, *, retry_in: float) -> None:
 
 def _amqp(error: AMQPError) -> tuple[Kind, str]:
     code = int(getattr(error, "reply_code", 0) or 0)
+    if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
+        # Of a channel that kept a message for too long, say: the next one is as good as any.
+        return "gone", ""
     return ("refused", _AMQP_REFUSED[code]) if code in _AMQP_REFUSED else ("gone", "")
 
 
 def _redis(error: BaseException, text: str) -> tuple[Kind, str]:
-    found = _CODE.match(text)
-    if found and found[1] in _BY_CODE:
-        return _BY_CODE[found[1]]
-    inner = _INNER_CODE.search(text)
-    if inner and inner[1] in _BY_CODE:
-        return _BY_CODE[inner[1]]
+    for found in (_CODE.match(text), _INNER_CODE.search(text)):
+        if found and found[1] in _BY_CODE:
+            return _BY_CODE[found[1]]
     words = text.lower()
     for part, meaning in _BY_WORDS.items():
         if part in words:
