@@ -44,17 +44,10 @@ NOTHING_SPECIAL: Final = Mix(
 class Plan:
     """One run; times are in seconds.
 
-    <<<<<<< HEAD
-        `restarts` says at which share of the outcomes the broker or the store is restarted; `random`
-        is the mean time between two random breakages, 0 for none, and `field` that between two troubles
-        as real systems have them. Nothing is broken after `longest`, and then all has to come to its
-        end within `settle`.
-    =======
-        `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
-        share of the outcomes the broker or the store is restarted; `random` is the mean time between
-        two random breakages, 0 for none. Nothing is broken after `longest`, and then all has to come to
-        its end within `settle`.
-    >>>>>>> main
+    `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
+    share of the outcomes the broker or the store is restarted; `random` is the mean time between
+    two random breakages, 0 for none, and `field` that between two troubles as real systems have
+    them. Nothing is broken after `longest`, and then all has to come to its end within `settle`.
     """
 
     jobs: int

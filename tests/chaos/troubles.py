@@ -102,10 +102,8 @@ def _of_rabbitmq(broker: RabbitBroker) -> Iterator[Trouble]:
 
 
 def _of_liveperson(stage: Stage, plan: Plan) -> Iterator[Trouble]:
-    def set_faults(more: dict[str, Any]) -> Callable[[], object]:
-        return lambda: stage.simulator.control(
-            "faults", {"probabilities": {**dict(plan.faults), **more}}
-        )
+    def set_faults(probabilities: dict[str, float]) -> Callable[[], object]:
+        return partial(stage.simulator.control, "faults", {"probabilities": probabilities})
 
     def set_secret(secret: str) -> Callable[[], object]:
         values = {"account": ACCOUNT, "clientSecret": secret}
@@ -113,7 +111,9 @@ def _of_liveperson(stage: Stage, plan: Plan) -> Iterator[Trouble]:
 
     for name in ("firewall_page", "sentinel.firewall_page", "idp.firewall_page"):
         yield Trouble(
-            name=f"way to LivePerson: {name}", begin=set_faults({name: 1.0}), end=set_faults({})
+            name=f"way to LivePerson: {name}",
+            begin=set_faults({name: 1.0}),
+            end=set_faults(dict(plan.faults)),
         )
     yield Trouble(
         name="LivePerson: the credentials are refused",
