@@ -13,12 +13,14 @@ from worker.messaging import amqp_transport, broker
 from worker.redis_transport import transport as redis_transport
 
 HEARTBEAT_SECONDS: Final = 20
-# Celery puts these before `broker_url`: a worker would consume from another broker than the one it
-# publishes to, and that was checked.
-CELERYS_OWN_BROKERS: Final = (
+# Variables of other Celery applications, which Celery puts before what is configured here: a worker
+# would consume from another broker than the one that was checked, or fail for want of a library.
+CELERYS_OWN: Final = (
     "CELERY_BROKER_URL",
     "CELERY_BROKER_READ_URL",
     "CELERY_BROKER_WRITE_URL",
+    "CELERY_RESULT_BACKEND",
+    "CELERY_LOADER",
 )
 
 
@@ -26,7 +28,7 @@ def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Cel
     """Make the application of a worker that consumes these jobs queues."""
     amqp_transport.register()
     redis_transport.register()
-    for name in CELERYS_OWN_BROKERS:
+    for name in CELERYS_OWN:
         os.environ.pop(name, None)
     app = Celery("overture", set_as_current=True)
     app.conf.update(

@@ -23,6 +23,7 @@ from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
+from worker.liveperson.environment import proxy_for, proxy_passwords
 from worker.messaging import bounds, broker
 from worker.open_files import allow_files
 from worker.operator.addresses import public_url
@@ -73,6 +74,7 @@ def run_worker(
         "broker": public_url(broker_url),
         "store": public_url(store_url),
         "liveperson": public_url(settings.domain_api_url),
+        "proxy": str(proxy_for(settings.domain_api_url) or "none"),
         "accounts": sorted(settings.accounts),
         "queues": names,
         "slots": slots,
@@ -117,7 +119,7 @@ def _declare(broker_url: str, names: Iterable[str]) -> None:
 def secrets_of(settings: Settings) -> set[str]:
     """Return the values that may appear in no line of the log."""
     urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
-    passwords = set[str]().union(*map(passwords_of, urls))
+    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
     return passwords | {
         account.client_secret.get_secret_value() for account in settings.accounts.values()
     }

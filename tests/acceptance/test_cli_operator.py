@@ -226,6 +226,28 @@ def test_what_does_not_work_is_said_with_what_to_do(
     assert "hunter2" not in ended.stdout + ended.stderr
 
 
+def test_check_says_which_way_it_goes(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a proxy of the environment, or past it, and whom it trusts; without a password."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:1")
+    api = settings["domain_api_url"]
+    through = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached through the proxy 127.0.0.1:1 (HTTP_PROXY)" in through.stdout
+    assert "cannot connect to 127.0.0.1 through the proxy 127.0.0.1:1: " in through.stdout
+    assert through.returncode == 1
+    assert "canary" not in through.stdout + through.stderr
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    past = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached directly" in past.stdout
+    assert "✓ certificates: those of the system and of certifi are trusted" in past.stdout
+    assert past.returncode == 0
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    untrusting = overture("check", settings=settings)
+    assert "✗ certificates: REQUESTS_CA_BUNDLE names /nowhere.pem, which" in untrusting.stdout
+    assert untrusting.returncode == 1
+
+
 def test_watching_goes_on_until_ctrl_c(settings: dict[str, object], client: BrokerClient) -> None:
     """Into a pipe it writes plain text, one overview after the other."""
     client.put([job_document(1)])

@@ -44,7 +44,7 @@ class ValkeyBroker:
         with self.server.client() as client:
             for one in submissions:
                 if one.style == "list":
-                    client.lpush(JOBS_QUEUE, one.body)
+                    client.lpush(JOBS_QUEUE, one.wire or one.body)
                 else:
                     rest.append(one)
         submit(self.url, rest)

@@ -41,13 +41,15 @@ NOTHING_SPECIAL: Final = Mix(shared=0, duplicate=0, conflict=0, later=0, expired
 class Plan:
     """One run; times are in seconds.
 
-    `restarts` says at which share of the outcomes the broker or the store is restarted; `random`
-    is the mean time between two random breakages, 0 for none. Nothing is broken after `longest`,
-    and then all has to come to its end within `settle`.
+    `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
+    share of the outcomes the broker or the store is restarted; `random` is the mean time between
+    two random breakages, 0 for none. Nothing is broken after `longest`, and then all has to come to
+    its end within `settle`.
     """
 
     jobs: int
     malformed: int = 0
+    odd: int = 0
     large: int = 0
     mix: Mix = field(default_factory=Mix)
     workers: int = 4
@@ -73,11 +75,12 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         "everything": Plan(
             jobs=10_000,
             malformed=100,
+            odd=100,
             kill_every=2,
             restarts=((0.25, "broker"), (0.5, "store"), (0.75, "broker")),
         ),
         # Every breakage there is, in random order.
-        "random": Plan(jobs=3_000, malformed=50, random=1.5),
+        "random": Plan(jobs=3_000, malformed=50, odd=50, random=1.5),
         # LivePerson without its rule of one open conversation for each consumer.
         "no-rule": Plan(
             jobs=2_000,
@@ -86,7 +89,9 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
             close_at_once=True,
         ),
         # Messages that are no jobs.
-        "malformed": Plan(jobs=100, malformed=10_000, large=10, mix=NOTHING_SPECIAL, faults=()),
+        "malformed": Plan(
+            jobs=100, malformed=10_000, odd=500, large=10, mix=NOTHING_SPECIAL, faults=()
+        ),
         # Rolling restarts under load.
         "sigterm": Plan(jobs=6_000, faults=(), terminate_every=1, terminations=50),
     }

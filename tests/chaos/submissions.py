@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ OPENED: Final = HONEST | {"created"}
 LATER_SECONDS: Final = (3.0, 10.0)
 SKILL: Final = "3000001"
 
-Style = Literal["bare", "celery", "protocol 1", "list"]
+Style = Literal["bare", "celery", "protocol 1", "list", "octets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Submission:
     """One message to be put on the jobs queue.
 
     `document` is the job, None where the bytes hold none; `outcomes` are the statuses and error
-    codes it may end with. `style` is how it is written; "list" pushes its bytes as they are.
+    codes it may end with. `style` is how it is written; "list" pushes bytes as they are, those of
+    `wire` where there are any, "octets" publishes with the properties that `wire` holds.
     """
 
     body: bytes
@@ -36,6 +37,7 @@ class Submission:
     content_encoding: str = "utf-8"
     headers: dict[str, Any] | None = None
     style: Style = "bare"
+    wire: bytes = field(default=b"", repr=False)
     not_before: datetime | None = None
 
     @property

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from kombu import Message
@@ -13,8 +10,8 @@ from redis import Redis
 
 from config.queues import JOBS_QUEUE
 from tests.redis_consumer import RedisConsumer, bodies, publish
-from tests.redis_server import REDIS, VALKEY, RedisServer
-from tests.stepped_clock import SteppedClock, clock_missing
+from tests.redis_server import RedisServer
+from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
 from worker.redis_transport.queue import Depth, Layout, queue_depths
 from worker.store.connection import script
@@ -26,23 +23,9 @@ LEASE_SECONDS = 3.0
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> SteppedClock:
-    """Give the clock of the server."""
-    if reason := clock_missing():
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason}, and a build must not leave these tests out")
-        pytest.skip(reason)
-    return SteppedClock(tmp_path)
-
-
-@pytest.fixture(params=[VALKEY, REDIS], ids=["valkey", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, clock: SteppedClock) -> Iterator[str]:
+def url(stepped_server: RedisServer) -> str:
     """Give a server of that clock."""
-    if request.param is None:
-        pytest.skip("redis-server is not installed here")
-    server = RedisServer(tmp_path, program=request.param, clock=clock).start()
-    yield server.url
-    server.stop()
+    return stepped_server.url
 
 
 def receive(consumer: RedisConsumer, count: int, *, seconds: float) -> list[Message]:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 import redis
-from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed
+from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed, PreconditionFailed
 from kombu.exceptions import OperationalError
 from redis.exceptions import (
     AuthenticationError,
@@ -100,6 +100,8 @@ def test_what_a_server_says(reply: str, kind: str) -> None:
         (ValueError("a bug"), "ours"),
         (AccessRefused("ACCESS_REFUSED - Login was refused", (10, 50)), "refused"),
         (NotAllowed("NOT_ALLOWED - vhost / not found", (10, 40)), "refused"),
+        (PreconditionFailed("PRECONDITION_FAILED - inequivalent arg 'x-queue-type'"), "refused"),
+        (PreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement timed out"), "gone"),
         (ConnectionForced("CONNECTION_FORCED - broker forced connection closure"), "gone"),
     ],
 )

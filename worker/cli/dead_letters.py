@@ -117,7 +117,7 @@ def _letters() -> Iterator[Iterator[Dead]]:
     settings = read_settings()
     with reach(settings) as within:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         with closing(look(within.broker_url, DEAD_LETTERS_QUEUE)) as seen:
             yield (read_dead(one.body, one.headers) for one in seen)
 

@@ -16,7 +16,7 @@ from config.settings import Settings
 from worker.cli.problem import Problem, complain
 from worker.embedded.server import EmbeddedServerError
 from worker.messaging import broker
-from worker.messaging.confirms import NotConfirmed
+from worker.messaging.confirms import Blocked, NotConfirmed
 from worker.operator.addresses import public_url, said
 from worker.servers import servers
 from worker.store.connection import connect
@@ -78,6 +78,8 @@ def errors_of(broker_url: str) -> tuple[type[BaseException], ...]:
 
 def _diagnosis(within: Reach, error: BaseException) -> str:
     """Find out which of the two it was; an error does not say, where both are Redis."""
+    if isinstance(error, Blocked):
+        return takes_nothing(within.broker_url, str(error))
     try:
         within.connect().release()
     except errors_of(within.broker_url) as broker_error:
@@ -89,6 +91,14 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
     name, words = public_url(within.broker_url), said(error, within.broker_url)
     todo = classify(error).todo or "try again"
     return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
+
+
+def takes_nothing(broker_url: str, alarm: str) -> str:
+    """Say that an alarm of RabbitMQ keeps everything waiting."""
+    return (
+        f"the broker at {public_url(broker_url)} takes no messages, because it has a {alarm}; "
+        "give it memory or disk space"
+    )
 
 
 def _away(what: str, url: str, error: BaseException) -> str:

@@ -96,7 +96,7 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
     count = Count(missing=set(choice.jobs))
     with ExitStack() as stack:
         connection = stack.enter_context(within.connect())
-        broker.declare(connection, [queue])
+        broker.declare_if_allowed(connection, [queue])
         taker = stack.enter_context(taking(within.broker_url, DEAD_LETTERS_QUEUE))
         producer = confirmed_producer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)

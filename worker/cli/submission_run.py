@@ -70,7 +70,7 @@ class Submission:
     def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
         """Send every good entry, in batches that the broker confirms."""
         with within.connect() as connection, ExitStack() as stack:
-            broker.declare(connection, [queue])
+            broker.declare_if_allowed(connection, [queue])
             relax_collector()
             producer = confirmed_producer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))

@@ -13,7 +13,7 @@ import click
 from config.queues import JOBS_QUEUE
 from worker.cli.names import NAME
 from worker.cli.numbers import Number
-from worker.cli.pick import demand_account
+from worker.cli.pick import demand_account, demand_queue
 from worker.cli.problem import Interrupted, Problem, complain, say
 from worker.cli.progress import progress
 from worker.cli.queue_names import JobsQueue
@@ -102,6 +102,7 @@ def command(
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
+    demand_queue(settings, queue)
     name = "stdin" if file == STANDARD_INPUT else file
     path = rejected or Path(f"{name}.rejected.jsonl")
     with ExitStack() as stack:

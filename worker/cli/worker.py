@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import click
 from redis import Redis
@@ -13,9 +14,12 @@ from config.logs import configure_logging
 from config.queues import JOBS_QUEUE
 from config.server_urls import is_redis
 from config.streams import write_in_background
+from worker.cli.pick import demand_queue
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
+from worker.liveperson.environment import UnusableEnvironment, proxy_for
+from worker.liveperson.transport import tls_context
 from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missing_rights
 from worker.run import on_signals, run_worker, secrets_of
 from worker.shutdown import outlast
@@ -41,18 +45,26 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
     with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
+    write_in_background()
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
             "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
         )
-    write_in_background()
+    for queue in queues or ():
+        demand_queue(settings, queue)
+    _demand_health_file(settings.health_file)
     # Until the worker has jobs to finish, there is nothing to wait for.
     on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
+    try:
+        proxy_for(settings.domain_api_url)
+        tls_context()
+    except UnusableEnvironment as error:
+        raise Problem(str(error)) from None
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         outlast(within.store.ping, report)
@@ -76,3 +88,15 @@ def _demand_rights(what: str, server: Redis, needed: Mapping[str, Arguments]) ->
         raise Problem(
             f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
         )
+
+
+def _demand_health_file(path: Path | None) -> None:
+    """Touch it once: later on a probe would end the worker, and nobody would say why."""
+    try:
+        if path is not None:
+            path.touch()
+    except OSError as error:
+        raise Problem(
+            f"OVERTURE_HEALTH_FILE: {path} cannot be written: {error.strerror}; name a file in a "
+            "folder that exists and is writable"
+        ) from None

@@ -205,6 +205,16 @@ class BufferedTLSTransport(Buffering, SSLTransport):
             return 0
 
 
+class Channel(pyamqp.Channel):
+    """py-amqp's channel, which does not wait for a broker that reads nothing."""
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Close in good order, unless the broker has an alarm."""
+        if getattr(self.connection, "blocked", ""):
+            return self.collect()
+        return super().close(*args, **options)
+
+
 class Connection(pyamqp.Connection):
     """py-amqp's connection over these transports, with a reader of its own for what comes.
 
@@ -217,11 +227,18 @@ class Connection(pyamqp.Connection):
         **cast("Any", pyamqp.Connection)._METHODS,  # noqa: SLF001 - the table it reads frames by
         spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s"),
     }
+    Channel = Channel
     blocked = ""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.frame_handler_cls = frame_handler
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Close in good order, unless the broker has an alarm, and reads nothing."""
+        if self.blocked:
+            return self.collect()
+        return super().close(*args, **options)
 
     def _on_blocked(self, reason: str = "") -> None:
         self.blocked = reason or "no reason given"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from amqp.exceptions import AccessRefused
 from kombu import Connection, Message, Queue
 from kombu.transport.native_delayed_delivery import (
     MAX_LEVEL,
@@ -75,25 +77,44 @@ def declare(broker: Connection, job_queues: Iterable[str] = ()) -> None:
         declare_delays(broker, queues)
 
 
-def declare_each(broker: Connection, job_queues: Iterable[str]) -> list[BaseException]:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that the broker refused: its name, such as `queue_bind`, and what it was to do."""
+
+    call: str
+    options: Mapping[str, Any]
+    error: BaseException
+
+
+def declare_each(broker: Connection, job_queues: Iterable[str] = ()) -> list[Refused]:
     """Declare all that `declare` does, each thing by itself, and return what was refused.
 
     Raises the connection's own errors.
     """
-    refused: list[BaseException] = []
+    refused: list[Refused] = []
     lenient = cast("Any", LenientConnection(broker, refused))
     queues = [jobs_queue(name) for name in job_queues]
     for queue in (*queues, results_queue(), dead_letters_queue()):
         queue.bind(lenient.channel()).declare()
-    if broker.transport.driver_type == "amqp":
+    if queues and broker.transport.driver_type == "amqp":
         declare_delays(lenient, queues)
     return refused
+
+
+def declare_if_allowed(broker: Connection, job_queues: Iterable[str] = ()) -> None:
+    """Declare as `declare` does, for a user who may lack the rights where all is there already.
+
+    Raises what is refused for another reason.
+    """
+    for refused in declare_each(broker, job_queues):
+        if not isinstance(refused.error, AccessRefused):
+            raise refused.error
 
 
 class LenientConnection:
     """Stands in for a connection whose channels are to go on after something was refused."""
 
-    def __init__(self, broker: Connection, refused: list[BaseException]) -> None:
+    def __init__(self, broker: Connection, refused: list[Refused]) -> None:
         self._broker = broker
         self._refused = refused
         self._channel: LenientChannel | None = None
@@ -108,7 +129,7 @@ class LenientConnection:
 class LenientChannel:
     """Stands in for a channel: a call that is refused is noted, and gives nothing."""
 
-    def __init__(self, broker: Connection, refused: list[BaseException]) -> None:
+    def __init__(self, broker: Connection, refused: list[Refused]) -> None:
         self._broker = broker
         self._refused = refused
         self._channel: Any = broker.channel()
@@ -123,7 +144,7 @@ class LenientChannel:
             try:
                 return getattr(self._channel, name)(*args, **options)
             except self._broker.channel_errors as error:
-                self._refused.append(error)
+                self._refused.append(Refused(name, options, error))
                 # py-amqp has opened the channel anew by now.
                 return None
 

@@ -14,6 +14,10 @@ class NotConfirmed(Exception):
     """The broker refused or returned a message, or did not confirm it in time."""
 
 
+class Blocked(NotConfirmed):
+    """An alarm keeps the broker from taking messages; the text names it, as in "memory alarm"."""
+
+
 class Unsendable(ValueError):
     """A message cannot be written as the broker's protocol has it; the fault is its own."""
 

@@ -64,4 +64,4 @@ class Declarer:
                 refused = broker.declare_each(connection, self._job_queues)
         except Exception:  # noqa: BLE001 - a broker that is away is the publisher's to report
             return set()
-        return {str(error)[:300] for error in refused}
+        return {str(one.error)[:300] for one in refused}

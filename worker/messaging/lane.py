@@ -43,6 +43,7 @@ class Letter:
 
     key: object
     message: Outgoing
+    since: float
     confirmed: list[Callback] = field(default_factory=list)
     handed_back: list[Callback] = field(default_factory=list)
     losses: int = 0
@@ -65,6 +66,7 @@ class Lane:
         self._patience = FIRST_PATIENCE_SECONDS
         self._pause = FIRST_PAUSE_SECONDS
         self._numbered = 0
+        self._connected_at = 0.0
         self.sent: dict[int, Letter] = {}
         self.sent_at = 0.0
 
@@ -72,6 +74,10 @@ class Lane:
     def blocked(self) -> str:
         """What keeps the broker from taking anything now; empty while nothing does."""
         return self._producer.blocked if self._producer else ""
+
+    def age(self) -> float:
+        """Return for how many seconds the connection has been open."""
+        return time.monotonic() - self._connected_at if self._producer else 0.0
 
     def ready_at(self) -> float:
         """Return from when on it is worth trying, after a broker that was away."""
@@ -139,6 +145,7 @@ class Lane:
         self._connection.connect()
         self._producer = confirmed_producer(self._connection, while_stuck=self._wait)
         self._numbered = 0
+        self._connected_at = time.monotonic()
         return self._producer
 
     def _wait(self) -> None:

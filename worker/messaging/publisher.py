@@ -45,6 +45,12 @@ LONGEST_FAULTY_RETRY_SECONDS: Final = 60.0
 # A message that was refused for so long goes back to the broker with its job, in seconds: by
 # default RabbitMQ ends the channel of a consumer that keeps a message for half an hour.
 HOLD_SECONDS: Final = 1200.0
+# The very same message after so long is about a job that was delivered again meanwhile, as after
+# RabbitMQ's half an hour: one message then speaks for both, so that they do not pile up.
+REDELIVERED_SECONDS: Final = 60.0
+# A channel to which a quorum queue was full goes on being refused after its limit is taken away
+# (RabbitMQ 3.10): what is refused is then tried on a new one, every so often in seconds.
+STALE_SECONDS: Final = 10.0
 # As many connections that broke under a message make it suspect.
 SUSPECT_LOSSES: Final = 2
 # Most messages that a broker could refuse for their size go alone at once, in bytes.
@@ -77,6 +83,7 @@ class Publisher:
         self._order = count()
         self._faults: Counter[object] = Counter()
         self._blocked = self._away = ""
+        self._is_refused = False
         self._together = Lane(broker_url, while_stuck=self._while_stuck)
         self._alone = Lane(broker_url, while_stuck=self._while_stuck)
         self._declarer = Declarer(broker_url, tuple(job_queues))
@@ -103,7 +110,7 @@ class Publisher:
         the message is forgotten here: what it is about is the broker's then, as it was before.
         """
         key = message.exchange, message.routing_key, message.message_id, message.body
-        letter = Letter(key=key, message=message, confirmed=[confirmed])
+        letter = Letter(key=key, message=message, confirmed=[confirmed], since=time.monotonic())
         if handed_back is not None:
             letter.handed_back.append(handed_back)
         self._new.put(letter)
@@ -132,6 +139,13 @@ class Publisher:
         while self._later and self._later[0][0] <= now:
             self._queue(heapq.heappop(self._later)[2])
         if not self._blocked:
+            if (
+                self._is_refused
+                and self._together.age() > STALE_SECONDS
+                and not self._together.sent
+            ):
+                self._together.close()
+            self._is_refused = False
             self._send(self._together, self._due, BATCH_MESSAGES)
             if not self._alone.sent or now - self._alone.sent_at > LATE_SECONDS:
                 self._send(self._alone, self._suspects, 1)
@@ -173,14 +187,18 @@ class Publisher:
     def _add(self, letter: Letter | None) -> None:
         if letter is None:
             self._is_ending = True
-        elif (same := self._letters.get(letter.key)) is not None:
-            # Its job was delivered once more meanwhile: one message speaks for both.
+            return
+        same = self._letters.get(letter.key)
+        if same is not None and letter.since - same.since > REDELIVERED_SECONDS:
             same.confirmed += letter.confirmed
             same.handed_back += letter.handed_back
-        else:
-            self._letters[letter.key] = letter
-            letter.is_alone = len(letter.message.body) > LARGE_BYTES
-            self._queue(letter)
+            return
+        if same is not None:
+            # Two messages that are alike are two.
+            letter.key = letter.key, next(self._order)
+        self._letters[letter.key] = letter
+        letter.is_alone = len(letter.message.body) > LARGE_BYTES
+        self._queue(letter)
 
     def _queue(self, letter: Letter) -> None:
         (self._suspects if letter.is_alone else self._due).append(letter)
@@ -247,6 +265,7 @@ class Publisher:
             letter.message, letter.is_alone = leaner, True
             self._suspects.appendleft(letter)
             return
+        self._is_refused = self._is_refused or refusal.kind is Kind.NOT_STORED
         self._blame(letter, refusal)
         now = time.monotonic()
         letter.refusals += 1

@@ -12,9 +12,12 @@ from amqp.exceptions import AMQPError, ConnectionForced
 from kombu import Connection
 
 from worker.messages.outgoing import Outgoing
-from worker.messaging.confirms import Kind, NotConfirmed, Refusal, Unsendable
+from worker.messaging.confirms import Blocked, Kind, NotConfirmed, Refusal, Unsendable
 
 CONFIRM_SECONDS: Final = 15.0
+# How long a command waits for the end of an alarm.
+ALARM_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 1.0
 
 # The most that a message may have stands last, as in "message size 146800640 is larger than
 # configured max size 134217728".
@@ -80,13 +83,14 @@ class RabbitProducer:
         deadline = time.monotonic() + CONFIRM_SECONDS
         while True:
             left = deadline - time.monotonic()
-            for _, refusal in self.take(seconds=left if self._oldest() <= through else 0):
+            waits = min(left, LOOK_SECONDS) if self._oldest() <= through else 0
+            for _, refusal in self.take(seconds=waits):
                 if refusal is not None:
                     raise NotConfirmed(f"the broker refused a message: {refusal.why}")
             if self._oldest() > through:
                 return
-            if left <= 0:
-                raise NotConfirmed(self._why_none())
+            if left <= 0 or (self.blocked and left < CONFIRM_SECONDS - ALARM_SECONDS):
+                raise self._unconfirmed()
 
     def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
         """Return what was confirmed or refused since; reads what has come in any case."""
@@ -95,16 +99,24 @@ class RabbitProducer:
         settled, self._settled = self._settled, []
         return settled
 
+    def first(self, *, seconds: float) -> Refusal | None:
+        """Wait for the first answer, or an alarm; returns what is refused."""
+        deadline = time.monotonic() + seconds
+        while not self.blocked and (left := deadline - time.monotonic()) > 0:
+            for _, refusal in self.take(seconds=left):
+                return refusal
+        return None
+
     def _oldest(self) -> float:
         """Return the number of the oldest message of which nothing is known; else infinity."""
         for number, _ in self._outstanding.values():
             return number
         return float("inf")
 
-    def _why_none(self) -> str:
+    def _unconfirmed(self) -> NotConfirmed:
         if self.blocked:
-            return f"RabbitMQ takes no messages: {self.blocked}"
-        return f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s"
+            return Blocked(self.blocked)
+        return NotConfirmed(f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s")
 
     def _on_stuck(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -112,8 +124,9 @@ class RabbitProducer:
         self._while_stuck()
 
     def _give_up_in_time(self) -> None:
-        if time.monotonic() - self._stuck_at > CONFIRM_SECONDS:
-            raise NotConfirmed(self._why_none())
+        most = ALARM_SECONDS if self.blocked else CONFIRM_SECONDS
+        if time.monotonic() - self._stuck_at > most:
+            raise self._unconfirmed()
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
         self._settle(delivery_tag, multiple=multiple, refusal=None)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kombu import Connection, Queue
-from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from config.queues import JOBS_QUEUE, account_queue
-from config.settings import Settings
-from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
-from worker.messaging.confirms import NotConfirmed
-from worker.messaging.producers import confirmed_producer
 from worker.operator.addresses import public_url, said
 from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from worker.store.connection import text
@@ -36,56 +27,6 @@ class Finding:
     verdict: Verdict
     what: str
     text: str
-
-
-def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
-    """Connect, declare what a worker declares, and send a message through a queue of its own."""
-    name = public_url(url)
-    connection = broker.connection(url)
-    errors: tuple[type[BaseException], ...] = (
-        *connection.connection_errors,
-        *connection.channel_errors,
-        NotConfirmed,
-        OperationalError,
-    )
-    try:
-        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-    except errors as error:
-        todo = "start it, or correct OVERTURE_BROKER_URL"
-        yield Finding("fails", "broker", f"{name} cannot be used: {said(error, url)}; {todo}")
-        return
-    with connection:
-        yield Finding("works", "broker", f"{name} answers")
-        try:
-            broker.declare(connection, [JOBS_QUEUE, *map(account_queue, settings.accounts)])
-            yield Finding("works", "queues", "are declared")
-        except errors as error:
-            todo = (
-                "a queue declared with other arguments must be deleted first; the user "
-                "needs permission to configure"
-            )
-            yield Finding("fails", "queues", f"are refused: {said(error, url)}; {todo}")
-        try:
-            _echo(connection)
-            yield Finding("works", "message", "a test message came back")
-        except errors as error:
-            todo = "the user needs permission to write and to read"
-            yield Finding("fails", "message", f"is refused: {said(error, url)}; {todo}")
-
-
-def _echo(connection: Connection) -> None:
-    """Send a message to a queue that only this connection knows, and get it back."""
-    name = f"{JOBS_QUEUE}.check-{uuid.uuid4()}"
-    channel: Any = connection.channel()
-    queue = Queue(name, durable=False, exclusive=True, auto_delete=True).bind(channel)
-    queue.queue_declare()
-    try:
-        message = Outgoing(exchange="", routing_key=name, body=b"{}", message_id=name)
-        confirmed_producer(connection).publish([message])
-        if queue.get(no_ack=True) is None:
-            raise NotConfirmed("it was confirmed but is not there")
-    finally:
-        queue.delete()
 
 
 def check_store(store: Redis, url: str) -> Iterator[Finding]:

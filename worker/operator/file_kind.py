@@ -56,6 +56,8 @@ _WIDE: Final = (
     (re.compile(rb"\x00[\t\n\r -~](\x00[\t\n\r -~]|\Z)"), "UTF-16 text (without its mark)"),
     (re.compile(rb"[\t\n\r -~]\x00([\t\n\r -~]\x00|\Z)"), "UTF-16 text (without its mark)"),
 )
+# Every line of it would be rejected.
+_SPREAD_OUT: Final = re.compile(rb'\{[ \t]*\r?\n\s*"')
 # Control characters that are in no text, whatever its encoding.
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 
@@ -72,8 +74,14 @@ def foreign_kind(start: bytes) -> str | None:
             return f"is {what}, not UTF-8: {_CONVERT}"
     if start.startswith(b"\x00") or (_BINARY.search(start) and not _is_utf8(start)):
         return f"is binary, not UTF-8 text: {_NO_JOBS}"
-    if start.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"<"):
+    text = start.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if text.startswith(b"<"):
         return f"is XML or HTML: {_NO_JOBS}"
+    if _SPREAD_OUT.match(text):
+        return (
+            "holds a JSON object over several lines: put one job a line (as jq --compact-output . "
+            "FILE does), or the jobs into an array"
+        )
     return None
 
 

@@ -13,6 +13,7 @@ from redis import Redis
 from worker.messages.moment import now, rfc3339
 from worker.retry import REPLAYED
 from worker.store.connection import MILLISECONDS, Keys, script, text
+from worker.store.ledger import OPEN_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +83,15 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     )
 
 
-def cancel(store: Redis, account_id: str, job_id: str, *, seconds: float) -> str:
+def cancel(store: Redis, account_id: str, job_id: str) -> str:
     """Have a job given up before its next attempt; returns the state it was in.
 
-    The state is empty for a job that the ledger has not seen: for `seconds` it is
-    remembered that it is not to be sent. One that is `done` or `published` stays as it is. Raises
-    StoreError.
+    The state is empty for a job that the ledger has not seen. That it is not to be sent is
+    remembered until its message comes, however late. One that is `done` or `published` stays as it
+    is. Raises StoreError.
     """
     names = [Keys(account_id).job(job_id)]
-    return text(script(store, "cancel")(names, [_ms(seconds)]))
+    return text(script(store, "clock", "record", "cancel")(names, [job_id]))
 
 
 def reopen(
@@ -105,7 +106,8 @@ def reopen(
 
     Its attempts stay its history, since one of them may have opened a conversation, and a mark
     after them says that it was replayed. A job whose outcome is another by now is left alone, one
-    that the ledger has forgotten is remembered for `seconds`. Raises StoreError.
+    that the ledger has forgotten is remembered for `seconds`, or as any job without an outcome.
+    Raises StoreError.
     """
     keys = Keys(account_id)
     recorded: Any = store.hget(keys.job(job_id), "outcome")
@@ -116,8 +118,16 @@ def reopen(
     mark = {"at": now(), "httpStatus": None, "outcome": REPLAYED}
     history = ",".join(json.dumps(one) for one in (*attempts, mark))
     count = f"failed:{error.get('code')}"
-    arguments: list[Any] = [recorded or b"", count, history, len(attempts), _ms(seconds)]
-    return bool(script(store, "reopen")([keys.job(job_id), keys.counts], arguments))
+    arguments: list[Any] = [
+        recorded or b"",
+        count,
+        history,
+        len(attempts),
+        _ms(max(seconds, OPEN_SECONDS)),
+    ]
+    return bool(
+        script(store, "clock", "record", "reopen")([keys.job(job_id), keys.counts], arguments)
+    )
 
 
 def _ms(seconds: float) -> int:

@@ -69,7 +69,7 @@ class LeasingChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _closing: bool
     _in_poll: Any
-    brpop_timeout: float  # type: ignore[assignment] # kombu takes fractions as well
+    brpop_timeout: float  # type: ignore[assignment] # kombu's own is a whole number
     _brpop_sent_at: float
     _queue_cycle: Any
     _get_pool: Callable[[], ConnectionPool]

@@ -212,21 +212,34 @@ def _message(members: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _body(body: object, properties: Mapping[str, object] | None) -> bytes:
-    """Decode the body as the properties say, or as it looks where there are none."""
+    """Decode the body as the properties say. Raises _Fault."""
     if not isinstance(body, str) or not is_text(body):
         raise _Fault("the body in kombu's envelope is no text")
     if properties is None:
-        encoding: object = None if body.lstrip()[:1] in {"{", "["} else "base64"
-    else:
-        encoding = properties.get("body_encoding")
+        return _likely(body)
+    encoding = properties.get("body_encoding")
     if encoding is None or encoding == "utf-8":
         return body.encode()
     if encoding != "base64":
         raise _Fault(f"the body_encoding {encoding!r:.40} in kombu's envelope is not known")
+    if (octets := _from_base64(body)) is None:
+        raise _Fault("the body in kombu's envelope is not base64, as it says")
+    return octets
+
+
+def _likely(body: str) -> bytes:
+    """Decode a body of which nobody says how: as what could hold a job."""
+    for octets in (body.encode(), _from_base64(body)):
+        if octets and octets.lstrip()[:1] in {b"{", b"["}:
+            return octets
+    raise _Fault("the properties in kombu's envelope are none, and say nothing of its body")
+
+
+def _from_base64(text: str) -> bytes | None:
     try:
-        return base64.b64decode("".join(body.split()), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise _Fault("the body in kombu's envelope is not base64, as it says") from None
+        return None
 
 
 def _properties(given: Mapping[str, object], left_out: LeftOut) -> dict[str, Any]:

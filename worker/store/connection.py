@@ -138,6 +138,10 @@ class Keys:
         """Name the note of the job that a conversation was opened for."""
         return f"{self._prefix}conversation:{conversation_id}"
 
+    def doubts(self, consumer_id: str) -> str:
+        """Name the set of a consumer's jobs that may have opened a conversation unnoticed."""
+        return f"{self._prefix}doubts:{consumer_id}"
+
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""
         return f"{self._prefix}consumer:{consumer_id}"

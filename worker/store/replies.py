@@ -83,6 +83,8 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
     406: "a queue or an exchange has other arguments: delete it first",
     530: "correct the virtual host, or let the user use it",
 }
+_PRECONDITION_FAILED: Final = 406
+_OTHER_ARGUMENTS: Final = "inequivalent arg"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
 # redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
 _INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
@@ -148,6 +150,9 @@ def _facts(trouble: Trouble, retry_in: float) -> dict[str, object]:
 
 def _amqp(error: AMQPError) -> tuple[Kind, str]:
     code = int(getattr(error, "reply_code", 0) or 0)
+    if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
+        # Of a channel that kept a message for too long, say: the next one is as good as any.
+        return "gone", ""
     return ("refused", _AMQP_REFUSED[code]) if code in _AMQP_REFUSED else ("gone", "")
 
 

@@ -13,9 +13,10 @@ import pytest
 from worker.cli.dead_letters import COLUMNS as DEAD_LETTER_COLUMNS
 from worker.cli.results import COLUMNS
 from worker.cli.rows import Column, Rows, at
-from worker.cli.view import describe
+from worker.cli.view import console, describe, show_overview
 from worker.messages.fields.examples import EXAMPLES
 from worker.operator.addresses import public_url, without_passwords
+from worker.operator.overview import Overview
 from worker.operator.records import Record
 
 
@@ -104,6 +105,7 @@ def test_a_table_cannot_steer_the_terminal() -> None:
     assert rows.header == "ID    X"
     assert rows.line({"id": "123456", "x": "a\x1b[31m\nb"}) == "123456  a?[31m?b"
     assert rows.line({"id": None}) == "-     -"
+    assert rows.line({"id": "1\u00a0000\u3000", "x": "\u202e\u200b\x9b"}) == "1\u00a0000\u3000  ???"
 
 
 def test_a_dead_letter_has_a_table_row() -> None:
@@ -166,9 +168,26 @@ def record(**changes: Any) -> Record:
             {"outcome": EXAMPLES["result"][1]},
             "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 request, found",
         ),
-        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Missing"),
+        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Bad"),
     ],
 )
 def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:
     """A line each, with its time."""
     assert line in "\n".join(describe(record(**changes)))
+
+
+def test_what_keeps_a_worker_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the workers; what the broker said of it steers no terminal."""
+    overview = Overview(
+        at="T",
+        queues=[],
+        delayed=0,
+        accounts=[],
+        workers=["7-a", "8-b"],
+        troubles={"8-b": "memory alarm\x1b[31m [red]"},
+    )
+    console().print(show_overview(overview))
+    *_, workers, trouble = capsys.readouterr().out.splitlines()
+    assert workers.rstrip() == "workers: 2  7-a 8-b"
+    assert trouble.rstrip() == "worker 8-b is held up: memory alarm?[31m [red]"
+    assert overview.to_dict()["troubles"] == overview.troubles

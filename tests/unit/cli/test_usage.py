@@ -73,6 +73,10 @@ def test_help_comes_at_once() -> None:
         ["limits", "set", "--max-rate", "1", "--reset"],
         ["worker", "--concurrency", "0"],
         ["worker", "--queues", "celery"],
+        ["worker", "--queues", ","],
+        ["worker", "--queues", "conversations.jobs,conversations.jobs."],
+        ["worker", "--queues", "conversations.jobs.a b"],
+        ["worker", "--concurrency", "many"],
         ["cancel"],
         ["schema", "jobs"],
     ],
@@ -155,6 +159,38 @@ def test_a_worker_without_account_says_how_to_configure_one() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("overture: no account is configured: set OVERTURE_ACCOUNT_ID,")
     assert len(result.stderr.splitlines()) == 1
+
+
+ONE_ACCOUNT = {
+    "OVERTURE_ACCOUNT_ID": "1",
+    "OVERTURE_CLIENT_ID": "app",
+    "OVERTURE_CLIENT_SECRET": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker", "--queues", "conversations.jobs,conversations.jobs.2"],
+        ["submit", "-", "--queue", "conversations.jobs.2"],
+        ["submit", "-", "--account", "2"],
+    ],
+)
+def test_an_account_that_is_not_configured_is_named(arguments: list[str]) -> None:
+    """Its jobs would become dead letters, or nobody would look at them."""
+    result = run(*arguments, **ONE_ACCOUNT)
+    assert result.exit_code == 1
+    said = "overture: account 2 is not configured; configured accounts: 1\n"
+    assert (result.stdout, result.stderr) == ("", said)
+
+
+def test_a_health_file_that_cannot_be_written_is_said_to_be() -> None:
+    """A probe would end the worker over it again and again."""
+    result = run("worker", **ONE_ACCOUNT, OVERTURE_HEALTH_FILE="no-such-folder/file")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "overture: OVERTURE_HEALTH_FILE: no-such-folder/file cannot be written: No such file or "
+    )
 
 
 @pytest.mark.parametrize(

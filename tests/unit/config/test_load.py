@@ -225,6 +225,20 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     assert said in fault
 
 
+def test_a_byte_order_mark_is_no_part_of_a_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows' editors write one before a file and before a secret."""
+    (tmp_path / "settings.toml").write_text("max_rate = 4", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_ACCOUNT_ID").write_text("7", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_CLIENT_ID").write_text("app", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_CLIENT_SECRET").write_text(SECRET, encoding="utf-8-sig")
+    set_all(monkeypatch, CONFIG=str(tmp_path / "settings.toml"), SECRETS_DIR=str(tmp_path))
+    settings = load_settings()
+    assert settings.max_rate == 4
+    assert settings.accounts["7"].client_secret.get_secret_value() == SECRET
+
+
 def test_a_secrets_folder_that_is_not_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
