@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from worker.open_files import allow_files
 from worker.operator.addresses import public_url
 from worker.processor import keep_together
 from worker.runtime import Runtime
+from worker.shutdown import outlast
+from worker.store.replies import report_broker
 from worker.watchdog import Watchdog
 
 LOOK_SECONDS: Final = 0.1
@@ -57,8 +59,7 @@ def run_worker(
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = allow_files(concurrency or settings.concurrency)
     bounds.bound(settings.max_message_bytes)
-    with broker.connection(broker_url) as connection:
-        broker.declare(connection, {JOBS_QUEUE, *names})
+    outlast(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
     parts = runtime.build(
         settings,
         broker_url=broker_url,
@@ -108,6 +109,11 @@ def run_worker(
     worker.start()
     stop.finish()
     return int(worker.exitcode or 0)
+
+
+def _declare(broker_url: str, names: Iterable[str]) -> None:
+    with broker.connection(broker_url) as connection:
+        broker.declare(connection, names)
 
 
 def secrets_of(settings: Settings) -> set[str]:

@@ -145,7 +145,7 @@ def test_a_server_that_still_reads_its_data_is_said_to(role: str, valkey_url: st
         loading = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         threading.Thread(target=answer_loading, args=(listener,), daemon=True).start()
         urls = {"broker_url": valkey_url, "store_url": valkey_url, f"{role}_url": loading}
-        ended = overture("worker", settings={**ONE_ACCOUNT, **urls})
+        ended = overture("status", settings={**ONE_ACCOUNT, **urls})
     assert (ended.returncode, ended.stderr) == (
         1,
         f"overture: the {role} at {loading} is still loading its data; try again in a moment\n",
