@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings.exceptions import SettingsError
 
@@ -46,6 +46,18 @@ def load_settings() -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         raise InvalidSettings(sorted(set(_faults(details)))) from None
+
+
+def reread_credentials(account_id: str) -> tuple[str, SecretStr] | None:
+    """Read an account's client id and secret again; None where the settings cannot be used now.
+
+    What came from the environment stays as it was when the process began.
+    """
+    try:
+        account = load_settings().accounts.get(account_id)
+    except InvalidSettings:
+        return None
+    return (account.client_id, account.client_secret) if account else None
 
 
 def misspelt() -> list[str]:

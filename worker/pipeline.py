@@ -11,6 +11,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from worker.attempt import Attempts
+from worker.messages.moment import later
 from worker.messages.outcome import Outcome, broken
 from worker.messages.receive import Work, receive
 from worker.messaging.delivery import Delivery
@@ -113,7 +114,13 @@ class Pipeline:
             # It expires on time, however long it is to wait.
             left = max(0.0, work.seconds_left(datetime.now(UTC)))
             seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
-            log.info("job.put_off", why=step.why, retry_in=round(seconds, 1))
+            log.info(
+                "job.put_off",
+                why=step.why,
+                cause=step.cause or None,
+                retry_in=round(seconds, 1),
+                retry_at=later(seconds),
+            )
             delivery.defer(seconds)
             return
         if isinstance(step, Ended):
@@ -160,6 +167,7 @@ class Pipeline:
             work.owner,
             outcome=ended.outcome,
             feedback=ended.turn.feedback,
+            cause=ended.turn.cause,
             then=recorded,
         )
 

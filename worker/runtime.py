@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from redis import Redis
 
+from config.load import reread_credentials
 from config.settings import Settings
 from config.version import USER_AGENT
 from worker.account import Account
@@ -141,6 +143,7 @@ def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str
                 pool_size=concurrency,
                 token_store=tokens,
                 user_agent=USER_AGENT,
+                reread_credentials=partial(reread_credentials, account_id),
             ),
             ceiling=Ceiling(
                 rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)

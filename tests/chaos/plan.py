@@ -31,10 +31,13 @@ class Mix:
     conflict: float = 0.01
     later: float = 0.02
     expired: float = 0.01
+    expiring: float = 0.02
     invalid: float = 0.01
 
 
-NOTHING_SPECIAL: Final = Mix(shared=0, duplicate=0, conflict=0, later=0, expired=0, invalid=0)
+NOTHING_SPECIAL: Final = Mix(
+    shared=0, duplicate=0, conflict=0, later=0, expired=0, expiring=0, invalid=0
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,8 @@ class Plan:
 
     `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
     share of the outcomes the broker or the store is restarted; `random` is the mean time between
-    two random breakages, 0 for none. Nothing is broken after `longest`, and then all has to come to
-    its end within `settle`.
+    two random breakages, 0 for none, and `field` that between two troubles as real systems have
+    them. Nothing is broken after `longest`, and then all has to come to its end within `settle`.
     """
 
     jobs: int
@@ -62,6 +65,7 @@ class Plan:
     terminate_every: float = 0
     terminations: int = 0
     random: float = 0
+    field: float = 0
     restarts: tuple[tuple[float, Literal["broker", "store"]], ...] = ()
     close_at_once: bool = False
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
@@ -81,6 +85,15 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         ),
         # Every breakage there is, in random order.
         "random": Plan(jobs=3_000, malformed=50, odd=50, random=1.5),
+        # What happens to real systems: full disks, failovers, clocks, alarms, firewalls, secrets.
+        "field": Plan(
+            jobs=3_000,
+            malformed=100,
+            odd=100,
+            max_rate=60,
+            field=4,
+            faults=(("too_many_requests", 0.01),),
+        ),
         # LivePerson without its rule of one open conversation for each consumer.
         "no-rule": Plan(
             jobs=2_000,

@@ -16,6 +16,7 @@ ACCOUNT: Final = "12345678"
 HONEST: Final = frozenset({"retries_exhausted", "in_doubt"})
 OPENED: Final = HONEST | {"created"}
 LATER_SECONDS: Final = (3.0, 10.0)
+EXPIRING_SECONDS: Final = (1.0, 15.0)
 SKILL: Final = "3000001"
 
 Style = Literal["bare", "celery", "protocol 1", "list", "octets"]
@@ -39,6 +40,7 @@ class Submission:
     style: Style = "bare"
     wire: bytes = field(default=b"", repr=False)
     not_before: datetime | None = None
+    expires_at: datetime | None = None
 
     @property
     def job_id(self) -> str:
@@ -63,6 +65,7 @@ def _job(number: int, mix: Mix, rng: random.Random, *, now: datetime) -> Iterato
         (_conflict, mix.conflict),
         (_later, mix.later),
         (_expired, mix.expired),
+        (_expiring, mix.expiring),
         (_invalid, mix.invalid),
     ):
         drawn -= share
@@ -89,6 +92,7 @@ def _submission(
     outcomes: frozenset[str],
     style: Style = "bare",
     not_before: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> Submission:
     return Submission(
         body=json.dumps(job).encode(),
@@ -96,6 +100,7 @@ def _submission(
         document=job,
         style=style,
         not_before=not_before,
+        expires_at=expires_at,
     )
 
 
@@ -156,6 +161,16 @@ def _expired(
     del number, rng
     moment = (now - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
     yield _submission({**job, "expiresAt": moment}, frozenset({"expired"}))
+
+
+def _expiring(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    """Let a job expire in the midst of the run: it is opened before, or never."""
+    del number
+    moment = now + timedelta(seconds=rng.uniform(*EXPIRING_SECONDS))
+    soon = {**job, "expiresAt": moment.isoformat().replace("+00:00", "Z")}
+    yield _submission(soon, OPENED | {"expired"}, expires_at=moment)
 
 
 def _invalid(

@@ -221,6 +221,8 @@ FAULTS = {
     "bad_request_as_200": Kind.REJECTED,
     "too_many_requests": Kind.THROTTLED,
     "token_expired": Kind.UNAUTHORIZED,
+    "unauthorized": Kind.UNAUTHORIZED,
+    "firewall_page": Kind.NOT_SENT,
     "consumer_token_refused": Kind.UNAUTHORIZED,
 }
 
@@ -293,11 +295,20 @@ def test_wrong_credentials_are_told_from_trouble(simulator: SimulatorProcess) ->
         client.tokens(consumer())
     client.close()
     answer = caught.value.answer
-    assert (answer.kind, answer.http_status) == (Kind.UNAUTHORIZED, 401)
+    assert (answer.kind, answer.http_status) == (Kind.CREDENTIALS, 401)
+    assert answer.cause == f"sentinel {simulator.url.removeprefix('http://')}: HTTP 401"
     assert "wr0ng" not in repr(caught.value) + repr(answer)
 
 
-TROUBLE = ["reset", "lost_answer", "withheld_answer", "server_error", "not_json", "truncated_json"]
+TROUBLE = [
+    "reset",
+    "lost_answer",
+    "withheld_answer",
+    "server_error",
+    "not_json",
+    "truncated_json",
+    "firewall_page",
+]
 
 
 @pytest.mark.parametrize("fault", TROUBLE)

@@ -97,8 +97,8 @@ ENDS = {
     "misdirected": (says(http_answer("421 Misdirected Request", b"")), Kind.NOT_SENT),
     "throttled": (says(http_answer("429 Too Many Requests", b"")), Kind.THROTTLED),
     "unauthorized": (says(http_answer("401 Unauthorized", b"")), Kind.UNAUTHORIZED),
-    "forbidden": (says(http_answer("403 Forbidden", b"<html>")), Kind.REJECTED),
-    "not found": (says(http_answer("404 Not Found", b"")), Kind.REJECTED),
+    "forbidden": (says(http_answer("403 Forbidden", b"<html>")), Kind.NOT_SENT),
+    "not found": (says(http_answer("404 Not Found", b"")), Kind.NOT_SENT),
     "unavailable": (says(http_answer("503 Service Unavailable", b"")), Kind.UNKNOWN),
     "gateway timeout": (says(http_answer("504 Gateway Timeout", b"")), Kind.UNKNOWN),
     # Answers that cannot.

@@ -24,7 +24,8 @@ FAILED: Final = "failed:"
 HOLDS: Final[dict[Holds, str]] = {
     "": "nothing",
     "pause": "a pause after a 429, {seconds:g} s left",
-    "circuit": "the circuit, next try in {seconds:g} s",
+    "circuit": "the circuit, next try in {seconds:g} s ({cause})",
+    "credentials": "refused credentials, next try in {seconds:g} s ({cause})",
     "rate": "the rate",
     "in_flight": "the cap on requests in flight",
 }
@@ -136,14 +137,14 @@ def _accounts(overview: Overview) -> Table:
             _number(account.max_in_flight),
             f"{standing.accepted:.3g}/s",
             "-" if account.max_rate is None else f"{account.max_rate:g}/s",
-            held_by(standing),
+            printable(held_by(standing)),
         )
     return table
 
 
 def held_by(standing: Standing) -> str:
     """Say what holds an account now, and what LivePerson has taught the pool."""
-    what = HOLDS[standing.holds].format(seconds=standing.seconds)
+    what = HOLDS[standing.holds].format(seconds=standing.seconds, cause=standing.cause)
     rate, in_flight = standing.learned_rate, standing.learned_in_flight
     learned = [f"{rate:.3g}/s"] if rate is not None else []
     learned += [f"{in_flight} in flight"] if in_flight is not None else []

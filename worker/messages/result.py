@@ -43,25 +43,45 @@ _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 class Attempt:
     """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond.
 
-    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result.
+    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result. `cause` names
+    service, host, and error or HTTP status, in at most 200 characters. `note` is the ledger's own,
+    for the next decision (worker/retry.py): in no message.
     """
 
     at: str
     http_status: int | None
     outcome: str
+    cause: str = ""
+    note: str = ""
 
     def to_dict(self) -> AttemptMessage:
-        """Write it as ledger and dead letters hold it."""
+        """Write it as dead letters hold it."""
         return {
             "at": self.at,
             "httpStatus": self.http_status,
+            "cause": self.cause or None,
             "outcome": cast("AttemptOutcome", self.outcome),
         }
 
+    def to_record(self) -> Mapping[str, Any]:
+        """Write it as the ledger holds it; the outcome comes last (worker/store/lua/begin.lua)."""
+        record: dict[str, Any] = {"at": self.at, "httpStatus": self.http_status}
+        if self.cause:
+            record["cause"] = self.cause
+        if self.note:
+            record["note"] = self.note
+        return {**record, "outcome": self.outcome}
+
     @classmethod
-    def from_dict(cls, message: AttemptMessage) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(at=message["at"], http_status=message["httpStatus"], outcome=message["outcome"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` or `to_record` wrote."""
+        return cls(
+            at=record["at"],
+            http_status=record["httpStatus"],
+            outcome=record["outcome"],
+            cause=record.get("cause") or "",
+            note=record.get("note", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +230,9 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
         kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
         return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
     # How much JSON's escapes add shows only in the writing.
-    while len(dumps_compact(kept := whole[:room].decode("utf-8", errors="ignore"))) > room + 2:
-        room = room * 3 // 4
+    size = room
+    while len(dumps_compact(kept := whole[:size].decode("utf-8", errors="ignore"))) > room + 2:
+        size = size * 7 // 8
     return cast("DeadMessage", {**message, "raw": kept})
 
 

@@ -59,6 +59,7 @@ class AccountView:
             "outcomes": self.outcomes,
             "heldBy": standing.holds or None,
             "heldForSeconds": standing.seconds,
+            "heldCause": standing.cause,
             "inFlight": standing.in_flight,
             "maxInFlight": self.max_in_flight,
             "learnedInFlight": standing.learned_in_flight,

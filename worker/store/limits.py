@@ -10,7 +10,7 @@ from redis import Redis
 
 from worker.store.connection import LIMITER, Keys, script, text
 
-Holds = Literal["", "pause", "circuit", "rate", "in_flight"]
+Holds = Literal["", "pause", "circuit", "credentials", "rate", "in_flight"]
 OVERRIDES: Final = ("max_rate", "max_in_flight")
 
 
@@ -18,15 +18,17 @@ OVERRIDES: Final = ("max_rate", "max_in_flight")
 class Standing:
     """What holds an account now, and what it may ask of LivePerson.
 
-    `holds` is "pause" after a 429, "circuit" while nothing but failures comes back, "rate" or
-    "in_flight" where jobs wait for these, or empty; a pause or an open circuit lasts `seconds`
-    more. Rates are calls a second, `accepted` the average over the last few seconds. The ceilings
-    are None until a worker has named its settings'; the learned ones are None where LivePerson has
-    shown no limit below the ceiling. `is_set`: an operator's ceiling stands in for the settings'.
+    `holds` is "pause" after a 429, "circuit" while nothing but failures comes back, "credentials"
+    while these are refused, "rate" or "in_flight" where jobs wait for these, or empty. The first
+    three last `seconds` more and have a `cause`: service, host, and error or HTTP status. Rates are
+    calls a second, `accepted` the average over the last few seconds. The ceilings are None until a
+    worker has named its settings'; the learned ones are None where LivePerson has shown no limit
+    below the ceiling. `is_set`: an operator's ceiling stands in for the settings'.
     """
 
     holds: Holds
     seconds: float
+    cause: str | None
     in_flight: int
     accepted: float
     max_rate: float | None
@@ -45,6 +47,7 @@ def read_standing(store: Redis, account_id: str) -> Standing:
     return Standing(
         holds=found["holds"],
         seconds=round(found["seconds"], 1),
+        cause=found["cause"] or None,
         in_flight=found["in_flight"],
         accepted=round(found["accepted"], 2),
         max_rate=found.get("max_rate"),

@@ -25,9 +25,12 @@ class SharedTokens:
         self._refresh_seconds = refresh_seconds
         self._drop_if_same = script(store, "drop_if_same")
 
-    def get_app_token(self, account_id: str) -> str | None:
-        """Return the account's token, if there is one."""
-        return text(ask(self._store, "GET", Keys(account_id).app_token)) or None
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
+        """Return the account's token, if there is one, and for how many seconds it is kept."""
+        name = Keys(account_id).app_token
+        token = text(ask(self._store, "GET", name))
+        left = int(str(ask(self._store, "PTTL", name))) if token else 0
+        return (token, left / MILLISECONDS) if left > 0 else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -55,17 +58,17 @@ class SharedTokens:
         finally:
             self._drop_if_same([name], [mark])
 
-    def token_pause(self, account_id: str) -> float:
-        """Return how long the pool has yet to wait before it may ask for a token, in seconds."""
+    def token_pause(self, account_id: str) -> tuple[float, str]:
+        """Return for how many seconds the pool may not ask for a token, and the reason given."""
         name = Keys(account_id).token_pause
-        asked = text(ask(self._store, "GET", name))
-        return self._left(name, int(asked)) / MILLISECONDS if asked else 0.0
+        asked, _, why = text(ask(self._store, "GET", name)).partition(" ")
+        return (self._left(name, int(asked)) / MILLISECONDS, why) if asked else (0.0, "")
 
-    def pause_tokens(self, account_id: str, seconds: float) -> None:
+    def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
         """Let nobody ask for a token for so long; a longer pause stays."""
-        if seconds > self.token_pause(account_id):
+        if seconds > self.token_pause(account_id)[0]:
             milliseconds = max(1, int(seconds * MILLISECONDS))
-            self._store.set(Keys(account_id).token_pause, milliseconds, px=milliseconds)
+            self._store.set(Keys(account_id).token_pause, f"{milliseconds} {why}", px=milliseconds)
 
     def _left(self, name: str, most: int) -> int:
         """Return for how many milliseconds a key lasts, which are never more than so many.

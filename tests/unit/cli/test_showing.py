@@ -105,6 +105,7 @@ def test_a_table_cannot_steer_the_terminal() -> None:
     assert rows.header == "ID    X"
     assert rows.line({"id": "123456", "x": "a\x1b[31m\nb"}) == "123456  a?[31m?b"
     assert rows.line({"id": None}) == "-     -"
+    assert rows.line({"id": "1\u00a0000\u3000", "x": "\u202e\u200b\x9b"}) == "1\u00a0000\u3000  ???"
 
 
 def test_a_dead_letter_has_a_table_row() -> None:
@@ -167,7 +168,7 @@ def record(**changes: Any) -> Record:
             {"outcome": EXAMPLES["result"][1]},
             "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 request, found",
         ),
-        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Missing"),
+        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Bad"),
     ],
 )
 def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:

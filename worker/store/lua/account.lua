@@ -9,8 +9,9 @@ local FIELDS = {
   'refused_place', 'patience', 'doubts', 'rate_before',
   'rate', 'rate_calm', 'rate_hold', 'rate_since', 'rate_fell',
   'width', 'width_calm', 'width_hold', 'width_since', 'width_fell',
-  'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober',
+  'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober', 'shut_by', 'cause',
 }
+local TEXTS = { prober = true, shut_by = true, cause = true }
 
 -- How far ahead the rule of each time can put it at most, in ms; what has happened is not ahead.
 local AHEAD_MS = {
@@ -42,7 +43,7 @@ local function open(limit, now)
   local values = redis.call('HMGET', limit, unpack(FIELDS))
   local a = { changed = {} }
   for i, name in ipairs(FIELDS) do
-    a[name] = name == 'prober' and values[i] or tonumber(values[i])
+    a[name] = TEXTS[name] and values[i] or tonumber(values[i])
   end
   return without_void_times(a, now)
 end

@@ -15,7 +15,7 @@ local now = clock()
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
 
 local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
-  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit')
+  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at')
 local state, holder = is[2], is[3]
 
 if is[1] and is[1] ~= digest then
@@ -41,13 +41,14 @@ local in_doubt = redis.call('SCARD', doubts)
 local is_doubted = in_doubt > 0 and in_doubt > redis.call('SISMEMBER', doubts, job_id) and 1 or 0
 if state == 'sending' and holder == owner then
   -- It may send since it asked before; that answer was lost on its way.
-  return { 'go', { seen, history, sent, losses, is[13] or '', is_doubted } }
+  return { 'go', { seen, history, sent, losses, is[13] or '', is_doubted, 0, 0 } }
 end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
   losses = losses + 1
   if is[11] then
-    local lost = string.format('{"at":"%s","httpStatus":null,"outcome":"unknown"}', is[11])
+    local lost = string.format('{"at":"%s","httpStatus":null,'
+      .. '"cause":"the worker was lost before it had an answer","outcome":"unknown"}', is[11])
     history = history == '' and lost or history .. ',' .. lost
     redis.call('HDEL', job, 'sending')
   end
@@ -62,12 +63,21 @@ else
   visit = is[13] or ''
 end
 
-local facts = { seen, history, sent, losses, visit, is_doubted }
+local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }
 if is[10] then
   return { 'cancelled', facts }
 end
 local may_not_repeat = not repeat_unknown and is_unknown(history)
 local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
+
+-- Whether others of the account were accepted since the job was refused.
+local function is_alone(flow_at)
+  return is[14] and flow_at and flow_at > tonumber(is[14]) and 1 or 0
+end
+
+if unresolved then
+  facts[7] = is_alone(tonumber(redis.call('HGET', limit, 'flow_at')))
+end
 if purpose == 'claim' or losses > max_losses or may_not_repeat or unresolved then
   return { 'claimed', facts }
 end
@@ -79,24 +89,26 @@ end
 
 local account = recall(limit, now)
 give(account, rate, cap)
+go_on_trying(account, now, owner)
+facts[7] = is_alone(account.flow_at)
 
 -- The job goes back to the broker, so nobody holds it.
 local function hand_back(ms, why)
   redis.call('HDEL', job, 'owner', 'lease')
-  redis.call('HSET', job, 'state', 'waiting')
+  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', why)
   if first == job_id then
     lock_for(lock, job_id, now, ms)
   end
   save(account, limit)
-  return { 'defer', tostring(ms), why }
+  return { 'defer', tostring(ms), why, cause_of(account, why) }
 end
 
 if purpose == 'fail' then
   local shut = blocked(account, now)
   if shut then
-    return hand_back(queue_up(account, now, shut), 'circuit')
+    return hand_back(queue_up(account, now, shut), shut_by(account))
   end
-  probe(account, now, owner, flight_ms)
+  facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
   save(account, limit)
   return { 'claimed', facts }
 end
@@ -107,11 +119,12 @@ end
 bring_near(in_flight, now, flight_ms)
 local wait = permit(account, in_flight, now, slot, patience)
 if wait then
-  if wait[1] > patience then
+  -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
+  if wait[1] > patience or wait[3] == 'credentials' then
     return hand_back(queue_up(account, now, wait[1]), wait[3])
   end
   save(account, limit)
-  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3] }
+  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3], cause_of(account, wait[3]) }
 end
 
 if first and first ~= job_id then
@@ -123,7 +136,7 @@ end
 -- The attempt is written down before the request leaves.
 facts[3] = sent + 1
 local permit_record = depart(account, in_flight, now, owner, flight_ms)
-probe(account, now, owner, flight_ms)
+facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
 save(account, limit)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)
 keep(job, record_ms, true, is[10])

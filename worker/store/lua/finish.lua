@@ -3,7 +3,8 @@
 -- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, and the note of
 --       a conversation that was opened
 -- ARGV: owner, job id, verb (done or again), attempts, feedback, retry after ms, record ms,
---       outcome, routing key, count name, visit, digest, earlier attempts, due back in ms, rate, cap
+--       outcome, routing key, count name, visit, digest, earlier attempts, due back in ms, rate, cap,
+--       cause, what it waits for
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local doubts, conversation = KEYS[6], KEYS[7]
 local owner, job_id, verb, attempts, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -11,6 +12,7 @@ local retry_after_ms, record_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local digest, earlier, due_ms = ARGV[12], ARGV[13], tonumber(ARGV[14])
 local rate, cap = tonumber(ARGV[15]), tonumber(ARGV[16])
+local cause, waits_for = ARGV[17], ARGV[18]
 local now = clock()
 
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit',
@@ -23,8 +25,9 @@ if feedback ~= '' then
   if not rate_ceiling(account) then
     give(account, rate, cap)
   end
-  if feedback == 'failed' then
-    failed(account, now, owner)
+  blame(account, cause)
+  if OPENS[feedback] then
+    failed(account, now, owner, feedback)
   else
     answered(account)
     if feedback == 'throttled' then
@@ -58,7 +61,13 @@ if verb ~= 'done' then
   end
   local unknown, first = is_unknown(history), locked_for(lock, now)
   redis.call('HSET', job, 'state', 'waiting', 'history', history)
-  redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit')
+  redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'due', 'waits_for')
+  if waits_for ~= '' then
+    redis.call('HSET', job, 'due', string.format('%.3f', now + due_ms), 'waits_for', waits_for)
+  end
+  if feedback == 'credentials' or feedback == 'barred' then
+    redis.call('HSET', job, 'refused_at', string.format('%.3f', now))
+  end
   keep(job, record_ms + due_ms, unknown, is[7])
   -- What may have opened a conversation keeps the consumer's other jobs from misreading it.
   if unknown and (not first or first == job_id) then
@@ -72,7 +81,7 @@ end
 
 redis.call('HSET', job, 'state', 'done', 'outcome', outcome, 'key', key)
 redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'history', 'losses', 'sent', 'visit',
-  'cancelled', 'lock')
+  'cancelled', 'lock', 'due', 'waits_for', 'refused_at')
 redis.call('PEXPIRE', job, record_ms)
 if locked_for(lock, now) == job_id then
   redis.call('DEL', lock)

@@ -28,7 +28,7 @@ local function permit(a, in_flight, now, slot, patience)
   end
   local shut = blocked(a, now)
   if shut then
-    return { shut, 0, 'circuit' }
+    return { shut, 0, shut_by(a) }
   end
 
   redis.call('ZREMRANGEBYSCORE', in_flight, '-inf', now)

@@ -7,7 +7,7 @@ local holds, ms = '', 0
 if (a.pause or 0) > now then
   holds, ms = 'pause', a.pause - now
 elseif a.probe_at then
-  holds, ms = 'circuit', blocked(a, now) or 0
+  holds, ms = shut_by(a), blocked(a, now) or 0
 elseif now - (a.full_at or 0) < 1000 then
   holds = 'in_flight'
 elseif (a.tat or 0) > now and (a.busy or 0) > 0.5 then
@@ -16,6 +16,7 @@ end
 return cjson.encode({
   holds = holds,
   seconds = ms / 1000,
+  cause = cause_of(a, holds),
   in_flight = redis.call('ZCOUNT', in_flight, string.format('(%.3f', now), '+inf'),
   accepted = rate_ceiling(a) and flow(a, now) or 0,
   max_rate = rate_ceiling(a),
