@@ -179,7 +179,13 @@ def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:
     Over a connection of its own, since the worker's may be what is stuck.
     """
     connection = broker.connection(broker_url)
-    away: tuple[type[BaseException], ...] = (OSError, KombuError, *connection.connection_errors)
+    away: tuple[type[BaseException], ...] = (
+        OSError,
+        KombuError,
+        *connection.connection_errors,
+        # A Redis server may refuse even a PING, as one does that cannot save its data.
+        *connection.channel_errors,
+    )
     try:
         with connection:
             connection.connect()

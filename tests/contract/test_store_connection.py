@@ -69,7 +69,7 @@ def test_a_pulse_beats_on_after_a_failover(servers: list[RedisServer]) -> None:
         pulse = Pulse(store)
         pulse.start()
         with second.client() as new:
-            new.set("overture:worker:other", 1)
+            new.set("overture:worker:other", 1, px=7000)
             proxy.lead_to(second.port)
             old.replicaof("127.0.0.1", free_port())
             with suppress(StoreError):  # the pulse may have noticed by now, or not
