@@ -169,9 +169,12 @@ def protect() -> None:
 def write_in_background() -> None:
     """Let nothing that this process writes keep it: not even a pipe that nobody reads.
 
-    For a worker, which has nothing to say on standard output: both streams become one.
+    For a worker, which has nothing to say on standard output: both streams become one. Where they
+    are not those of `protect`, they are somebody else's to change.
     """
     global _background  # noqa: PLW0603 - a process has one standard error
+    if not isinstance(getattr(sys.stderr, "buffer", None), Unfailing):
+        return
     _background = InBackground(STANDARD_ERROR)
     sys.stdout = sys.stderr = _text(_background)
     atexit.register(write_last_lines)

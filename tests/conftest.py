@@ -21,10 +21,15 @@ ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_way(name: str) -> bool:
+    """Tell whether a variable says how others are reached, or who is trusted."""
+    return name.upper().endswith("_PROXY") or name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep a developer's own settings, and an overture.toml lying about, out of every test."""
-    for name in [name for name in os.environ if name.startswith("OVERTURE_")]:
+    for name in [name for name in os.environ if name.startswith("OVERTURE_") or is_way(name)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

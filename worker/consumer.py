@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-import structlog
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Connection, Message
@@ -21,7 +20,7 @@ from worker import runtime
 from worker.messaging.broker import queue_of
 from worker.messaging.delivery import Delivery
 from worker.messaging.in_hand import InHand
-from worker.store.replies import classify
+from worker.store.replies import classify, report_broker
 
 TURN_SECONDS: Final = 1.0
 # What ends within this time is acknowledged together: the broker then sends as many new jobs in one
@@ -34,8 +33,6 @@ LEAST_AHEAD: Final = 4
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 1
 LONGEST_PAUSE_SECONDS: Final = 5
-
-log = structlog.get_logger()
 
 
 class JobConsumer(Consumer):
@@ -150,9 +147,4 @@ class JobConsumer(Consumer):
 
 
 def _say_why(error: Exception, pause: float) -> None:
-    trouble = classify(error)
-    facts = {"kind": trouble.kind, "error": trouble.cause, "retry_in": pause}
-    if trouble.kind in {"gone", "not yet"}:
-        log.warning("broker.away", **facts)
-    else:
-        log.error("broker.refused", **facts, todo=trouble.todo)
+    report_broker(classify(error), retry_in=pause)

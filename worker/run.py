@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -23,11 +23,14 @@ from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
+from worker.liveperson.environment import proxy_for, proxy_passwords
 from worker.messaging import bounds, broker
 from worker.open_files import allow_files
 from worker.operator.addresses import public_url
 from worker.processor import keep_together
 from worker.runtime import Runtime
+from worker.shutdown import outlast
+from worker.store.replies import report_broker
 from worker.watchdog import Watchdog
 
 LOOK_SECONDS: Final = 0.1
@@ -56,8 +59,7 @@ def run_worker(
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = allow_files(concurrency or settings.concurrency)
     bounds.bound(settings.max_message_bytes)
-    with broker.connection(broker_url) as connection:
-        broker.declare(connection, {JOBS_QUEUE, *names})
+    outlast(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
     parts = runtime.build(
         settings,
         broker_url=broker_url,
@@ -72,6 +74,7 @@ def run_worker(
         "broker": public_url(broker_url),
         "store": public_url(store_url),
         "liveperson": public_url(settings.domain_api_url),
+        "proxy": str(proxy_for(settings.domain_api_url) or "none"),
         "accounts": sorted(settings.accounts),
         "queues": names,
         "slots": slots,
@@ -108,10 +111,15 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
+def _declare(broker_url: str, names: Iterable[str]) -> None:
+    with broker.connection(broker_url) as connection:
+        broker.declare(connection, names)
+
+
 def secrets_of(settings: Settings) -> set[str]:
     """Return the values that may appear in no line of the log."""
     urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
-    passwords = set[str]().union(*map(passwords_of, urls))
+    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
     return passwords | {
         account.client_secret.get_secret_value() for account in settings.accounts.values()
     }

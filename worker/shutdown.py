@@ -1,13 +1,14 @@
-"""The two moments of a graceful stop, and how a call to the store waits between them."""
+"""The two moments of a graceful stop, and how a call to a server waits, before it and between."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from worker.store.connection import StoreError
-from worker.store.replies import classify, report
+from worker.store.replies import Trouble, classify, report
 
 # Pauses between attempts at a store that is away, in seconds; the last one repeats.
 STORE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -53,3 +54,21 @@ def insist(call: Callable[[], T], *, until: threading.Event) -> T:
                 raise
             until.wait(pause)
     raise Stopping
+
+
+def outlast(call: Callable[[], T], say: Callable[[Trouble, float], None]) -> T:
+    """Call a server at the start, for as long as it answers that it cannot do it yet.
+
+    It loads its data, or was not promoted yet, or has no memory left. Raises what else is wrong.
+    """
+    pauses = iter(STORE_PAUSES_SECONDS)
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            trouble = classify(error)
+            if not trouble.is_over_soon:
+                raise
+            pause = next(pauses, STORE_PAUSES_SECONDS[-1])
+            say(trouble, pause)
+            time.sleep(pause)

@@ -18,7 +18,6 @@ from typing import Final, Protocol
 import structlog
 from kombu.exceptions import KombuError
 
-from config.server_urls import is_redis
 from config.streams import write_last_lines
 from worker.messaging import broker
 from worker.progress import STALL_SECONDS, Sight, Verdict, judge
@@ -139,9 +138,7 @@ class Watchdog:
             self._reachable_since = now
             return Verdict("fine")
         in_hand, unpublished = self._watched.in_hand(), self._publisher.waiting
-        # Other brokers keep no delays: what is put off stays in hand.
-        keeps_delays = broker.is_rabbitmq(self._broker_url) or is_redis(self._broker_url)
-        busy = max(0, in_hand - unpublished) if keeps_delays else 0
+        busy = max(0, in_hand - unpublished)
         if not ready or in_hand >= self._slots:
             self._idle_since = now
         if not busy or not store_answers:

@@ -145,7 +145,7 @@ def test_a_server_that_still_reads_its_data_is_said_to(role: str, valkey_url: st
         loading = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         threading.Thread(target=answer_loading, args=(listener,), daemon=True).start()
         urls = {"broker_url": valkey_url, "store_url": valkey_url, f"{role}_url": loading}
-        ended = overture("worker", settings={**ONE_ACCOUNT, **urls})
+        ended = overture("status", settings={**ONE_ACCOUNT, **urls})
     assert (ended.returncode, ended.stderr) == (
         1,
         f"overture: the {role} at {loading} is still loading its data; try again in a moment\n",
@@ -224,6 +224,28 @@ def test_what_does_not_work_is_said_with_what_to_do(
     assert ended.returncode == 1
     assert any(found.startswith(line) for found in ended.stdout.splitlines()), ended.stdout
     assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_check_says_which_way_it_goes(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a proxy of the environment, or past it, and whom it trusts; without a password."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:1")
+    api = settings["domain_api_url"]
+    through = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached through the proxy 127.0.0.1:1 (HTTP_PROXY)" in through.stdout
+    assert "cannot connect to 127.0.0.1 through the proxy 127.0.0.1:1: " in through.stdout
+    assert through.returncode == 1
+    assert "canary" not in through.stdout + through.stderr
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    past = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached directly" in past.stdout
+    assert "✓ certificates: those of the system and of certifi are trusted" in past.stdout
+    assert past.returncode == 0
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    untrusting = overture("check", settings=settings)
+    assert "✗ certificates: REQUESTS_CA_BUNDLE names /nowhere.pem, which" in untrusting.stdout
+    assert untrusting.returncode == 1
 
 
 def test_watching_goes_on_until_ctrl_c(settings: dict[str, object], client: BrokerClient) -> None:

@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from random import Random
 
@@ -190,8 +190,12 @@ def test_a_message_beyond_all_bounds_leaves_its_beginning_size_and_digest(
     (letter,) = out.dead_letters
     assert letter["error"]["code"] == "malformed_message"
     assert str(len(large)) in letter["error"]["message"]
-    assert sha256(large).hexdigest() in letter["error"]["message"]
-    assert (letter["rawBytes"], letter["rawSha256"]) == (len(large), sha256(large).hexdigest())
+    # A Redis server knows no other digest, and hands no more than the beginning out.
+    kind, digest = (
+        ("rawSha1", sha1(large)) if broker_url.startswith("redis") else ("rawSha256", sha256(large))
+    )
+    assert digest.hexdigest() in letter["error"]["message"]
+    assert (letter["rawBytes"], letter[kind]) == (len(large), digest.hexdigest())
     assert large.startswith(b64decode(letter["raw"]))
     if not broker_url.startswith("redis"):
         assert peak_bytes(worker) - before < LARGE_BYTES / 2

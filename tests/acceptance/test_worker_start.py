@@ -41,6 +41,7 @@ def test_a_worker_says_what_it_works_with(
         "broker": f"redis://127.0.0.1:{port}/0",
         "store": f"redis://127.0.0.1:{port}/0",
         "liveperson": simulator.url,
+        "proxy": "none",
         "accounts": [ONE_ACCOUNT["account_id"]],
         "queues": [JOBS_QUEUE, account_queue(str(ONE_ACCOUNT["account_id"]))],
         "slots": 7,

@@ -63,7 +63,7 @@ def test_what_a_dead_worker_held_comes_as_soon_as_ever(
     publish(url, range(3))
     layout = Layout()
     take = script(client, "clock", "queue", "queue_take")
-    take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", *layout.steps])
+    take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
     clock.step(step)
     with RedisConsumer(url, lease_seconds=LEASE_SECONDS) as other:
         assert bodies(receive(other, 3, seconds=LEASE_SECONDS + 6)) == [0, 1, 2]

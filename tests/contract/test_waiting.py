@@ -17,6 +17,7 @@ from worker.messages.job import Job
 from worker.messages.outcome import Outcome
 from worker.operator.records import cancel, read_record
 from worker.operator.waiting import Sent, Submitted, wait_for_outcomes, with_outcomes_before
+from worker.store.answers import Cancelled
 from worker.store.connection import Keys
 from worker.store.ledger import Ceiling, Ledger
 
@@ -76,20 +77,35 @@ def test_a_job_with_the_id_of_another_is_a_conflict(store: Redis, ledger: Ledger
 
 
 def test_a_job_that_waits_for_its_time_is_known(store: Redis, ledger: Ledger) -> None:
-    """For longer than it waits, also where it was cancelled; and it begins as any other."""
+    """For longer than it waits; and it begins as any other."""
     job, days = make_job(1), 60
-    cancel(store, ACCOUNT, job.job_id)
     ledger.note_wait(job, seconds=days * 86_400, waits_for="notBefore")
     record = read_record(store, ACCOUNT, job.job_id)
     assert record is not None
-    assert (record.state, record.waits_for, record.is_cancelled) == ("waiting", "notBefore", True)
+    assert (record.state, record.waits_for, record.sent) == ("waiting", "notBefore", 0)
     assert record.seen_at is not None
     assert record.next_attempt_at is not None
     assert record.next_attempt_at > record.seen_at
     assert store.ttl(Keys(ACCOUNT).job(job.job_id)) > days * 86_400 + 3600
-    store.hdel(Keys(ACCOUNT).job(job.job_id), "cancelled")
     ledger.begin(job, "w/1", ceiling=WIDE, send=True, patience=100)
     ledger.note_wait(job, seconds=1, waits_for="notBefore")
     record = read_record(store, ACCOUNT, job.job_id)
     assert record is not None
     assert (record.state, record.waits_for) == ("sending", None)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_job_that_waits_for_its_time_stays_cancelled(
+    store: Redis, ledger: Ledger, *, is_first: bool
+) -> None:
+    """Whether it was cancelled before a worker saw it or afterwards: however late it comes."""
+    job = make_job(1)
+    if is_first:
+        cancel(store, ACCOUNT, job.job_id)
+    ledger.note_wait(job, seconds=60, waits_for="notBefore")
+    if not is_first:
+        assert cancel(store, ACCOUNT, job.job_id) == "waiting"
+    ledger.note_wait(job, seconds=60, waits_for="notBefore")
+    assert store.ttl(Keys(ACCOUNT).job(job.job_id)) == -1
+    begun = ledger.begin(job, "w/1", ceiling=WIDE, send=True, patience=100)
+    assert isinstance(begun, Cancelled)

@@ -18,7 +18,7 @@ from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
 from worker.operator.broker_checks import check_broker
 from worker.operator.checks import Finding, Verdict, check_broker_rights, check_store
-from worker.operator.liveperson_checks import check_account
+from worker.operator.liveperson_checks import check_account, check_environment
 from worker.run import secrets_of
 from worker.servers import servers
 from worker.store.connection import connect
@@ -74,6 +74,10 @@ def _findings() -> Iterator[Finding]:
 
 
 def _accounts(settings: Settings) -> Iterator[Finding]:
+    findings = list(check_environment(settings))
+    yield from findings
+    if any(finding.verdict == "fails" for finding in findings):
+        return
     for account_id in settings.accounts:
         yield from check_account(settings, account_id)
     if not settings.accounts:

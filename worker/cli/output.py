@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import stat
 import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from worker.cli.problem import OutputClosed, Problem
-
-# Between two looks at a pipe whose reader takes its time.
-SHORTEST_PAUSE_MS: Final = 1
-LONGEST_PAUSE_MS: Final = 64
 
 
 class Output:
@@ -31,10 +24,10 @@ class Output:
         with self._failures():
             self._own = path.open("ab" if append else "wb") if path else None
             self._file: BinaryIO = self._own or sys.stdout.buffer
-            mode = os.fstat(self._file.fileno()).st_mode
-            self._is_file, self.is_pipe = stat.S_ISREG(mode), stat.S_ISFIFO(mode)
+            self._is_file = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
             size = path.stat().st_size if path and self._is_file else 0
             self.is_fresh = size == 0
+            self.written = self._arrived = 0
             if path and size and not _ends_in_newline(path, size):
                 # A line that was cut short was never acknowledged, so it comes again, whole.
                 self._file.write(b"\n")
@@ -47,20 +40,26 @@ class Output:
 
     def write(self, line: str) -> None:
         """Write a line."""
+        octets = f"{line}\n".encode()
         with self._failures():
-            self._file.write(f"{line}\n".encode())
+            self._file.write(octets)
+        self.written += len(octets)
 
     def commit(self) -> None:
-        """Have everything written arrive where it goes: on disk, or at the reader of a pipe.
-
-        Raises OutputClosed or Problem.
-        """
+        """Have everything written arrive where it goes."""
         with self._failures():
             self._file.flush()
             if self._is_file:
                 os.fsync(self._file.fileno())
-            if self.is_pipe:
-                _wait_until_read(self._file.fileno())
+        self._arrived = self.written
+
+    def finish(self) -> None:
+        """Have everything written arrive."""
+        self.commit()
+
+    def arrived(self) -> int:
+        """Return how many bytes of what was written have arrived."""
+        return self._arrived
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -70,23 +69,6 @@ class Output:
             raise OutputClosed from None
         except OSError as error:
             raise Problem(f"{self._name} cannot be written: {error.strerror}") from None
-
-
-def _wait_until_read(pipe: int) -> None:
-    """Wait until the other end has read all that is in a pipe. Raises OutputClosed."""
-    reader = select.poll()
-    reader.register(pipe, 0)
-    pause = SHORTEST_PAUSE_MS
-    while _unread(pipe):
-        # What is still in there when its reader has gone is read by nobody.
-        if reader.poll(pause) and _unread(pipe):
-            raise OutputClosed
-        pause = min(2 * pause, LONGEST_PAUSE_MS)
-
-
-def _unread(pipe: int) -> int:
-    """Count the bytes that are in a pipe."""
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _ends_in_newline(path: Path, size: int) -> bool:

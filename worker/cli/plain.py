@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from unicodedata import category
 
 # What JSON allows within a string as it stands, and a terminal may obey: DEL, the C1 controls, and
 # what changes the direction of the text around it.
@@ -11,8 +12,8 @@ _STEERING: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]
 
 
 def printable(text: str) -> str:
-    """Show what is no visible character as a question mark."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """Show what is no visible character, and no blank, as a question mark."""
+    return "".join(one if one.isprintable() or category(one) == "Zs" else "?" for one in text)
 
 
 def escaped(json_text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis import Redis
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.settings import Settings
@@ -20,6 +20,7 @@ from worker.messaging.confirms import Blocked, NotConfirmed
 from worker.operator.addresses import public_url, said
 from worker.servers import servers
 from worker.store.connection import connect
+from worker.store.replies import classify
 
 # A command needs few connections to the store, whatever it does.
 STORE_CONNECTIONS = 8
@@ -88,7 +89,8 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
     except RedisError as store_error:
         return _away("store", within.store_url, store_error)
     name, words = public_url(within.broker_url), said(error, within.broker_url)
-    return f"the broker at {name} refused, or the connection was lost: {words}; try again"
+    todo = classify(error).todo or "try again"
+    return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
 
 
 def takes_nothing(broker_url: str, alarm: str) -> str:
@@ -100,10 +102,9 @@ def takes_nothing(broker_url: str, alarm: str) -> str:
 
 
 def _away(what: str, url: str, error: BaseException) -> str:
-    # kombu puts an error of its own before redis-py's.
-    if BusyLoadingError in {type(error), type(error.__cause__)}:
+    trouble = classify(error)
+    if trouble.cause.startswith("LOADING"):
         return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
-    return (
-        f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; "
-        f"start it, or correct OVERTURE_{what.upper()}_URL"
-    )
+    correct = f"start it, or correct OVERTURE_{what.upper()}_URL"
+    todo = trouble.todo or ("try again in a moment" if trouble.is_over_soon else correct)
+    return f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; {todo}"

@@ -137,7 +137,7 @@ def _accounts(overview: Overview) -> Table:
             _number(account.max_in_flight),
             f"{standing.accepted:.3g}/s",
             "-" if account.max_rate is None else f"{account.max_rate:g}/s",
-            held_by(standing),
+            printable(held_by(standing)),
         )
     return table
 

@@ -54,8 +54,8 @@ class Http:
     `connect_timeout` bounds each address tried, the TLS handshake and the writing; `read_timeout`
     bounds the answer as a whole, from the request's last byte to its own; both in seconds. How long
     a name takes to resolve is up to the system's resolver. `pool_size` is how many connections to
-    a host are kept: the number of threads. The environment's proxies and netrc are not looked at.
-    `ended_at` is when a call last ended, of the monotonic clock.
+    a host are kept: the number of threads. The environment's proxies and certificates are honoured
+    (`environment`). `ended_at` is when a call last ended, of the monotonic clock.
     """
 
     def __init__(

@@ -15,11 +15,11 @@ from collections import deque
 from functools import cache
 from typing import Any
 
-import certifi
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.liveperson.environment import Proxy, UnusableEnvironment, proxy_for, trusting
 from worker.liveperson.response_reader import ResponseReader
 from worker.liveperson.wire import Wire
 
@@ -27,6 +27,8 @@ from worker.liveperson.wire import Wire
 IDLE_SECONDS = 4.0
 
 
+_TLS_PORT = 443
+_PROXY_REFUSES = 407
 # The process, or the whole machine, may not open another one.
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -62,15 +64,24 @@ class Connection:
         scheme, _, self._host = origin.partition("://")
         name, port = _host_and_port(self._host)
         self._write_seconds, self._read_seconds = timeout
+        proxy = _proxy_for(origin)
+        is_tls = scheme == "https"
+        # Over TLS the proxy passes on what it cannot read; else it is told whose the request is.
+        self._proxy = None if is_tls else proxy
+        self._target = "" if self._proxy is None else origin
+        at, at_port = (name, port) if proxy is None else (proxy.host, proxy.port)
         self._connection = (
-            HTTPSConnection(name, port, timeout=self._write_seconds, ssl_context=context)
-            if scheme == "https"
-            else HTTPConnection(name, port, timeout=self._write_seconds)
+            HTTPSConnection(at, at_port, timeout=self._write_seconds, ssl_context=context)
+            if is_tls
+            else HTTPConnection(at, at_port, timeout=self._write_seconds)
         )
+        if is_tls and proxy is not None:
+            self._connection.set_tunnel(name, port or _TLS_PORT, headers=proxy.headers)
         try:
             self._connection.connect()
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
-            failure = _cannot_connect(name, innermost(error))
+            where = name if proxy is None else f"{name} through the proxy {proxy}"
+            failure = _cannot_connect(where, innermost(error))
         else:
             self._wire = Wire(self._connection.sock)
             self._used_at = time.monotonic()
@@ -96,6 +107,8 @@ class Connection:
         while not answer.is_complete:
             answer.feed(self._wire.receive())
         self._used_at = time.monotonic()
+        if self._proxy is not None and answer.head.status == _PROXY_REFUSES:
+            raise BeforeSending(f"the proxy {self._proxy} asks for credentials (HTTP 407)")
         response = Response()
         response.status_code = answer.head.status
         response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
@@ -108,8 +121,10 @@ class Connection:
 
     def _render(self, request: PreparedRequest, path: str) -> bytes:
         headers = request.headers
-        lines = [f"{request.method} {path} HTTP/1.1", f"Host: {self._host}"]
+        lines = [f"{request.method} {self._target}{path} HTTP/1.1", f"Host: {self._host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
+        if self._proxy is not None:
+            lines += [f"{name}: {value}" for name, value in self._proxy.headers.items()]
         head = "\r\n".join(lines)
         if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
             raise BeforeSending("cannot write the request: a header contains a line break")
@@ -121,7 +136,7 @@ class Connection:
 
 
 class Adapter(BaseAdapter):
-    """A transport adapter for requests: no proxies, cookies, redirects or retries.
+    """A transport adapter for requests: no cookies, redirects or retries.
 
     `timeout` are the seconds for connecting (TLS included) or writing, and for an answer; of each
     host `pool_size` idle connections are kept.
@@ -174,13 +189,11 @@ class Adapter(BaseAdapter):
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Trust what the machine trusts (`SSL_CERT_FILE` is honoured) and what requests trusts.
+    """Return what the environment has this process trust. Raises UnusableEnvironment.
 
     Made once per process: loading the certificates takes longer than a whole call.
     """
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+    return trusting()
 
 
 def split(url: str | None) -> tuple[str, str]:
@@ -188,6 +201,14 @@ def split(url: str | None) -> tuple[str, str]:
     whole = url or ""
     end = whole.index("/", len("https://"))
     return whole[:end], whole[end:]
+
+
+def _proxy_for(origin: str) -> Proxy | None:
+    try:
+        return proxy_for(origin)
+    except UnusableEnvironment as error:
+        failure = BeforeSending(str(error), is_ours=True)
+    raise failure
 
 
 def _cannot_connect(name: str, error: BaseException) -> BeforeSending:

@@ -33,10 +33,19 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What is known of a message of which only the beginning was kept; 64 hex characters."""
+    """What is known of a message of which only the beginning was kept.
+
+    One of the digests is there, in hexadecimal: a Redis server knows SHA-1 alone.
+    """
 
     size: int
-    sha256: str
+    sha256: str = ""
+    sha1: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest, with the name of its kind."""
+        return f"SHA-256 {self.sha256}" if self.sha256 else f"SHA-1 {self.sha1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ def read(message: Received, *, max_bytes: int) -> Contents:
     if message.cut is not None:
         raise Malformed(
             f"the message is {message.cut.size} bytes long; only its first {len(message.body)} are "
-            f"kept here (SHA-256 of the whole: {message.cut.sha256})"
+            f"kept here ({message.cut.digest} of the whole)"
         )
     if message.fault:
         raise Malformed(message.fault)

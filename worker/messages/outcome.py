@@ -146,7 +146,9 @@ def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
 
 def _raw(code: ErrorCode, raw: bytes, message: str, cut: Cut | None = None) -> Outcome:
     letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw, cut=cut)
-    return _dead(letter, message_id=f"raw-{cut.sha256}" if cut else dead_letter_id(None, raw))
+    return _dead(
+        letter, message_id=f"raw-{cut.sha256 or cut.sha1}" if cut else dead_letter_id(None, raw)
+    )
 
 
 def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "") -> Outcome:

@@ -185,7 +185,11 @@ class DeadLetter:
             "failedAt": self.failed_at,
         }
         if self.cut is not None:
-            message |= {"rawBytes": self.cut.size, "rawSha256": self.cut.sha256}
+            message["rawBytes"] = self.cut.size
+            if self.cut.sha256:
+                message["rawSha256"] = self.cut.sha256
+            else:
+                message["rawSha1"] = self.cut.sha1
         return message
 
 
@@ -214,7 +218,11 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
         "rawEncoding": "utf-8",
         # Of one that is cut again, that of the first time.
         "rawBytes": letter.get("rawBytes", len(whole)),
-        "rawSha256": letter.get("rawSha256") or sha256(whole).hexdigest(),
+        **(
+            {"rawSha1": letter["rawSha1"]}
+            if "rawSha1" in letter
+            else {"rawSha256": letter.get("rawSha256") or sha256(whole).hexdigest()}
+        ),
         **{name: letter[name] for name in ("status", "error", "failedAt")},
     }
     room = max(0, most - len(dumps_compact(message)) - _MARGIN_BYTES)
@@ -222,8 +230,9 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
         kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
         return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
     # How much JSON's escapes add shows only in the writing.
-    while len(dumps_compact(kept := whole[:room].decode("utf-8", errors="ignore"))) > room + 2:
-        room = room * 3 // 4
+    size = room
+    while len(dumps_compact(kept := whole[:size].decode("utf-8", errors="ignore"))) > room + 2:
+        size = size * 7 // 8
     return cast("DeadMessage", {**message, "raw": kept})
 
 

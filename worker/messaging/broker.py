@@ -18,7 +18,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from config.queues import dead_letters_queue, jobs_queue, results_queue
-from config.server_urls import AMQP_SCHEMES, for_kombu, is_redis
+from config.server_urls import AMQP_SCHEMES, for_kombu
 from worker.messaging import amqp_transport
 
 # A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
@@ -37,13 +37,11 @@ def transport_options(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> di
     """Return the options under which no call to the broker can hang."""
     if is_rabbitmq(url):
         return {"read_timeout": answer_seconds, "write_timeout": answer_seconds}
-    if is_redis(url):
-        return {
-            "socket_timeout": answer_seconds,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "socket_keepalive": True,
-        }
-    return {}
+    return {
+        "socket_timeout": answer_seconds,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+    }
 
 
 def connection(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -72,17 +71,12 @@ class Delivery:
     def defer(self, seconds: float) -> None:
         """Have the broker hand the message out again after so many seconds.
 
-        On RabbitMQ and Redis the delay is the broker's to keep: no memory of a worker holds it.
+        The delay is the broker's to keep: no memory of a worker holds it.
         """
-        if hasattr(self.channel, "defer"):
-            self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
-        elif self._in_hand.is_amqp:
+        if self._in_hand.is_amqp:
             self._sender.send(self._later(seconds), self.ack, self.requeue)
         else:
-            # Other brokers keep no delays, so the message stays in hand meanwhile.
-            timer = threading.Timer(seconds, self.requeue)
-            timer.daemon = True
-            timer.start()
+            self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
 
     def acknowledge(self, *, multiple: bool) -> None:
         """Write the acknowledgement; in the connection's own thread."""

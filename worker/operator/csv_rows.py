@@ -53,16 +53,19 @@ def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
     csv.field_size_limit(max_bytes)
     row = _Row()
     lines = _text_lines(file, max_bytes, row)
-    first = next(lines, "")
     passed = 0
-    if said := _SEPARATOR.fullmatch(first):
-        first, passed = next(lines, ""), 1
-    delimiter = said[1] if said else max(DELIMITERS, key=first.count)
-    rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     try:
-        columns = _columns(next(rows, []))
+        first = next(lines, "")
+        if said := _SEPARATOR.fullmatch(first):
+            first, passed = next(lines, ""), 1
+        delimiter = said[1] if said else max(DELIMITERS, key=first.count)
+        rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
+        names = next(rows, [])
     except (csv.Error, _Endless) as error:
         raise UnreadableFile(f"the row with the names of the columns is not CSV: {error}") from None
+    if row.is_cut:
+        raise UnreadableFile(f"the row with the names of the columns has over {max_bytes} bytes")
+    columns = _columns(names)
     while True:
         number = rows.line_num + passed + 1
         row.begin()

@@ -36,7 +36,7 @@ class Dead:
     @property
     def job_id(self) -> str:
         """Its job's id, or what stands for it: a message that was no job has one too."""
-        if digest := self.document.get("rawSha256"):
+        if digest := self.document.get("rawSha256") or self.document.get("rawSha1"):
             return f"raw-{digest}"
         raw = str(self.document.get("raw", ""))
         is_base64 = self.document.get("rawEncoding") == "base64"

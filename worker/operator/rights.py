@@ -8,7 +8,7 @@ answer, such as an error about the key's type, means that the command is allowed
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from redis import Redis
@@ -16,13 +16,18 @@ from redis.exceptions import RedisError
 
 from worker.store.replies import classify
 
+# Commands in the order in which they are tried, each with its arguments.
+Arguments = Mapping[str, tuple[str, ...]]
+
 _KEY: Final = "KEY"
+# Whoever is in one would have the other commands queued.
+_TRANSACTION: Final = frozenset({"multi", "exec"})
 _LIFE_MS: Final = "1000"
 _SCRIPT: Final = "return 1"
 
 # Each command with arguments that change nothing, or only a key that is gone soon. The first ones
 # make that key a string, so that nothing becomes of the others; the last one takes it away.
-_STORE: Final[Mapping[str, tuple[str, ...]]] = {
+_STORE: Final[Arguments] = {
     "set": (_KEY, "1", "PX", _LIFE_MS),
     "eval": (_SCRIPT, "1", _KEY),
     "evalsha": ("0" * 40, "1", _KEY),
@@ -35,11 +40,16 @@ _STORE: Final[Mapping[str, tuple[str, ...]]] = {
     "hmget": (_KEY, "f"),
     "hset": (_KEY, "f", "1"),
     "hsetnx": (_KEY, "f", "1"),
+    "persist": (_KEY,),
     "pexpire": (_KEY, _LIFE_MS),
     "ping": (),
     "pttl": (_KEY,),
+    "sadd": (_KEY, "m"),
     "scan": ("0", "COUNT", "1"),
+    "scard": (_KEY,),
     "script|load": (_SCRIPT,),
+    "sismember": (_KEY, "m"),
+    "srem": (_KEY, "m"),
     "time": (),
     "zadd": (_KEY, "1", "m"),
     "zcard": (_KEY,),
@@ -50,7 +60,7 @@ _STORE: Final[Mapping[str, tuple[str, ...]]] = {
     "zscore": (_KEY, "m"),
     "del": (_KEY,),
 }
-_QUEUES: Final[Mapping[str, tuple[str, ...]]] = {
+_QUEUES: Final[Arguments] = {
     "eval": (_SCRIPT, "1", _KEY),
     "evalsha": ("0" * 40, "1", _KEY),
     "exec": (),
@@ -76,7 +86,7 @@ _QUEUES: Final[Mapping[str, tuple[str, ...]]] = {
     "zscore": (_KEY, "m"),
     "del": (_KEY,),
 }
-_BINDINGS: Final[Mapping[str, tuple[str, ...]]] = {
+_BINDINGS: Final[Arguments] = {
     "sadd": (_KEY, "1"),
     "smembers": (_KEY,),
     "srem": (_KEY, "1"),
@@ -86,9 +96,7 @@ STORE_RIGHTS: Final = {"overture:*": _STORE}
 BROKER_RIGHTS: Final = {"conversations.*": _QUEUES, "_kombu.*": _BINDINGS}
 
 
-def missing_rights(
-    server: Redis, needed: Mapping[str, Mapping[str, tuple[str, ...]]]
-) -> tuple[str, ...]:
+def missing_rights(server: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
     """Try everything that is needed, and return what is not allowed. Raises StoreError.
 
     Each right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`.
@@ -103,7 +111,7 @@ def missing_rights(
     return tuple(rules)
 
 
-def _refusal(server: Redis, command: Iterable[str]) -> str:
+def _refusal(server: Redis, command: Sequence[str]) -> str:
     """Return why a command may not be run; empty if it may."""
     pool: Any = server.connection_pool
     connection = pool.get_connection()
@@ -117,7 +125,7 @@ def _refusal(server: Redis, command: Iterable[str]) -> str:
         if not connection.is_connected:
             raise
     finally:
-        # Whatever it is in the middle of, a transaction for one.
-        connection.disconnect()
+        if command[0] in _TRANSACTION:
+            connection.disconnect()
         pool.release(connection)
     return ""

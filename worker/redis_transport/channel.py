@@ -18,7 +18,8 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from worker.redis_transport.envelope import read_envelope
+from worker.messaging.bounds import BEGINNING_BYTES
+from worker.redis_transport.envelope import most_element_bytes, read_envelope
 from worker.redis_transport.leases import LeaseKeeper, keeper_for
 from worker.redis_transport.qos import LeasingQoS
 from worker.redis_transport.queue import Layout
@@ -233,7 +234,9 @@ class LeasingChannel(kombu_redis.Channel):
     def _take_arguments(self, queues: Sequence[str], limit: int) -> tuple[list[str], list[Any]]:
         prefix = f"{self._lease_prefix}:{next(self._takes)}"
         lease_ms = int(self.lease_seconds * 1000)
-        return self._layout.keys(queues), [limit, lease_ms, prefix, *self._layout.steps]
+        most = most_element_bytes()
+        arguments = [limit, lease_ms, prefix, most, BEGINNING_BYTES, *self._layout.steps]
+        return self._layout.keys(queues), arguments
 
     def _hold(self, answer: list[Any], queues: Sequence[str]) -> deque[Taken]:
         messages: deque[Taken] = deque()

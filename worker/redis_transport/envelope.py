@@ -43,6 +43,8 @@ _NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
 # One of them stands beside the body in every envelope, and in no job.
 _BESIDE: Final = frozenset({"headers", "properties", "content-type", "content-encoding"})
 
+# What the script that hands messages out leaves of one that is too large.
+_STUB: Final = re.compile(rb'\A\{"overture-cut":\{"bytes":(\d{1,15}),"sha1":"([0-9a-f]{40})"\}\}\n')
 _SPACE: Final = rb"[ \t\n\r]*+"
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _OPENING: Final = re.compile(_SPACE + rb"\{" + _SPACE)
@@ -83,9 +85,17 @@ def read_envelope(payload: bytes, *, lease: str, queue: str, deliveries: int) ->
     return message
 
 
+def most_element_bytes() -> int:
+    """Return how large an element of a list may be for us to look for its body."""
+    return bounds.most_body_bytes() * 4 // 3 + ENVELOPE_BYTES
+
+
 def _read(payload: bytes) -> dict[str, Any]:
     most = bounds.most_body_bytes()
-    if len(payload) > most * 4 // 3 + ENVELOPE_BYTES:
+    if stub := _STUB.match(payload):
+        cut = Cut(size=int(stub[1]), sha1=stub[2].decode())
+        return _raw(payload[stub.end() :], Note(cut=cut))
+    if len(payload) > most_element_bytes():
         # Not even looked at: to read it would take several times its size.
         return _beginning(payload)
     try:
@@ -212,21 +222,34 @@ def _message(members: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _body(body: object, properties: Mapping[str, object] | None) -> bytes:
-    """Decode the body as the properties say, or as it looks where there are none."""
+    """Decode the body as the properties say. Raises _Fault."""
     if not isinstance(body, str) or not is_text(body):
         raise _Fault("the body in kombu's envelope is no text")
     if properties is None:
-        encoding: object = None if body.lstrip()[:1] in {"{", "["} else "base64"
-    else:
-        encoding = properties.get("body_encoding")
+        return _likely(body)
+    encoding = properties.get("body_encoding")
     if encoding is None or encoding == "utf-8":
         return body.encode()
     if encoding != "base64":
         raise _Fault(f"the body_encoding {encoding!r:.40} in kombu's envelope is not known")
+    if (octets := _from_base64(body)) is None:
+        raise _Fault("the body in kombu's envelope is not base64, as it says")
+    return octets
+
+
+def _likely(body: str) -> bytes:
+    """Decode a body of which nobody says how: as what could hold a job."""
+    for octets in (body.encode(), _from_base64(body)):
+        if octets and octets.lstrip()[:1] in {b"{", b"["}:
+            return octets
+    raise _Fault("the properties in kombu's envelope are none, and say nothing of its body")
+
+
+def _from_base64(text: str) -> bytes | None:
     try:
-        return base64.b64decode("".join(body.split()), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise _Fault("the body in kombu's envelope is not base64, as it says") from None
+        return None
 
 
 def _properties(given: Mapping[str, object], left_out: LeftOut) -> dict[str, Any]:

@@ -78,12 +78,9 @@ def demand_primary(said: Any) -> None:
     pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
     facts = {text(name): value for name, value in pairs}
     if text(facts.get("mode")) == "cluster":
-        raise WrongServer(
-            "the server is a node of a cluster, which Overture does not support yet; "
-            "name a server without cluster mode"
-        )
+        raise WrongServer("the server is a node of a cluster, which Overture does not support yet")
     if text(facts.get("mode")) == "sentinel":
-        raise WrongServer("the server is a Sentinel, which holds no data; name the server itself")
+        raise WrongServer("the server is a Sentinel, which holds no data")
     if text(facts.get("role")) in {"replica", "slave"}:
         raise ReadOnlyError("the server is a replica", status_code="READONLY")
 

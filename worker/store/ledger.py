@@ -72,7 +72,7 @@ class Ledger:
         self._begin = script(store, *LIMITER, "record", "begin")
         self._finish = script(store, *LIMITER, "record", "finish")
         self._put_off = script(store, *LIMITER, "put_off")
-        self._wait = script(store, "clock", "wait")
+        self._wait = script(store, "clock", "record", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -215,8 +215,7 @@ class Ledger:
 
     def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
         """Note of a job that is not begun yet until when it waits, and for what."""
-        record_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
-        args = [seconds * MILLISECONDS, waits_for, record_ms]
+        args = [seconds * MILLISECONDS, waits_for, self._open_ms]
         self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:

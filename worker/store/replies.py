@@ -122,11 +122,9 @@ def classify(error: BaseException) -> Trouble:
     return Trouble(kind, text[:MOST_CHARACTERS] or type(error).__name__, todo)
 
 
-def report(trouble: Trouble, *, retry_in: float) -> None:
+def report(trouble: Trouble, retry_in: float) -> None:
     """Write to the log what is wrong with the store, in the words for its kind."""
-    facts: dict[str, object] = {"kind": trouble.kind, "error": trouble.cause, "retry_in": retry_in}
-    if trouble.todo:
-        facts["todo"] = trouble.todo
+    facts = _facts(trouble, retry_in)
     match trouble.kind:
         case "refused":
             log.error("store.refused", **facts)
@@ -134,6 +132,20 @@ def report(trouble: Trouble, *, retry_in: float) -> None:
             log.error("store.failed", **facts)
         case _:
             log.warning("store.away", **facts)
+
+
+def report_broker(trouble: Trouble, retry_in: float) -> None:
+    """Write to the log what is wrong with the broker, in the words for its kind."""
+    facts = _facts(trouble, retry_in)
+    if trouble.kind in {"gone", "not yet"}:
+        log.warning("broker.away", **facts)
+    else:
+        log.error("broker.refused", **facts)
+
+
+def _facts(trouble: Trouble, retry_in: float) -> dict[str, object]:
+    facts: dict[str, object] = {"kind": trouble.kind, "error": trouble.cause, "retry_in": retry_in}
+    return {**facts, "todo": trouble.todo} if trouble.todo else facts
 
 
 def _amqp(error: AMQPError) -> tuple[Kind, str]:
@@ -158,7 +170,7 @@ def _redis(error: BaseException, text: str) -> tuple[Kind, str]:
 def _by_class(error: BaseException) -> tuple[Kind, str]:
     match error:
         case WrongServer():
-            return "refused", ""
+            return "refused", "name a server that is no cluster node and no Sentinel"
         case MaxConnectionsError() | ExternalAuthProviderError():
             return "not yet", ""
         case AuthenticationError() | AuthorizationError():

@@ -105,6 +105,7 @@ def test_a_table_cannot_steer_the_terminal() -> None:
     assert rows.header == "ID    X"
     assert rows.line({"id": "123456", "x": "a\x1b[31m\nb"}) == "123456  a?[31m?b"
     assert rows.line({"id": None}) == "-     -"
+    assert rows.line({"id": "1\u00a0000\u3000", "x": "\u202e\u200b\x9b"}) == "1\u00a0000\u3000  ???"
 
 
 def test_a_dead_letter_has_a_table_row() -> None:

@@ -181,6 +181,12 @@ class DeadMessage(TypedDict):
     rawSha256: NotRequired[
         Annotated[str, about("With `rawBytes`: the SHA-256 of the whole, in hexadecimal.")]
     ]
+    rawSha1: NotRequired[
+        Annotated[
+            str,
+            about("Instead, where the whole never left the Redis server: it knows no SHA-256."),
+        ]
+    ]
     status: Literal["failed"]
     error: ErrorMessage
     failedAt: Moment

@@ -1,10 +1,12 @@
 -- Takes messages off queues, highest priority first, and leases them, in one step.
 --
--- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, the steps.
+-- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, how many bytes
+-- a message may have and how many are kept of one that has more, the steps.
 -- Returns for each message: its lease, the number of its queue, its failed deliveries, its payload.
 
 local limit, lease_ms, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local steps = { unpack(ARGV, 4) }
+local most, kept = tonumber(ARGV[4]), tonumber(ARGV[5])
+local steps = { unpack(ARGV, 6) }
 local queues = open_queues(steps)
 local now = math.floor(clock())
 local taken = {}
@@ -49,6 +51,12 @@ end
 
 local function lease(queue, number, step, element)
   local count, payload = unwrap(element)
+  if #payload > most then
+    -- Kept whole it would be written to disk with each delivery, and read by a worker each time:
+    -- for longer than a lease, so that no message behind it would ever be handed out.
+    local known = string.format('"bytes":%.0f,"sha1":"%s"', #payload, redis.sha1hex(payload))
+    payload = '{"overture-cut":{' .. known .. '}}\n' .. string.sub(payload, 1, kept)
+  end
   local id = prefix .. ':' .. #taken
   redis.call('HSET', queue.records, id, step .. ' ' .. count .. ' ' .. payload)
   redis.call('ZADD', queue.leases, now + lease_half(lease_ms), id)
