@@ -321,11 +321,14 @@ def test_trouble_before_the_conversation_never_leaves_doubt(
     if endpoint == "smt":
         with pytest.raises(LookupFailed) as looking:
             client.find_open_conversation(consumer())
-        assert looking.value.answer.kind is Kind.NOT_SENT
+        kind = looking.value.answer.kind
     else:
         with pytest.raises(TokenFailure) as asking:
             client.tokens(consumer())
-        assert asking.value.answer.kind is Kind.NOT_SENT
+        kind = asking.value.answer.kind
+    # A firewall that says nothing but 403 may be taken for the service: its jobs wait all the same.
+    bare = {Kind.CREDENTIALS} if fault == "firewall_page" else set()
+    assert kind in {Kind.NOT_SENT} | bare
 
 
 def test_twenty_threads_ask_sentinel_once(

@@ -19,7 +19,10 @@ from worker.liveperson.tokens import LIFETIME_SECONDS, TokenFailure, validity
 RENEW_BEFORE_SECONDS = 300.0
 # No token call of the pool follows another sooner, however its tokens fare.
 CALM_SECONDS = 1.0
-# After a failed token call; LivePerson asks for 5 s after a 429.
+# A token that is refused so soon after the one before it says something of the credentials.
+IN_A_ROW_SECONDS = 60.0
+# After a failed token call, and after one for a second refused token in a row; LivePerson asks for
+# 5 s after a 429.
 PAUSE_SECONDS = 5.0
 # When to look again for a token that another worker is just asking for.
 ELSEWHERE_SECONDS = 1.0
@@ -85,6 +88,8 @@ class AppTokens:
         self._sleep = sleep
         self._held: _Held | None = None
         self._failed: _Failed | None = None
+        self._refused_at = -IN_A_ROW_SECONDS
+        self._row = 0
         self._lock = threading.Lock()
 
     def get(self) -> str:
@@ -105,12 +110,18 @@ class AppTokens:
             self._lock.release()
         return held.token
 
-    def invalidate(self, token: str) -> None:
-        """Let go of a token that was refused, unless another has taken its place already."""
-        held = self._held
+    def invalidate(self, token: str) -> bool:
+        """Let go of a token that was refused, unless another has taken its place already.
+
+        Returns whether it is one of several in a row, which another one would only make longer.
+        """
+        held, now = self._held, self._clock()
         if held and held.token == token:
             self._held = None
+            self._row = self._row + 1 if now - self._refused_at < IN_A_ROW_SECONDS else 1
+            self._refused_at = now
         self._store.drop_app_token(self._account_id, token)
+        return self._row > 1
 
     def _renewed(self) -> _Held:
         held = self._held
@@ -152,7 +163,8 @@ class AppTokens:
             self._pause_after(failure.answer)
             raise
         self._store.put_app_token(self._account_id, token, ttl_seconds=_lifetime(token))
-        self._store.pause_tokens(self._account_id, CALM_SECONDS)
+        in_a_row = self._row > 1 and self._clock() - self._refused_at < IN_A_ROW_SECONDS
+        self._store.pause_tokens(self._account_id, PAUSE_SECONDS if in_a_row else CALM_SECONDS)
         return self._hold(token, left=_lifetime(token))
 
     def _wait_for_calm(self, *, is_ours: bool) -> None:

@@ -66,14 +66,13 @@ class ConsumerTokens:
 
     def _ask(self, consumer_id: str, app_jwt: str) -> Tokens:
         response = self._call(consumer_id, app_jwt)
-        if _is_refused(response):
-            self._app_tokens.invalidate(app_jwt)
+        if _is_refused(response) and not self._app_tokens.invalidate(app_jwt):
             app_jwt = self._app_tokens.get()
             response = self._call(consumer_id, app_jwt)
-        token = token_in(response, "token") if response.status in {200, 201} else None
-        if token is None:
             if _is_refused(response):
                 self._app_tokens.invalidate(app_jwt)  # so that the next try has another one
+        token = token_in(response, "token") if response.status in {200, 201} else None
+        if token is None:
             answer = refusal(self._services.place(_SERVICE), response)
             if is_about_app_jwt(answer):
                 answer = replace(answer, kind=Kind.CREDENTIALS)

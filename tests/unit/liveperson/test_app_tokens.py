@@ -11,6 +11,7 @@ from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt
 from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.liveperson.app_tokens import (
     CALM_SECONDS,
+    IN_A_ROW_SECONDS,
     PAUSE_SECONDS,
     AppTokens,
 )
@@ -262,6 +263,22 @@ def test_token_calls_of_the_pool_keep_a_distance() -> None:
         worker.invalidate(worker.get())
     assert pool.sentinel.asked == 10
     assert pool.clock.now - began == pytest.approx(9 * CALM_SECONDS)
+
+
+def test_the_second_refused_token_in_a_row_calms_the_pool() -> None:
+    """One is renewed at once; after that a new one is to be had every five seconds."""
+    pool = Pool()
+    worker = pool.worker()
+    assert not worker.invalidate(worker.get())
+    assert worker.invalidate(worker.get())
+    worker.invalidate(worker.get())
+    for one in (worker, pool.worker()):
+        with pytest.raises(TokenFailure) as caught:
+            one.get()
+        assert caught.value.answer.kind is Kind.THROTTLED
+        assert caught.value.answer.retry_after == PAUSE_SECONDS
+    pool.clock.now += IN_A_ROW_SECONDS
+    assert not worker.invalidate(worker.get())
 
 
 def test_a_failure_is_told_to_every_job_and_asked_for_once() -> None:
