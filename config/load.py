@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings.exceptions import SettingsError
 
@@ -48,6 +48,18 @@ def load_settings() -> Settings:
         raise InvalidSettings(sorted(set(_faults(details)))) from None
 
 
+def reread_credentials(account_id: str) -> tuple[str, SecretStr] | None:
+    """Read an account's client id and secret again; None where the settings cannot be used now.
+
+    What came from the environment stays as it was when the process began.
+    """
+    try:
+        account = load_settings().accounts.get(account_id)
+    except InvalidSettings:
+        return None
+    return (account.client_id, account.client_secret) if account else None
+
+
 def misspelt() -> list[str]:
     """Name environment variables that are nearly, but not quite, one of ours.
 
@@ -81,8 +93,10 @@ def _sentence(fault: ErrorDetails, path: list[str]) -> str:
         near = difflib.get_close_matches(path[-1], known, n=1)
         hint = f"; did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
         return f"is not a setting{hint}"
-    text = fault["msg"].removeprefix("Value error, ")
-    return text if text.startswith(PREFIX) else f"{text[0].lower()}{text[1:]}"
+    text = fault["msg"]
+    if fault["type"] == "value_error":
+        return text.removeprefix("Value error, ")
+    return f"{text[0].lower()}{text[1:]}"
 
 
 def _variable(path: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import logging
 import logging.config
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -46,7 +46,10 @@ def configure_logging(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
-    render: list[Processor] = [*_renderers(chosen, colors=out.isatty()), Redactor(secrets)]
+    render: list[Processor] = [
+        _whatever_it_holds(_renderers(chosen, colors=out.isatty())),
+        Redactor(secrets),
+    ]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -110,6 +113,24 @@ def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(serializer=_to_json),
     ]
+
+
+def _whatever_it_holds(renderers: Sequence[Processor]) -> Processor:
+    """Render a line; one with a value that cannot be shown comes without its values.
+
+    Whoever logs is not to fail of it.
+    """
+
+    def render(logger: WrappedLogger, name: str, event: Any) -> Any:
+        known = {key: event.get(key) for key in ("event", "level", "at", "job_id", "account")}
+        try:
+            for renderer in renderers:
+                event = renderer(logger, name, event)
+        except Exception as error:  # noqa: BLE001 - whatever a value does when it is shown
+            return json.dumps({**known, "not_shown": type(error).__name__}, default=object.__repr__)
+        return event
+
+    return render
 
 
 def _to_json(event: object, **_: object) -> str:

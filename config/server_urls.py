@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kombu import Connection
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
-REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"})
-AMQP_SCHEMES: Final = frozenset({"amqp", "amqps", "pyamqp"})
+# In the order in which sentences list them.
+_AMQP: Final = ("amqp", "amqps", "pyamqp")
+_REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
+_SOCKETS: Final = frozenset({"unix", "redis+socket"})
+REDIS_SCHEMES: Final = frozenset(_REDIS)
+AMQP_SCHEMES: Final = frozenset(_AMQP)
 
-# Nothing of the URL is quoted: what stands in the wrong place may be half of a password.
+# Nothing of the URL is quoted but its scheme: what stands in the wrong place may be half of a
+# password.
 _UNREADABLE: Final = (
     "cannot be read as a URL; in user names and passwords write %40 for @, %23 for #, %2F for /, "
-    "%3A for :, %3F for ?"
+    "%3A for :, %3B for ;, %3F for ?, and an IPv6 address in brackets"
 )
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.+-]{0,30}")
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+# Of what kombu reads from a URL, what RabbitMQ's transport can use; the rest is Overture's to set.
+_AMQP_OPTION: Final = re.compile(r"heartbeat|login_method|ssl_[a-z_]+")
 _FOR_KOMBU: Final = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 _FOR_REDIS_PY: Final = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
+_ALTERNATIVES: Final = (
+    "name one, or alternatives of RabbitMQ as whole URLs, as in amqp://one//;amqp://two//"
+)
 _DATABASE: Final = re.compile(r"/{0,2}[0-9]*/?")
 # kombu takes Python's own names of these as well, redis-py the short ones alone.
 _VERIFICATION: Final = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)")
+
+
+def with_plain_scheme(url: str) -> str:
+    """Write the scheme of a URL, and of its alternatives (`a;b`), as everything here compares it.
+
+    Blanks around the URL go too: a file or a shell may have put them there.
+    """
+    parts = (one.partition("://") for one in url.strip().split(";"))
+    return ";".join(
+        f"{scheme.lower() if mark else scheme}{mark}{rest}" for scheme, mark, rest in parts
+    )
 
 
 def is_redis(url: str) -> bool:
@@ -69,44 +92,95 @@ def passwords_of(url: str) -> set[str]:
 
 
 def demand_broker(url: str) -> None:
-    """Raise ValueError for what kombu could not use, for each of the alternatives in `a;b`."""
-    if is_redis(url):
-        if ";" in url:
-            raise ValueError(
-                "must name a single Redis or Valkey server: queues are not shared between servers"
-            )
-        # Commands look into its queues with redis-py.
-        demand_store(url)
-    for one in url.split(";"):
-        _demand_readable(one)
+    """Raise ValueError for what could not be used, or would not keep every job.
+
+    RabbitMQ may have alternatives (`a;b`), each of which is looked at; Redis may not. kombu knows
+    more brokers, but takes some schemes for a Redis at localhost and keeps others in its memory.
+    """
+    if "://" not in url:
+        raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
+    alternatives = url.split(";")
+    for one in alternatives:
+        _demand_scheme(one, (*_AMQP, *_REDIS), "a broker that Overture can keep its promises with")
+    if len(alternatives) > 1 and any(map(is_redis, alternatives)):
+        raise ValueError(
+            "must name a single server where that is Redis or Valkey: queues are not shared "
+            "between servers; only RabbitMQ has alternatives, as in amqp://one//;amqp://two//"
+        )
+    for one in alternatives:
+        if is_redis(one):
+            # Commands look into its queues with redis-py.
+            demand_store(one)
+        else:
+            _demand_readable(one)
+            _demand_amqp_options(one)
         try:
-            connection = Connection(for_kombu(one))
-            if urlsplit(one).scheme not in REDIS_SCHEMES | AMQP_SCHEMES:
-                connection.transport_cls  # noqa: B018 - it is looked up now
-        except ImportError as error:
-            raise ValueError(f"needs a library that is not installed: {error.name}") from None
+            Connection(for_kombu(one))
         except (KeyError, TypeError, ValueError):
-            raise ValueError("names a transport or an option that kombu does not know") from None
+            raise ValueError(f"has {_option(one)} that kombu does not know; leave it out") from None
 
 
 def demand_store(url: str) -> None:
     """Raise ValueError for what redis-py could not use."""
+    if "://" not in url:
+        raise ValueError("must be a URL such as redis://host:6379/0")
+    if ";" in url:
+        raise ValueError("must name a single Redis or Valkey server; in a password write %3B for ;")
+    _demand_scheme(url, _REDIS, "a store that Overture can use")
     _demand_readable(url)
     parts = urlsplit(url)
-    if parts.scheme not in {"unix", "redis+socket"} and not _DATABASE.fullmatch(parts.path):
+    if parts.scheme not in _SOCKETS and not _DATABASE.fullmatch(parts.path):
         raise ValueError("must end in a database number, as in redis://host:6379/0")
     try:
         pool = ConnectionPool.from_url(for_redis_py(url))
         pool.connection_class(**pool.connection_kwargs)
     except (RedisError, TypeError, ValueError):
-        raise ValueError("has an option that redis-py does not know") from None
+        raise ValueError(f"has {_option(url)} that redis-py does not know; leave it out") from None
+
+
+def _demand_scheme(url: str, known: Sequence[str], what: str) -> None:
+    scheme, mark, _ = url.partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme):
+        raise ValueError(_UNREADABLE)
+    if scheme not in known:
+        raise ValueError(f"{scheme}:// is not {what}; use {_listed(known)}")
+
+
+def _listed(schemes: Sequence[str]) -> str:
+    *others, last = (f"{scheme}://" for scheme in schemes)
+    return f"{', '.join(others)} or {last}"
+
+
+def _option(url: str) -> str:
+    """Name the options of a URL, without their values."""
+    names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+    return f"an option ({', '.join(names)})" if names else "an option"
+
+
+def _demand_amqp_options(url: str) -> None:
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if not _AMQP_OPTION.fullmatch(name):
+            raise ValueError(
+                f"has {_option(url)} that Overture sets itself or cannot use; leave it out"
+            )
 
 
 def _demand_readable(url: str) -> None:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is read now
+        port = parts.port
     except ValueError:
         raise ValueError(_UNREADABLE) from None
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or _BLANK.search(url):
         raise ValueError(_UNREADABLE)
+    if parts.scheme in _SOCKETS:
+        if parts.hostname or port is not None or not parts.path.strip("/"):
+            raise ValueError("must name the path of a socket, as in unix:///run/valkey.sock")
+        return
+    if port == 0:
+        raise ValueError("has port 0; a port is 1 to 65535")
+    if parts.netloc and not parts.hostname:
+        # The libraries would go to localhost, and tell it the password.
+        raise ValueError("names no host; write it after the @, as in scheme://user:password@host")
+    if "," in (parts.hostname or ""):
+        raise ValueError(f"names several hosts in one URL; {_ALTERNATIVES}")

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from config import values
 from config.hosts import LIVEPERSON_SUFFIXES, may_be_domain_api
+from config.server_urls import is_redis
 from config.sources import NESTED, PREFIX, FileSource, FolderSource
 
 # More than any account is allowed; beyond it a number is a slip, and may be one no store can hold.
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     )
 
     broker_url: BrokerURL | None = None
-    store_url: StoreURL | None = None
+    store_url: StoreURL | None = Field(default=None, validate_default=True)
     data_dir: Path = Path(".overture")
 
     account_id: AccountId | None = None
@@ -125,6 +126,18 @@ class Settings(BaseSettings):
             return data
         single = {**known, **given}
         return {**data, "account_id": account_id, "accounts": {**accounts, account_id: single}}
+
+    @field_validator("store_url")
+    @classmethod
+    def _share_the_store(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
+        """Refuse RabbitMQ without a store: an embedded one is not shared by all workers."""
+        broker: SecretStr | None = known.data.get("broker_url")
+        if value is None and broker is not None and not is_redis(broker.get_secret_value()):
+            raise ValueError(
+                "RabbitMQ needs a store that all workers share: set OVERTURE_STORE_URL to a Redis "
+                "or Valkey server, as in redis://host:6379/0"
+            )
+        return value
 
     @field_validator("trusted_hosts")
     @classmethod

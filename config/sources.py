@@ -58,7 +58,7 @@ class FolderSource(_Whole):
 def read_file(path: Path) -> dict[str, Any]:
     """Return the settings that a TOML file holds, their names with or without the prefix."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UnreadableSource(f"{PREFIX}CONFIG: {path}: there is no such file") from None
     except OSError as error:
@@ -94,7 +94,7 @@ def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
 
 def _content(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return file.read(MAX_SECRET_BYTES).strip()
     except UnicodeDecodeError:
         raise UnreadableSource(f"{PREFIX}SECRETS_DIR: {path}: is not UTF-8 text") from None

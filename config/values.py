@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from config.server_urls import demand_broker, demand_store, is_redis
+from config.server_urls import demand_broker, demand_store, with_plain_scheme
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -62,20 +62,16 @@ def http_url(value: str) -> str:
 
 def store_url(value: str) -> str:
     """Accept what names a Redis or Valkey server: the ledger runs its scripts there."""
-    if not is_redis(value):
-        raise ValueError(
-            "must name a Redis or Valkey server: redis://, rediss://, valkey://, unix://"
-        )
-    demand_store(value)
-    return value
+    url = with_plain_scheme(value)
+    demand_store(url)
+    return url
 
 
 def broker_url(value: str) -> str:
-    """Accept any URL that names its transport; Celery knows far more of them than we do."""
-    if "://" not in value:
-        raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
-    demand_broker(value)
-    return value
+    """Accept what names a RabbitMQ, Redis or Valkey server."""
+    url = with_plain_scheme(value)
+    demand_broker(url)
+    return url
 
 
 def trusted_host(value: str) -> str:

@@ -23,6 +23,7 @@ def authenticate_app(state: State, call: Call) -> Account:
         or account is None
         or token.account_id != account.id
         or token.expires_at <= call.at
+        or token.generation != account.app_generation
         or state.is_revoked(token.token_id)
     ):
         raise Refused(answers.APP_JWT_INVALID)
@@ -36,7 +37,11 @@ def authenticate(state: State, call: Call) -> tuple[Account, Consumer]:
     if not header:
         raise Refused(answers.CONSUMER_JWS_MISSING)
     token = read_consumer_jws(header)
-    if token is None or token.account_id != account.id:
+    if (
+        token is None
+        or token.account_id != account.id
+        or token.generation != account.consumer_generation
+    ):
         raise Refused(answers.CONSUMER_JWS_INVALID)
     return account, account.consumer(token)
 

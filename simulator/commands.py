@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.limits import Limits
-from simulator.settings import Latency
+from simulator.settings import Credentials, Latency
 from simulator.state import State
 
 _LIMIT_FIELDS = {
@@ -113,6 +113,36 @@ def set_faults(state: State, body: dict[str, Any]) -> dict[str, Any]:
         "closeAtOnce": state.close_at_once,
         "queued": state.faults.queued(),
     }
+
+
+def invalidate(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """Make all `tokens` issued so far bad, "app" or "consumer"; of one `account`, or of all."""
+    _known(body, "account", "tokens")
+    kind = _text(body, "tokens")
+    if kind not in {"app", "consumer"}:
+        raise ValueError('tokens must be "app" or "consumer"')
+    accounts = state.chosen(_text(body, "account"))
+    for account in accounts:
+        if kind == "app":
+            account.app_generation += 1
+        else:
+            account.consumer_generation += 1
+    return {"invalidated": len(accounts)}
+
+
+def set_credentials(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """Give an `account` another `clientSecret`, or `clientId`; and make its AppJWTs bad."""
+    _known(body, "account", "clientId", "clientSecret")
+    account_id = _text(body, "account") or ""
+    account = state.accounts.get(account_id)
+    if account is None or account.credentials is None:
+        raise ValueError(f"account {account_id} is unknown, or accepts any credentials")
+    account.credentials = Credentials(
+        _text(body, "clientId") or account.credentials.client_id,
+        _text(body, "clientSecret") or account.credentials.client_secret,
+    )
+    account.app_generation += 1
+    return {"account": account_id, "clientId": account.credentials.client_id}
 
 
 def close(state: State, body: dict[str, Any]) -> dict[str, Any]:

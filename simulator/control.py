@@ -65,3 +65,5 @@ def add_control(app: web.Application, state: State) -> None:
     app.router.add_post("/control/limits", _post(state, commands.set_limits))
     app.router.add_post("/control/faults", _post(state, commands.set_faults))
     app.router.add_post("/control/close", _post(state, commands.close))
+    app.router.add_post("/control/invalidate", _post(state, commands.invalidate))
+    app.router.add_post("/control/credentials", _post(state, commands.set_credentials))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulator import answers, monitoring
-from simulator.calls import Answer, Call, json_answer, read_json
+from simulator.calls import JSON_TYPE, Answer, Call, json_answer, read_json
 from simulator.faults import Fault
 from simulator.state import State
 from simulator.tokens import read_app_jwt
@@ -14,6 +14,7 @@ from simulator.tokens import read_app_jwt
 _HTML = "text/html"
 _NEVER_WRITTEN = Answer(500, b"")
 _MAINTENANCE = b"<html><head><title>503 Service Unavailable</title></head><body></body></html>"
+_BLOCKED = b"<html><head><title>Blocked</title></head><body>Blocked by policy 17</body></html>"
 _LOGIN_PAGE = b"<!doctype html><html><body>This is not the page you are looking for.</body></html>"
 
 
@@ -35,6 +36,15 @@ def server_error(rng: random.Random) -> Answer:
     )
 
 
+def firewall_page(rng: random.Random) -> Answer:
+    """Give what a proxy or a firewall says in LivePerson's place."""
+    status = rng.choice((403, 404, 405, 407, 410, 451))
+    content, content_type = rng.choice(
+        ((_BLOCKED, _HTML), (b"", _HTML), (b'{"blocked":true,"policy":17}', JSON_TYPE))
+    )
+    return Answer(status, content, content_type)
+
+
 def instead(fault: Fault | None, state: State, call: Call) -> Answer | None:
     """Give the answer of a fault that comes before the endpoint, which is then not asked."""
     match fault:
@@ -48,6 +58,10 @@ def instead(fault: Fault | None, state: State, call: Call) -> Answer | None:
             return answers.too_many_requests(limits.retry_after)
         case Fault.TOKEN_EXPIRED:
             return _token_expired(state, call)
+        case Fault.UNAUTHORIZED:
+            return answers.APP_JWT_INVALID
+        case Fault.FIREWALL_PAGE:
+            return firewall_page(state.rng)
         case Fault.CONSUMER_TOKEN_REFUSED:
             return answers.CONSUMER_JWS_INVALID
         case Fault.BAD_REQUEST_AS_200:

@@ -24,6 +24,8 @@ class Fault(StrEnum):
     TOO_MANY_REQUESTS = "too_many_requests"  # before: 429
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - before: the AppJWT is good no longer, 401
     CONSUMER_TOKEN_REFUSED = "consumer_token_refused"  # noqa: S105 - before: 401, this once
+    UNAUTHORIZED = "unauthorized"  # before: 401, whoever asks, with whatever token
+    FIREWALL_PAGE = "firewall_page"  # before: a 4xx of something on the way, not LivePerson's
     BAD_REQUEST_AS_200 = "bad_request_as_200"  # before: HTTP 200 around a BAD_REQUEST item
     LOADING = "loading"  # before: the Monitoring API's "Loading account"
     LOST_ANSWER = "lost_answer"  # after: the connection is reset
@@ -41,6 +43,8 @@ _EVERYWHERE = frozenset(
         Fault.RESET,
         Fault.SERVER_ERROR,
         Fault.TOO_MANY_REQUESTS,
+        Fault.UNAUTHORIZED,
+        Fault.FIREWALL_PAGE,
         Fault.LOST_ANSWER,
         Fault.WITHHELD_ANSWER,
         Fault.SERVER_ERROR_AFTER,

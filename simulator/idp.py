@@ -21,4 +21,7 @@ def give_consumer_jws(state: State, call: Call) -> Answer:
     account = authenticate_app(state, call)
     body = read_body(call)
     demand(documents.CONSUMER_REQUEST, body, lenient=state.settings.lenient)
-    return json_answer(201, {"token": sign_consumer_jws(account.id, body["ext_consumer_id"])})
+    token = sign_consumer_jws(
+        account.id, body["ext_consumer_id"], generation=account.consumer_generation
+    )
+    return json_answer(201, {"token": token})

@@ -56,5 +56,11 @@ def give_app_jwt(state: State, call: Call) -> Answer:
     account = state.find(call.account_id)
     if account is None or not _is_client(account, client_id, client_secret):
         raise _refused(401, "invalid_client", "Client authentication failed")
-    token = sign_app_jwt(account.id, client_id, at=call.at, lifetime=state.settings.app_jwt_seconds)
+    token = sign_app_jwt(
+        account.id,
+        client_id,
+        at=call.at,
+        lifetime=state.settings.app_jwt_seconds,
+        generation=account.app_generation,
+    )
     return json_answer(200, {"access_token": token, "token_type": "Bearer"}, _NOT_STORED)

@@ -71,6 +71,9 @@ class Account:
         self.token_bucket = TokenBucket()
         self.consumers: dict[str, Consumer] = {}
         self.conversations: dict[str, Conversation] = {}
+        # Tokens of earlier ones are refused.
+        self.app_generation = 0
+        self.consumer_generation = 0
         self.open_count = 0
         self.served = 0
         self.several: dict[str, int] = {}

@@ -19,6 +19,7 @@ ALGORITHM = "HS256"
 KEY_ID = "appjwt-13-05-17"
 ISSUER = "Sentinel"
 SCOPE = "msg.consumer"
+GENERATION = "generation"
 CACHED_TOKENS = 8192
 
 
@@ -30,6 +31,7 @@ class AppToken:
     client_id: str
     expires_at: int
     token_id: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,16 @@ class ConsumerToken:
     account_id: str
     ext_consumer_id: str
     lp_consumer_id: str
+    generation: int = 0
 
 
-def sign_app_jwt(account_id: str, client_id: str, *, at: float, lifetime: int) -> str:
-    """Make an AppJWT that is good for `lifetime` seconds from `at` on."""
+def sign_app_jwt(
+    account_id: str, client_id: str, *, at: float, lifetime: int, generation: int = 0
+) -> str:
+    """Make an AppJWT that is good for `lifetime` seconds from `at` on, in its generation."""
     issued_at = int(at)
     claims = {
+        **_marked(generation),
         "aud": account_id,
         "azp": client_id,
         "scope": SCOPE,
@@ -75,7 +81,9 @@ def read_app_jwt(token: str) -> AppToken | None:
         return None
     if claims["scope"] != SCOPE:
         return None
-    return AppToken(claims["aud"], claims["azp"], claims["exp"], claims["jti"])
+    return AppToken(
+        claims["aud"], claims["azp"], claims["exp"], claims["jti"], claims.get(GENERATION, 0)
+    )
 
 
 def lp_consumer_id(account_id: str, ext_consumer_id: str) -> str:
@@ -84,9 +92,15 @@ def lp_consumer_id(account_id: str, ext_consumer_id: str) -> str:
     return hmac.new(SIGNING_KEY, name, hashlib.sha256).hexdigest()
 
 
-def sign_consumer_jws(account_id: str, ext_consumer_id: str) -> str:
+def _marked(generation: int) -> dict[str, int]:
+    """Mark a token that was made after an invalidation; the others are as documented."""
+    return {GENERATION: generation} if generation else {}
+
+
+def sign_consumer_jws(account_id: str, ext_consumer_id: str, *, generation: int = 0) -> str:
     """Make a ConsumerJWS; asking again for the same consumer gives the same token."""
     claims = {
+        **_marked(generation),
         "account_id": account_id,
         "ext_consumer_id": ext_consumer_id,
         "lp_consumer_id": lp_consumer_id(account_id, ext_consumer_id),
@@ -100,7 +114,10 @@ def read_consumer_jws(token: str) -> ConsumerToken | None:
     try:
         claims = jwt.decode(token, SIGNING_KEY, algorithms=[ALGORITHM])
         return ConsumerToken(
-            claims["account_id"], claims["ext_consumer_id"], claims["lp_consumer_id"]
+            claims["account_id"],
+            claims["ext_consumer_id"],
+            claims["lp_consumer_id"],
+            claims.get(GENERATION, 0),
         )
     except (jwt.InvalidTokenError, UnicodeEncodeError, KeyError):
         return None

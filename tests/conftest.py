@@ -12,6 +12,7 @@ from redis import Redis
 
 from tests.rabbit_server import RabbitServer, rabbitmq_missing
 from tests.redis_server import RedisServer
+from tests.stepped_clock import SteppedClock, clock_missing
 
 ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))
 
@@ -20,10 +21,15 @@ ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_way(name: str) -> bool:
+    """Tell whether a variable says how others are reached, or who is trusted."""
+    return name.upper().endswith("_PROXY") or name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep a developer's own settings, and an overture.toml lying about, out of every test."""
-    for name in [name for name in os.environ if name.startswith("OVERTURE_")]:
+    for name in [name for name in os.environ if name.startswith("OVERTURE_") or is_way(name)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -42,6 +48,16 @@ def valkey_url(valkey_server: RedisServer) -> str:
     with valkey_server.client() as client:
         client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> SteppedClock:
+    """Give the clock of a server, where one can be set."""
+    if reason := clock_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and a build must not leave these tests out")
+        pytest.skip(reason)
+    return SteppedClock(tmp_path)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 START_SECONDS: Final = 90.0
 # RabbitMQ's own start script: the one on the PATH changes to the user rabbitmq.
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL: Final = PROGRAM.with_name("rabbitmqctl")
 ACCOUNTS: Final = ("12345678", "87654321")
 
 
@@ -33,15 +34,18 @@ def rabbitmq_missing() -> str:
 class RabbitServer:
     """A node of one's own, on free ports, with all its files in one folder.
 
-    It asks its clients for a heartbeat in so many seconds; RabbitMQ's own default is 60.
+    It asks its clients for a heartbeat in so many seconds; RabbitMQ's own default is 60. `options`
+    are more of Erlang's, such as `-rabbit consumer_timeout 5000`, in ms.
     """
 
-    def __init__(self, folder: Path, *, heartbeat_seconds: int = 60) -> None:
+    def __init__(self, folder: Path, *, heartbeat_seconds: int = 60, options: str = "") -> None:
         self._folder = folder
         self._heartbeat_seconds = heartbeat_seconds
+        self._options = options
         self.port = free_port()
         self._distribution_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self._node = f"overture{self.port}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RabbitServer:
@@ -58,10 +62,10 @@ class RabbitServer:
             # A delayed job that comes due while the node starts finds its exchange missing, and is
             # tried again after this long, in ms; the default is three minutes.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-rabbit dead_letter_worker_publisher_confirm_timeout 5000"
+                f"-rabbit dead_letter_worker_publisher_confirm_timeout 5000 {self._options}"
             ),
             "HOME": str(self._folder),
-            "RABBITMQ_NODENAME": f"overture{self.port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_CONFIG_FILE": str(settings),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
@@ -99,6 +103,17 @@ class RabbitServer:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGKILL)
             self._wait()
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on it, and return what it writes."""
+        done = subprocess.run(
+            [str(CONTROL), "--node", self._node, "--quiet", *arguments],
+            env={**os.environ, "HOME": str(self._folder), "RABBITMQ_CONF_ENV_FILE": "/dev/null"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
 
     def signal(self, number: signal.Signals) -> None:
         """Send the node, which is a shell script and its children, a signal."""

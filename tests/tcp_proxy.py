@@ -16,6 +16,7 @@ class TCPProxy:
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._links: list[_Link] = []
+        self._is_closed = False
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -28,6 +29,7 @@ class TCPProxy:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self._is_closed = True
         self._listener.close()
         for link in self._links:
             link.close()
@@ -37,11 +39,22 @@ class TCPProxy:
         for link in self._links:
             link.is_silent = True
 
+    def lead_to(self, port: int) -> None:
+        """Pass later connections on to another port; those of now stay where they are."""
+        self._port = port
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                self._links.append(_Link(near, socket.create_connection(("127.0.0.1", self._port))))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._port))
+                except OSError:
+                    near.close()
+                    continue
+                self._links.append(_Link(near, far))
+                if self._is_closed:
+                    self._links[-1].close()
 
 
 class _Link:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from worker.gate import Gate
+from worker.hold import Hold
 from worker.liveperson.client import LivePersonClient
 from worker.store.ledger import Ceiling
 
@@ -16,3 +17,4 @@ class Account:
     client: LivePersonClient
     ceiling: Ceiling
     gate: Gate = field(default_factory=Gate)
+    hold: Hold = field(default_factory=Hold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,12 +13,23 @@ from worker.messaging import amqp_transport, broker
 from worker.redis_transport import transport as redis_transport
 
 HEARTBEAT_SECONDS: Final = 20
+# Variables of other Celery applications, which Celery puts before what is configured here: a worker
+# would consume from another broker than the one that was checked, or fail for want of a library.
+CELERYS_OWN: Final = (
+    "CELERY_BROKER_URL",
+    "CELERY_BROKER_READ_URL",
+    "CELERY_BROKER_WRITE_URL",
+    "CELERY_RESULT_BACKEND",
+    "CELERY_LOADER",
+)
 
 
 def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Celery:
     """Make the application of a worker that consumes these jobs queues."""
     amqp_transport.register()
     redis_transport.register()
+    for name in CELERYS_OWN:
+        os.environ.pop(name, None)
     app = Celery("overture", set_as_current=True)
     app.conf.update(
         broker_url=amqp_transport.own_url(redis_transport.worker_url(broker_url)),
@@ -27,6 +39,8 @@ def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Cel
         # A broker that is away comes back: a worker that gave up would have to be started by hand.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # So does a right that was taken away, or a queue.
+        broker_channel_error_retry=True,
         # The worker knows tasks by name, so that nothing in `worker` imports `tasks`.
         imports=["tasks.create_conversation"],
         task_queues=[jobs_queue(name) for name in queues],

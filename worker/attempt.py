@@ -10,7 +10,7 @@ from typing import Final
 from worker import retry
 from worker.account import Account
 from worker.follow_up import FollowUp
-from worker.liveperson.answer import Answer
+from worker.liveperson.answer import OF_THE_ACCOUNT, Answer, is_taken
 from worker.messages.moment import now
 from worker.messages.outcome import failed
 from worker.messages.receive import Work
@@ -18,7 +18,7 @@ from worker.permits import Permits
 from worker.preparing import Prepared, Ready, prepare
 from worker.retry import Decision, Policy
 from worker.shutdown import Shutdown, insist
-from worker.step import HELD_SECONDS, MESSAGES, NO_ANSWER, PutOff, Step, Turn
+from worker.step import HELD_SECONDS, MESSAGES, PutOff, Step, Turn
 from worker.store.answers import (
     Beginning,
     Cancelled,
@@ -74,9 +74,12 @@ class Attempts:
             if not isinstance(begun, Claimed | Cancelled):
                 return _elsewhere(begun, work)
             visit = begun.claim.visit
-        prepared = insist(
-            lambda: prepare(work, account, visit=visit), until=self._shutdown.draining
-        )
+        if work.is_expired(datetime.now(UTC)):
+            prepared = Prepared(visit=visit)
+        else:
+            prepared = insist(
+                lambda: prepare(work, account, visit=visit), until=self._shutdown.draining
+            )
         if prepared.visit != visit:
             # Kept at once: no permit may be to be had, and then no attempt is written down.
             self._permits.claim(work, account, visit=prepared.visit)
@@ -86,14 +89,14 @@ class Attempts:
         match begun:
             case Go(claim) if prepared.ready is not None and not work.is_expired(datetime.now(UTC)):
                 answer, is_sent = _send(work, account, claim, prepared.ready), True
-                decision = retry.decide(
-                    answer, claim.history, policy=self._policy, reuse=_reuses(work)
-                )
+                decision = self._decide(work, claim, answer)
             case Go(claim) | Claimed(claim) | Cancelled(claim):
                 is_cancelled = isinstance(begun, Cancelled)
                 decision = self._unsent(work, claim, answer, is_cancelled=is_cancelled)
             case _:
                 return _elsewhere(begun, work)
+        if claim.probing and is_sent and answer is not None and is_taken(answer.kind):
+            account.hold.ends()
         turn = Turn(
             work=work,
             account=account,
@@ -110,8 +113,18 @@ class Attempts:
         if prepared.ready is not None and not work.is_expired(datetime.now(UTC)):
             return self._permits.begin(work, account)
         refusal = prepared.refusal
-        failing = refusal is not None and refusal.kind in NO_ANSWER
+        failing = refusal is not None and refusal.kind in OF_THE_ACCOUNT
         return self._permits.claim(work, account, failing=failing)
+
+    def _decide(self, work: Work, claim: Claim, answer: Answer) -> Decision:
+        return retry.decide(
+            answer,
+            claim.history,
+            policy=self._policy,
+            reuse=_reuses(work),
+            alone=claim.alone,
+            probing=claim.probing,
+        )
 
     def _unsent(
         self, work: Work, claim: Claim, answer: Answer | None, *, is_cancelled: bool
@@ -127,7 +140,7 @@ class Attempts:
         if retry.is_unresolved(history):
             return retry.look_again(history, policy=policy, reuse=_reuses(work))
         if answer is not None:
-            return retry.decide(answer, history, policy=policy)
+            return self._decide(work, claim, answer)
         # What is left is that nothing may be repeated after an attempt of unknown fate.
         return retry.conclude("in_doubt", history, policy=policy)
 
@@ -152,8 +165,8 @@ def _elsewhere(begun: Beginning, work: Work) -> Step:
     match begun:
         case Replay(outcome):
             return outcome
-        case Defer(seconds, why):
-            return PutOff(seconds, why)
+        case Defer(seconds, why, cause):
+            return PutOff(seconds, why, cause)
         case Held():
             return PutOff(HELD_SECONDS, "held")
         case Conflict():

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from celery.worker.consumer import Consumer
-from kombu import Message
+from celery.worker.state import maybe_shutdown
+from kombu import Connection, Message
 from kombu.common import ignore_errors
 
 from config.queues import JOBS_QUEUE, TASK_NAME
@@ -19,6 +20,7 @@ from worker import runtime
 from worker.messaging.broker import queue_of
 from worker.messaging.delivery import Delivery
 from worker.messaging.in_hand import InHand
+from worker.store.replies import classify, report_broker
 
 TURN_SECONDS: Final = 1.0
 # What ends within this time is acknowledged together: the broker then sends as many new jobs in one
@@ -28,6 +30,9 @@ GATHER_SECONDS: Final = 0.03
 # out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so that it
 # does not come to this, half of them having ended are acknowledged without waiting.
 LEAST_AHEAD: Final = 4
+# Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
+FIRST_PAUSE_SECONDS: Final = 1
+LONGEST_PAUSE_SECONDS: Final = 5
 
 
 class JobConsumer(Consumer):
@@ -88,9 +93,31 @@ class JobConsumer(Consumer):
         super().register_with_event_loop(hub)
         hub.call_repeatedly(TURN_SECONDS, self._turn)
 
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, for as long as it takes, and say in the log why it does not come to that."""
+        conn.ensure_connection(
+            _say_why,
+            interval_start=FIRST_PAUSE_SECONDS,
+            interval_step=FIRST_PAUSE_SECONDS,
+            interval_max=LONGEST_PAUSE_SECONDS,
+            callback=maybe_shutdown,
+        )
+        return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Drop the connection, and pause where a new one would fare no better."""
+        _say_why(exc, FIRST_PAUSE_SECONDS)
+        super().on_connection_error_after_connected(exc)
+        if classify(exc).kind != "gone":
+            time.sleep(FIRST_PAUSE_SECONDS)
+
     def in_hand(self) -> int:
         """Return how many messages are being worked on."""
         return len(self._in_hand)
+
+    def ended_at(self) -> float:
+        """Return when a message was last acknowledged, handed back or put off."""
+        return self._in_hand.ended_at
 
     def stop_taking(self) -> None:
         """Take no more messages; what is in hand goes on. For any thread.
@@ -117,3 +144,7 @@ class JobConsumer(Consumer):
         self.turned_at = time.monotonic()
         # kombu forgets what it was to do when a connection breaks under it.
         self._in_hand.settle()
+
+
+def _say_why(error: Exception, pause: float) -> None:
+    report_broker(classify(error), retry_in=pause)

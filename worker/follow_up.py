@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal
 
-from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Kind
+from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.liveperson.engagement import LookupFailed
 from worker.messages.job import Job
 from worker.messages.moment import now
 from worker.messages.result import Attempt
 from worker.preparing import read_visit, write_visit
-from worker.retry import UNRESOLVED, Again, Created, Decision, Fail, LookUp, Throttled
+from worker.retry import (
+    PROBE,
+    UNRESOLVED,
+    Again,
+    Created,
+    Decision,
+    Fail,
+    Hold,
+    LookUp,
+    Throttled,
+    throttled_pause,
+)
 from worker.shutdown import Shutdown, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff, Step, Turn
-from worker.store.answers import Lost, Replay
-from worker.store.ledger import Ledger
+from worker.store.answers import Defer, Lost, Replay
+from worker.store.ledger import Feedback, Ledger
 
 # Pauses up to this long are waited for in the slot; longer ones in the broker, in seconds.
 SHORT_PAUSE_SECONDS: Final = 1.0
 # LivePerson: after a 429 a token is asked for again after 5 s at the earliest.
 TOKEN_PAUSE_SECONDS: Final = 5.0
+# A job of an account that is held comes back after this long at the earliest, in seconds.
+HOLD_SECONDS: Final = 5.0
 
 
 class FollowUp:
@@ -32,10 +46,10 @@ class FollowUp:
         self._ledger = ledger
         self._shutdown = shutdown
 
-    def do(self, turn: Turn, decision: Decision, *, looked: int | None = None) -> Step:
+    def do(self, turn: Turn, decision: Decision, *, looked: Answer | None = None) -> Step:
         """End the job, or let go of it until its next attempt. Raises Stopping.
 
-        `looked` is the HTTP status of a look-up that told nothing.
+        `looked` is what came of a look-up that told nothing.
         """
         match decision:
             case Created() if turn.answer is not None:
@@ -48,21 +62,88 @@ class FollowUp:
                 return self._again(turn, decision, looked)
             case Throttled():
                 return self._throttled(turn)
+            case Hold():
+                return self._hold(turn, decision)
             case _:
                 raise AssertionError(f"nobody decides so: {decision}")
 
-    def _again(self, turn: Turn, decision: Again, looked: int | None) -> Step:
+    def _again(self, turn: Turn, decision: Again, looked: Answer | None) -> Step:
         """Let go of the job until its next attempt, or until it is looked for again."""
-        after, renew, ready = decision.after, decision.renew, turn.prepared.ready
-        if renew is not None and ready is not None:
-            insist(
-                lambda: turn.account.client.renew(ready.tokens, renew), until=self._shutdown.over
-            )
-        attempts = [turn.attempt] if turn.attempt else []
+        self._renew(turn, decision.renew)
+        after, cause = decision.after, turn.cause
+        attempts = [replace(turn.attempt, note=decision.note)] if turn.attempt else []
         if decision.unresolved or not attempts:
-            attempts.append(Attempt(at=now(), http_status=looked, outcome=UNRESOLVED))
-        step = AtOnce(after) if after <= SHORT_PAUSE_SECONDS else PutOff(after, "retry")
-        return self._release(turn, attempts) or step
+            status = looked.http_status if looked else HTTPStatus.OK
+            cause = looked.cause if looked else "Monitoring: no open conversation"
+            attempts.append(Attempt(at=now(), http_status=status, outcome=UNRESOLVED, cause=cause))
+        is_short = after <= SHORT_PAUSE_SECONDS
+        step = AtOnce(after) if is_short else PutOff(after, "retry", cause)
+        # Whoever tries for all has not ended its try before it has sent a new token.
+        feedback = "" if decision.renew is not None and is_short else turn.feedback
+        return (
+            self._release(turn, attempts, feedback=feedback, due=after, waits_for="retry") or step
+        )
+
+    def _renew(self, turn: Turn, stale: Literal["app", "consumer"] | None) -> None:
+        ready = turn.prepared.ready
+        if stale is not None and ready is not None:
+            insist(
+                lambda: turn.account.client.renew(ready.tokens, stale), until=self._shutdown.over
+            )
+
+    def _hold(self, turn: Turn, decision: Hold) -> Step:
+        """Hold the account for what an attempt met; the job comes back to be tried again."""
+        self._renew(turn, decision.renew)
+        if decision.note != PROBE and turn.answer is not None:
+            turn = replace(turn, answer=replace(turn.answer, kind=Kind.CREDENTIALS))
+        attempts = [replace(turn.attempt, note=decision.note)] if turn.attempt else []
+        return self._held(turn, attempts, turn.feedback, turn.cause)
+
+    def _hold_look_up(self, turn: Turn, refused: Answer) -> Step:
+        """Hold the account for what a look-up met; what was sent before it stays as it was."""
+        attempts = [turn.attempt] if turn.attempt else []
+        attempts.append(
+            Attempt(
+                at=now(),
+                http_status=refused.http_status,
+                outcome=UNRESOLVED,
+                cause=refused.cause,
+                note=PROBE,
+            )
+        )
+        feedback: Feedback = turn.feedback if turn.sent else "credentials"
+        return self._held(turn, attempts, feedback, refused.cause)
+
+    def _held(
+        self, turn: Turn, attempts: Sequence[Attempt], feedback: Feedback, cause: str
+    ) -> Step:
+        if [_outline(one) for one in attempts] == [_outline(x) for x in turn.claim.history[-1:]]:
+            attempts = []  # hours of a hold are one attempt
+        why = "circuit" if feedback in {"failed", "barred"} else "credentials"
+        # Until it is lined up: its consumer stays locked for at least as long as it can be away.
+        other = self._release(
+            turn,
+            attempts,
+            feedback=feedback,
+            cause=cause,
+            due=LONGEST_RETRY_AFTER_SECONDS,
+            waits_for=why,
+        )
+        if other is not None:
+            return other
+        asked = time.monotonic()
+        found = self._line_up(turn, HOLD_SECONDS, why)
+        turn.account.hold.begins(found.why, cause=cause, seconds=found.seconds, asked=asked)
+        return PutOff(found.seconds, why, cause)
+
+    def _line_up(self, turn: Turn, at_least: float, why: str) -> Defer:
+        """Return when the job comes back: one by one, since all that met a pause come after it."""
+        return insist(
+            lambda: self._ledger.put_off(
+                turn.work.job, ceiling=turn.account.ceiling, at_least=at_least, waits_for=why
+            ),
+            until=self._shutdown.over,
+        )
 
     def _look_up(self, turn: Turn, decision: LookUp) -> Step:
         """Ask the Monitoring API for the consumer's open conversation."""
@@ -73,36 +154,52 @@ class FollowUp:
             )
         except LookupFailed as failure:
             prepared = replace(turn.prepared, visit=write_visit(failure.visit))
-            turn, looked = replace(turn, prepared=prepared), failure.answer.http_status
-            return self.do(turn, decision.unaskable, looked=looked)
+            turn = replace(turn, prepared=prepared)
+            if failure.answer.kind is Kind.CREDENTIALS and not turn.claim.alone:
+                return self._hold_look_up(turn, failure.answer)
+            return self.do(turn, decision.unaskable, looked=failure.answer)
         if found is None:
-            return self.do(turn, decision.otherwise, looked=HTTPStatus.OK)
-        if decision.of_another is not None and self._is_of_another(turn.work.job, found):
-            return self.do(turn, decision.of_another)
+            return self.do(turn, decision.otherwise)
+        if decision.of_another is not None:
+            opener = self._opener(turn.work.job, found)
+            if opener not in {"", turn.work.job.job_id}:
+                return self.do(turn, decision.of_another)
+            if not opener and turn.claim.is_doubted:
+                # Another job's request may have opened it as well as ours: nobody can tell.
+                told = isinstance(decision.of_another, LookUp)
+                return self.do(turn, decision.of_another if told else Fail("in_doubt"))
         return Ended(turn, turn.opened(decision.found, found, resolved_by="monitoring"))
 
-    def _is_of_another(self, job: Job, conversation_id: str) -> bool:
-        opener = insist(
+    def _opener(self, job: Job, conversation_id: str) -> str:
+        """Return the id of the job that a conversation was opened for, if that is known."""
+        return insist(
             lambda: self._ledger.opener(job.account_id, conversation_id), until=self._shutdown.over
         )
-        return opener not in {"", job.job_id}
 
     def _throttled(self, turn: Turn) -> Step:
-        """Pause the whole pool after a 429; one for a token has a pause of its own."""
+        """Let the job wait after a 429; the pool waits only if the limiter says so.
+
+        One for a token has a pause of its own.
+        """
         asked = turn.answer.retry_after if turn.answer else None
-        pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        retry_after = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        pause = max(retry_after, throttled_pause(turn.history)) if turn.sent else retry_after
         attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
-        other = self._release(turn, attempts, retry_after=pause)
+        is_put_off = turn.sent and pause > SHORT_PAUSE_SECONDS
+        other = self._release(
+            turn,
+            attempts,
+            retry_after=retry_after,
+            due=pause,
+            waits_for="throttled" if is_put_off else "",
+        )
         if other is not None:
             return other
         if turn.sent:
-            return AtOnce(0)
-        # One by one: all of those that met the pause would ask together after it.
-        place = insist(
-            lambda: self._ledger.put_off(turn.work.job, ceiling=turn.account.ceiling),
-            until=self._shutdown.over,
-        )
-        return PutOff(max(pause, TOKEN_PAUSE_SECONDS) + place, "throttled before sending")
+            return PutOff(pause, "throttled", turn.cause) if is_put_off else AtOnce(pause)
+        why = "throttled before sending"
+        found = self._line_up(turn, max(pause, TOKEN_PAUSE_SECONDS), why)
+        return PutOff(found.seconds, why, turn.cause)
 
     def _is_repeated(self, turn: Turn) -> bool:
         """Tell whether a job is kept from being sent once more: hours of that are one attempt."""
@@ -110,7 +207,15 @@ class FollowUp:
         return not turn.sent and bool(history) and history[-1].outcome == Kind.THROTTLED
 
     def _release(
-        self, turn: Turn, attempts: Sequence[Attempt], *, retry_after: float = 0
+        self,
+        turn: Turn,
+        attempts: Sequence[Attempt],
+        *,
+        feedback: Feedback | None = None,
+        cause: str = "",
+        retry_after: float = 0,
+        due: float = 0,
+        waits_for: str = "",
     ) -> Step | None:
         """Let go of the job; return what another delivery made of it, if one did."""
         work = turn.work
@@ -119,9 +224,13 @@ class FollowUp:
                 work.job,
                 work.owner,
                 attempts=attempts,
-                feedback=turn.feedback,
+                feedback=turn.feedback if feedback is None else feedback,
+                cause=cause or turn.cause,
                 retry_after=retry_after,
                 visit=turn.prepared.visit,
+                earlier=turn.claim.history,
+                due=due,
+                waits_for=waits_for,
             ),
             until=self._shutdown.over,
         )
@@ -133,3 +242,8 @@ class FollowUp:
                 return PutOff(HELD_SECONDS, "taken over")
             case None:
                 return None
+
+
+def _outline(attempt: Attempt) -> tuple[str, str, str]:
+    """Return what an attempt came to, without its time."""
+    return attempt.outcome, attempt.note, attempt.cause

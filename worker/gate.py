@@ -22,7 +22,6 @@ class Gate:
         self._line: Final[list[tuple[Rank, _Place]]] = []
         self._freed: Final = threading.Event()
         self._is_taken = False
-        self.held_by = ""
 
     def is_free(self) -> bool:
         """Tell whether nobody waits."""

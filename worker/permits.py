@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
 
-import structlog
-
 from worker.account import Account
 from worker.gate import Rank
 from worker.messages.receive import Work
@@ -28,10 +26,6 @@ AHEAD_SECONDS: Final = 0.1
 NO_PATIENCE_SECONDS: Final = -1.0
 # A worker that the others no longer see looks so often whether they do again, in seconds.
 UNSEEN_POLL_SECONDS: Final = 0.1
-# What is worth a line in the log: the others are a limiter's everyday work.
-REMARKABLE: Final = frozenset({"pause", "circuit"})
-
-log = structlog.get_logger()
 
 
 class Permits:
@@ -46,12 +40,16 @@ class Permits:
         seats: Seats,
         patience: float,
     ) -> None:
-        """Let a job wait in its slot for `patience` seconds; then it comes back later."""
+        """Let a job wait in its slot for `patience` seconds; then it comes back later.
+
+        `answered_at` is when the ledger last said anything: also how long a job is to wait.
+        """
         self._ledger = ledger
         self._pulse = pulse
         self._shutdown = shutdown
         self._seats = seats
         self._patience = patience
+        self.answered_at = time.monotonic()
 
     def seat(self, work: Work) -> AbstractContextManager[bool]:
         """Hold one of the process's slots for a job's account, if it has not too many already."""
@@ -59,10 +57,11 @@ class Permits:
 
     def put_off(self, work: Work, account: Account) -> float:
         """Return after how many seconds a job may come back that got no seat. Raises Stopping."""
-        return insist(
-            lambda: self._ledger.put_off(work.job, ceiling=account.ceiling),
+        found = insist(
+            lambda: self._ledger.put_off(work.job, ceiling=account.ceiling, waits_for="crowded"),
             until=self._shutdown.draining,
         )
+        return found.seconds
 
     def claim(
         self, work: Work, account: Account, *, visit: str = "", failing: bool = False
@@ -137,6 +136,7 @@ class Permits:
     ) -> Beginning | Wait:
         dead_owner = ""
         while True:
+            asked = time.monotonic()
             begun = insist(
                 lambda: self._ledger.begin(
                     work.job,
@@ -151,12 +151,13 @@ class Permits:
                 ),
                 until=self._shutdown.draining,
             )
+            self.answered_at = time.monotonic()
             if isinstance(begun, Go) and not self._pulse.is_shown():
                 # Frozen since it asked, perhaps: another worker may have the job by now.
                 self._shutdown.sleep(UNSEEN_POLL_SECONDS)
                 continue
             if not isinstance(begun, Held) or begun.owner == dead_owner:
-                self._note(account, begun)
+                self._note(account, begun, asked)
                 return begun
             if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023
                 return begun
@@ -170,16 +171,13 @@ class Permits:
         account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
         self._shutdown.sleep(0)
 
-    def _note(self, account: Account, begun: Beginning | Wait) -> None:
-        """Say in the log when something other than its pace begins to hold an account."""
-        gate = account.gate
+    def _note(self, account: Account, begun: Beginning | Wait, asked: float) -> None:
+        """Say in the log when something other than its pace holds an account, and when no more."""
         match begun:
-            case Wait(seconds=seconds, why=why) | Defer(seconds, why) if why in REMARKABLE:
-                if why != gate.held_by:
-                    log.warning("account.held", why=why, seconds=round(seconds, 1))
-                gate.held_by = why
-            case Go():
-                gate.held_by = ""
+            case Wait(seconds=seconds, why=why, cause=cause) | Defer(seconds, why, cause):
+                account.hold.begins(why, cause=cause, seconds=seconds, asked=asked)
+            case Go(claim) if not claim.probing:
+                account.hold.ends()
 
 
 def _rank(work: Work) -> Rank:

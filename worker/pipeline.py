@@ -11,11 +11,12 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from worker.attempt import Attempts
-from worker.messages.outcome import Outcome, broken, malformed
+from worker.messages.moment import later
+from worker.messages.outcome import Outcome, broken
 from worker.messages.receive import Work, receive
 from worker.messaging.delivery import Delivery
 from worker.messaging.publisher import Publisher
-from worker.shutdown import Shutdown, Stopping
+from worker.shutdown import Shutdown, Stopping, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff
 from worker.store.answers import Lost, Replay
 from worker.store.connection import StoreError
@@ -24,6 +25,8 @@ from worker.store.pulse import Pulse
 
 # When to try again after an error of our own, in seconds.
 STUMBLE_SECONDS: Final = 10.0
+# What a job waits for whose time has not come, in the log and in the ledger.
+NOT_BEFORE: Final = "notBefore"
 # A job is put off for so long at least, even if it expires sooner, in seconds.
 SHORTEST_WAIT_SECONDS: Final = 1.0
 
@@ -79,11 +82,12 @@ class Pipeline:
             self._work(work, delivery)
 
     def _read(self, delivery: Delivery) -> Work | Outcome:
-        if delivery.unreadable:
-            return malformed(delivery.body, delivery.unreadable)
+        message = delivery.received
+        if message.left_out:
+            log.info("message.left_out", what=message.left_out)
         try:
             return receive(
-                delivery.received,
+                message,
                 owner=self._pulse.owner(),
                 accounts=self._accounts,
                 max_bytes=self._max_message_bytes,
@@ -110,7 +114,13 @@ class Pipeline:
             # It expires on time, however long it is to wait.
             left = max(0.0, work.seconds_left(datetime.now(UTC)))
             seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
-            log.info("job.put_off", why=step.why, retry_in=round(seconds, 1))
+            log.info(
+                "job.put_off",
+                why=step.why,
+                cause=step.cause or None,
+                retry_in=round(seconds, 1),
+                retry_at=later(seconds),
+            )
             delivery.defer(seconds)
             return
         if isinstance(step, Ended):
@@ -123,7 +133,12 @@ class Pipeline:
     def _attempt(self, work: Work) -> Outcome | Ended | PutOff:
         wait = work.seconds_to_wait(datetime.now(UTC))
         if wait > 0 and not work.is_expired(datetime.now(UTC)):
-            return PutOff(wait, "notBefore")
+            # Until then the ledger knows it by this alone, as whoever asks for it does.
+            insist(
+                lambda: self._ledger.note_wait(work.job, seconds=wait, waits_for=NOT_BEFORE),
+                until=self._shutdown.draining,
+            )
+            return PutOff(wait, NOT_BEFORE)
         while isinstance(step := self._attempts.make(work), AtOnce):
             self._shutdown.sleep(step.seconds)
         return step
@@ -152,6 +167,7 @@ class Pipeline:
             work.owner,
             outcome=ended.outcome,
             feedback=ended.turn.feedback,
+            cause=ended.turn.cause,
             then=recorded,
         )
 
@@ -163,4 +179,4 @@ class Pipeline:
                 self._ledger.mark_published(outcome.account_id, outcome.message_id)
             delivery.ack()
 
-        self._publisher.send(outcome.outgoing(), confirmed)
+        self._publisher.send(outcome.outgoing(), confirmed, delivery.requeue)

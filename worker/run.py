@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -16,13 +17,20 @@ from celery.worker import state
 from config.queues import JOBS_QUEUE, account_queue
 from config.server_urls import passwords_of
 from config.settings import Settings
+from config.streams import write_last_lines
+from config.version import VERSION
 from worker import runtime
 from worker.app import create_app
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
-from worker.messaging import broker, compression
+from worker.liveperson.environment import proxy_for, proxy_passwords
+from worker.messaging import bounds, broker
+from worker.open_files import allow_files
+from worker.operator.addresses import public_url
 from worker.processor import keep_together
 from worker.runtime import Runtime
+from worker.shutdown import outlast
+from worker.store.replies import report_broker
 from worker.watchdog import Watchdog
 
 LOOK_SECONDS: Final = 0.1
@@ -42,19 +50,35 @@ def run_worker(
 ) -> int:
     """Work until a signal ends it; returns the exit status.
 
-    The first SIGTERM or SIGINT drains: nothing new is taken, what is in hand is finished or handed
-    back within `drain_timeout`. A second one hands everything back at once. Raises what the
-    broker's connection raises, if it cannot be reached at the start.
+    The first SIGTERM, SIGINT or SIGHUP drains: nothing new is taken, what is in hand is finished or
+    handed back within `drain_timeout`. A second SIGTERM or SIGINT hands everything back at once.
+    Raises what the broker's connection raises, if it cannot be reached at the start.
     """
     if settings.one_processor:
         keep_together()
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
-    slots = concurrency or settings.concurrency
-    compression.bound(settings.max_message_bytes)
-    with broker.connection(broker_url) as connection:
-        broker.declare(connection, {JOBS_QUEUE, *names})
-    parts = runtime.build(settings, broker_url=broker_url, store_url=store_url, concurrency=slots)
+    slots = allow_files(concurrency or settings.concurrency)
+    bounds.bound(settings.max_message_bytes)
+    outlast(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
+    parts = runtime.build(
+        settings,
+        broker_url=broker_url,
+        store_url=store_url,
+        concurrency=slots,
+        queues=names,
+    )
     runtime.use(parts)
+    facts = {
+        "version": VERSION,
+        "python": platform.python_version(),
+        "broker": public_url(broker_url),
+        "store": public_url(store_url),
+        "liveperson": public_url(settings.domain_api_url),
+        "proxy": str(proxy_for(settings.domain_api_url) or "none"),
+        "accounts": sorted(settings.accounts),
+        "queues": names,
+        "slots": slots,
+    }
     parts.start()
     app = create_app(broker_url, queues=names)
     worker: Any = app.WorkController(
@@ -63,13 +87,18 @@ def run_worker(
         without_mingle=True,
         # Its events would go through the loop that also answers AMQP's own heartbeats.
         without_heartbeat=True,
-        ready_callback=lambda _: log.info("worker.ready", queues=names, slots=slots),
+        ready_callback=lambda _: log.info("worker.ready", **facts),
     )
     stop = Stop(worker, parts, drain_seconds=settings.drain_timeout)
     stop.listen()
     watchdog = Watchdog(
         worker.consumer,
+        publisher=parts.publisher,
+        answered_at=parts.answered_at,
+        # No call takes longer; nor does waiting for a token that another worker gets.
+        answer_seconds=runtime.token_seconds(settings),
         broker_url=broker_url,
+        store_url=store_url,
         queues=names,
         slots=slots,
         health_file=settings.health_file,
@@ -82,13 +111,29 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
+def _declare(broker_url: str, names: Iterable[str]) -> None:
+    with broker.connection(broker_url) as connection:
+        broker.declare(connection, names)
+
+
 def secrets_of(settings: Settings) -> set[str]:
     """Return the values that may appear in no line of the log."""
     urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
-    passwords = set[str]().union(*map(passwords_of, urls))
+    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
     return passwords | {
         account.client_secret.get_secret_value() for account in settings.accounts.values()
     }
+
+
+def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have a function called when the process is asked to end.
+
+    `nohup` has a process ignore SIGHUP, and means it.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
 
 
 class Stop:
@@ -101,9 +146,8 @@ class Stop:
         self._asked = 0
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT over from Python."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        """Take the signals that end a process over from Python."""
+        on_signals(self._on_signal)
 
     def finish(self) -> None:
         """Publish what is left and let go; called when the worker's loop has ended."""
@@ -111,8 +155,12 @@ class Stop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self._asked += 1
-        if self._asked == 1:
+        is_first = not self._asked
+        # A terminal that is closed says so more than once, and systemd says it behind SIGTERM:
+        # only the first of them asks for anything.
+        if is_first or number != signal.SIGHUP:
+            self._asked += 1
+        if is_first:
             self._parts.shutdown.draining.set()
             threading.Thread(target=self._drain, args=(number,), name="drain", daemon=True).start()
 
@@ -130,4 +178,5 @@ class Stop:
         if left:
             # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
             self._parts.close(seconds=CLOSE_SECONDS)
+            write_last_lines()
             os._exit(0)

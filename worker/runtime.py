@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from redis import Redis
 
+from config.load import reread_credentials
 from config.settings import Settings
 from config.version import USER_AGENT
 from worker.account import Account
@@ -44,6 +47,13 @@ class Runtime:
     pulse: Pulse
     shutdown: Shutdown
     pipeline: Pipeline
+    permits: Permits
+    accounts: Collection[Account]
+
+    def answered_at(self) -> float:
+        """Return when a thread last got an answer, from the ledger or from LivePerson."""
+        calls = (account.client.called_at for account in self.accounts)
+        return max(self.permits.answered_at, *calls)
 
     def start(self) -> None:
         """Start the threads."""
@@ -61,11 +71,18 @@ class Runtime:
         self.pulse.stop(seconds=LAST_WORD_SECONDS)
 
 
-def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: int) -> Runtime:
+def build(
+    settings: Settings,
+    *,
+    broker_url: str,
+    store_url: str,
+    concurrency: int,
+    queues: Sequence[str],
+) -> Runtime:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
-    shutdown, pulse = Shutdown(), Pulse(store)
-    publisher = Publisher(broker_url)
+    shutdown, publisher = Shutdown(), Publisher(broker_url, job_queues=queues)
+    pulse = Pulse(store, trouble=lambda: publisher.trouble)
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,
@@ -100,14 +117,18 @@ def build(settings: Settings, *, broker_url: str, store_url: str, concurrency: i
         accounts=frozenset(accounts),
         max_message_bytes=settings.max_message_bytes,
     )
-    return Runtime(ledger, publisher, pulse, shutdown, pipeline)
+    return Runtime(
+        ledger, publisher, pulse, shutdown, pipeline, permits=permits, accounts=accounts.values()
+    )
+
+
+def token_seconds(settings: Settings) -> float:
+    """Return how long a token may be in coming: its host may have to be looked up first."""
+    return 2 * (settings.connect_timeout + settings.read_timeout)
 
 
 def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str, Account]:
-    # A token call may also have to look its host up first.
-    tokens = SharedTokens(
-        store, refresh_seconds=2 * (settings.connect_timeout + settings.read_timeout)
-    )
+    tokens = SharedTokens(store, refresh_seconds=token_seconds(settings))
     return {
         account_id: Account(
             client=LivePersonClient(
@@ -122,6 +143,7 @@ def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str
                 pool_size=concurrency,
                 token_store=tokens,
                 user_agent=USER_AGENT,
+                reread_credentials=partial(reread_credentials, account_id),
             ),
             ceiling=Ceiling(
                 rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)

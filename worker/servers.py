@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from config.server_urls import is_redis
 from config.settings import Settings
 from worker.embedded.server import ensure_server
 
@@ -23,14 +22,14 @@ class Servers:
 def servers(settings: Settings) -> Iterator[Servers]:
     """Give the broker's and the store's URLs, with the embedded server running if it is needed.
 
-    A Redis broker is the store too, unless a store is named. Raises what `ensure_server` raises.
+    A Redis broker is the store too, unless a store is named; the settings demand one beside
+    RabbitMQ. The embedded server serves as store only where it is the broker as well: it is this
+    folder's alone. Raises what `ensure_server` raises.
     """
-    broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     store = settings.store_url.get_secret_value() if settings.store_url else None
-    if store is None and broker is not None and is_redis(broker):
-        store = broker
-    if broker is not None and store is not None:
-        yield Servers(broker_url=broker, store_url=store)
+    if settings.broker_url is not None:
+        broker = settings.broker_url.get_secret_value()
+        yield Servers(broker_url=broker, store_url=store or broker)
         return
     with ensure_server(settings.data_dir) as embedded:
-        yield Servers(broker_url=broker or embedded.url, store_url=store or embedded.url)
+        yield Servers(broker_url=embedded.url, store_url=store or embedded.url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.account import Account
-from worker.liveperson.answer import Answer, Kind
+from worker.liveperson.answer import OF_THE_ACCOUNT, Answer, Kind, is_page, is_taken
 from worker.messages.moment import rfc3339
 from worker.messages.outcome import Outcome, failed, opened
 from worker.messages.receive import Work
@@ -30,16 +30,17 @@ MESSAGES: Mapping[str, str] = {
     "internal_error": "too many workers were lost while working on the job",
 }
 
-# Says nothing of the job: it is the account that does not answer.
-NO_ANSWER: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.NOT_ENGAGED})
-
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """The job is to come back from the broker after so many seconds."""
+    """The job is to come back from the broker after so many seconds.
+
+    `cause` names service, host, and error or HTTP status, where a call has failed.
+    """
 
     seconds: float
     why: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,16 @@ class Turn:
         if self.answer is None:
             return None
         return Attempt(
-            at=self.at, http_status=self.answer.http_status, outcome=self.answer.kind.value
+            at=self.at,
+            http_status=self.answer.http_status,
+            outcome=self.answer.kind.value,
+            cause=self.cause,
         )
+
+    @property
+    def cause(self) -> str:
+        """Why the attempt failed, if it did."""
+        return self.answer.cause if self.answer else ""
 
     @property
     def history(self) -> tuple[Attempt, ...]:
@@ -84,11 +93,18 @@ class Turn:
         """What the limiter learns from this attempt."""
         if self.answer is None:
             return ""
-        if self.answer.kind in NO_ANSWER:
+        kind, status = self.answer.kind, self.answer.http_status
+        if kind is Kind.CREDENTIALS:
+            return "credentials"
+        if kind is Kind.NOT_SERVED or (kind in OF_THE_ACCOUNT and is_page(Kind.NOT_SENT, status)):
+            return "barred"
+        if kind in OF_THE_ACCOUNT:
             return "failed"
         if not self.sent:
             return ""
-        return "throttled" if self.answer.kind is Kind.THROTTLED else "ok"
+        if not is_taken(kind):
+            return "failed"
+        return "throttled" if kind is Kind.THROTTLED else "ok"
 
     def opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Outcome:
         """Make the result."""

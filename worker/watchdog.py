@@ -12,18 +12,20 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 from kombu.exceptions import KombuError
 
+from config.streams import write_last_lines
 from worker.messaging import broker
+from worker.progress import STALL_SECONDS, Sight, Verdict, judge
+from worker.store.connection import StoreError, connect
 
 LOOK_SECONDS: Final = 5.0
-# Nothing legitimate keeps the loop, or an idle slot beside waiting messages, still for so long.
-STALL_SECONDS: Final = 60.0
+# Beside the workers' signs of life; written to see whether the store takes anything.
+STORE_KEY: Final = "overture:watchdog"
 
 log = structlog.get_logger()
 
@@ -37,32 +39,24 @@ class Watched(Protocol):
     def in_hand(self) -> int:
         """Return how many messages are being worked on."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What is seen in one look; `waiting` is None when the broker does not answer."""
-
-    now: float
-    turned_at: float
-    received_at: float
-    idle_since: float
-    waiting: int | None
+    def ended_at(self) -> float:
+        """Return when a message was last acknowledged, handed back or put off."""
 
 
-def stalled(sight: Sight, *, seconds: float = STALL_SECONDS) -> str:
-    """Say why a worker counts as stalled; empty while it does not.
+class Publishing(Protocol):
+    """What it looks at of the publisher."""
 
-    `idle_since` is since when slots have been free and messages waiting. While the broker is away
-    nothing can be expected of a worker.
-    """
-    if sight.waiting is None:
-        return ""
-    if sight.now - sight.turned_at > seconds:
-        return f"its event loop has not turned for {sight.now - sight.turned_at:.0f} s"
-    still = sight.now - max(sight.received_at, sight.idle_since)
-    if sight.waiting and still > seconds:
-        return f"{sight.waiting} messages wait, slots are free, and none came for {still:.0f} s"
-    return ""
+    @property
+    def waiting(self) -> int:
+        """How many messages it has that are not confirmed."""
+
+    @property
+    def confirmed_at(self) -> float:
+        """When the broker last confirmed anything."""
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it, in words; empty if nothing."""
 
 
 class Watchdog:
@@ -72,65 +66,111 @@ class Watchdog:
         self,
         watched: Watched,
         *,
+        publisher: Publishing,
+        answered_at: Callable[[], float],
+        answer_seconds: float,
         broker_url: str,
+        store_url: str,
         queues: Sequence[str],
         slots: int,
         health_file: Path | None,
         draining: threading.Event,
         look_seconds: float = LOOK_SECONDS,
         stall_seconds: float = STALL_SECONDS,
-        end: Callable[[int], object] = os._exit,
+        end: Callable[[int], object] | None = None,
     ) -> None:
-        """`health_file` is touched at every look that finds progress: a probe checks its age.
+        """`answered_at` says when a thread last got an answer that it had asked for.
 
-        While the worker is draining nobody looks, and it is touched as long as jobs are in hand.
+        `health_file` is touched at every look that finds nothing wrong, and while a server is away
+        or says that it takes nothing for now: a probe checks its age. While the worker is draining
+        nobody looks, and it is touched as long as jobs are in hand.
         """
         self._watched = watched
+        self._publisher = publisher
+        self._answered_at = answered_at
+        self._answer_seconds = answer_seconds
         self._broker_url = broker_url
+        self._store_url = store_url
         self._queues = queues
         self._slots = slots
         self._health_file = health_file
         self._draining = draining
         self._look_seconds = look_seconds
         self._stall_seconds = stall_seconds
-        self._end = end
+        self._end = end or _exit
+        self._reachable_since = self._idle_since = time.monotonic()
+        self._busy_since = self._unpublished_since = self._reachable_since
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self.verdict = Verdict("fine")
 
     def start(self) -> None:
         """Start looking."""
         self._thread.start()
 
     def _run(self) -> None:
-        idle_since = reachable_since = time.monotonic()
         while not self._draining.wait(self._look_seconds):
-            waiting = waiting_messages(self._broker_url, self._queues)
-            now = time.monotonic()
-            if waiting is None:
-                reachable_since = now
-            if not waiting or self._watched.in_hand() >= self._slots:
-                idle_since = now
-            sight = Sight(
-                now=now,
-                # After an outage a worker gets its full time to come back.
-                turned_at=max(self._watched.turned_at, reachable_since),
-                received_at=self._watched.received_at,
-                idle_since=max(idle_since, reachable_since),
-                waiting=waiting,
-            )
-            if why := stalled(sight, seconds=self._stall_seconds):
-                log.critical("worker.stalled", why=why)
+            try:
+                found = self._look()
+            except Exception:
+                # Without this thread a worker that stands still would stand for ever.
+                log.exception("watchdog.stumbled")
+                found = Verdict("fine")
+            if found.state == "stalled":
+                log.critical("worker.stalled", why=found.why)
                 self._end(1)
                 return
-            self._show()
+            if found.state != self.verdict.state and found.why:
+                log.error("worker.held_up", why=found.why)
+            self.verdict = found
+            if found.state != "refused":
+                self._show()
         # A drain ends by its own timeout; what comes after its last job has to be quick.
         while self._watched.in_hand():
             self._show()
             time.sleep(self._look_seconds)
 
+    def _look(self) -> Verdict:
+        ready = waiting_messages(self._broker_url, self._queues)
+        store_answers = takes_writes(self._store_url)
+        now = time.monotonic()
+        if ready is None:
+            # After an outage a worker gets its full time to come back.
+            self._reachable_since = now
+            return Verdict("fine")
+        in_hand, unpublished = self._watched.in_hand(), self._publisher.waiting
+        busy = max(0, in_hand - unpublished)
+        if not ready or in_hand >= self._slots:
+            self._idle_since = now
+        if not busy or not store_answers:
+            self._busy_since = now
+        if not unpublished:
+            self._unpublished_since = now
+        since = self._reachable_since
+        sight = Sight(
+            now=now,
+            turned_at=max(self._watched.turned_at, since),
+            received_at=self._watched.received_at,
+            moved_at=max(self._watched.ended_at(), self._answered_at()),
+            confirmed_at=self._publisher.confirmed_at,
+            idle_since=max(self._idle_since, since),
+            busy_since=max(self._busy_since, since),
+            unpublished_since=max(self._unpublished_since, since),
+            ready=ready,
+            busy=busy,
+            unpublished=unpublished,
+            trouble=self._publisher.trouble,
+        )
+        return judge(sight, seconds=self._stall_seconds, answer_seconds=self._answer_seconds)
+
     def _show(self) -> None:
         if self._health_file is not None:
             with contextlib.suppress(OSError):
                 self._health_file.touch()
+
+
+def _exit(status: int) -> None:
+    write_last_lines()
+    os._exit(status)
 
 
 def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:
@@ -139,10 +179,25 @@ def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:
     Over a connection of its own, since the worker's may be what is stuck.
     """
     connection = broker.connection(broker_url)
-    away: tuple[type[BaseException], ...] = (OSError, KombuError, *connection.connection_errors)
+    away: tuple[type[BaseException], ...] = (
+        OSError,
+        KombuError,
+        *connection.connection_errors,
+        # A Redis server may refuse even a PING, as one does that cannot save its data.
+        *connection.channel_errors,
+    )
     try:
         with connection:
             connection.connect()
             return sum(broker.ready_messages(connection, name) for name in queues)
     except away:
         return None
+
+
+def takes_writes(store_url: str) -> bool:
+    """Tell whether the store answers and can be written, over a connection of its own as well."""
+    try:
+        with connect(store_url, connections=1) as store:
+            return bool(store.set(STORE_KEY, 1, px=1000))
+    except (OSError, StoreError):
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
+from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 from worker.messaging import broker
 from worker.redis_transport.queue import Layout
@@ -40,6 +42,11 @@ def overview(settings: dict[str, object]) -> dict[str, Any]:
     return found
 
 
+def story_of(job_id: str, settings: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    """Ask for a job's history."""
+    return overture("status", job_id, settings=settings)
+
+
 def test_the_status_counts_what_there_is(settings: dict[str, object], client: BrokerClient) -> None:
     """Queues, outcomes and workers, and one job's story; for people and for programs."""
     client.put([job_document(1), job_document(2, consumerId="consumer-1")])
@@ -60,6 +67,14 @@ def test_the_status_counts_what_there_is(settings: dict[str, object], client: Br
         assert f"created: conversation {result['conversationId']} after 1 request" in story
         record = overture("status", result["jobId"], "--format", "json", settings=settings)
         assert json.loads(record.stdout)["outcome"] == result
+        client.put([job_document(3, notBefore="2099-01-31T09:00:00Z")])
+        wait_until(lambda: story_of("job-3", settings).returncode == 0, "a worker has seen it")
+    story = story_of("job-3", settings).stdout
+    assert "job job-3 of account 12345678: waiting\n" in story
+    assert "  2099-01-31T09:00:0" in story
+    assert "next attempt: waits for its time (notBefore)\n" in story
+    cancelled = overture("cancel", "job-3", settings=settings)
+    assert cancelled.stdout == "job job-3: waiting; it will be cancelled at its next turn\n"
     unknown = overture("status", "no-such-job", settings=settings)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("overture: job no-such-job is unknown: ")
@@ -130,7 +145,7 @@ def test_a_server_that_still_reads_its_data_is_said_to(role: str, valkey_url: st
         loading = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         threading.Thread(target=answer_loading, args=(listener,), daemon=True).start()
         urls = {"broker_url": valkey_url, "store_url": valkey_url, f"{role}_url": loading}
-        ended = overture("worker", settings={**ONE_ACCOUNT, **urls})
+        ended = overture("status", settings={**ONE_ACCOUNT, **urls})
     assert (ended.returncode, ended.stderr) == (
         1,
         f"overture: the {role} at {loading} is still loading its data; try again in a moment\n",
@@ -200,6 +215,7 @@ def test_what_does_not_work_is_said_with_what_to_do(
     """The other things are tried all the same, and no secret is shown."""
     settings = {
         "broker_url": valkey_url,
+        "store_url": valkey_url,
         **ONE_ACCOUNT,
         "domain_api_url": simulator.url,
         **changes,
@@ -208,6 +224,28 @@ def test_what_does_not_work_is_said_with_what_to_do(
     assert ended.returncode == 1
     assert any(found.startswith(line) for found in ended.stdout.splitlines()), ended.stdout
     assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_check_says_which_way_it_goes(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a proxy of the environment, or past it, and whom it trusts; without a password."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:canary@127.0.0.1:1")
+    api = settings["domain_api_url"]
+    through = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached through the proxy 127.0.0.1:1 (HTTP_PROXY)" in through.stdout
+    assert "cannot connect to 127.0.0.1 through the proxy 127.0.0.1:1: " in through.stdout
+    assert through.returncode == 1
+    assert "canary" not in through.stdout + through.stderr
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    past = overture("check", settings=settings)
+    assert f"✓ proxy: {api} is reached directly" in past.stdout
+    assert "✓ certificates: those of the system and of certifi are trusted" in past.stdout
+    assert past.returncode == 0
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    untrusting = overture("check", settings=settings)
+    assert "✗ certificates: REQUESTS_CA_BUNDLE names /nowhere.pem, which" in untrusting.stdout
+    assert untrusting.returncode == 1
 
 
 def test_watching_goes_on_until_ctrl_c(settings: dict[str, object], client: BrokerClient) -> None:

@@ -118,8 +118,8 @@ def test_what_was_not_written_stays_in_the_queue(
 
 
 def test_a_reader_that_has_enough_is_no_error(settings: dict[str, object], broker_url: str) -> None:
-    """`overture results | head -1` says nothing, and what was not written stays."""
-    publish_results(broker_url, range(300), metadata={"padding": "x" * 4000})
+    """`overture results | head -1` says nothing, and takes what was shown."""
+    publish_results(broker_url, range(11))
     with start_overture("results", settings=settings) as process:
         assert process.stdout is not None
         assert numbers(process.stdout.readline().decode()) == [0]
@@ -127,7 +127,19 @@ def test_a_reader_that_has_enough_is_no_error(settings: dict[str, object], broke
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait(20) == 1
-    assert sorted(left(broker_url)) == list(range(300))
+    assert sorted(left(broker_url)) == list(range(1, 11))
+
+
+def test_a_reader_takes_as_many_as_it_wants(settings: dict[str, object], broker_url: str) -> None:
+    """In a shell, whatever the form, and with others behind them in the pipe."""
+    publish_results(broker_url, range(11), metadata={"padding": "x" * 400})
+    for form, lines in (("jsonl", 1), ("csv", 3), ("table", 1)):
+        command = f"{sys.executable} -m worker results --format {form} | head -{lines}"
+        process = subprocess.run(
+            command, shell=True, env=environment(settings), capture_output=True, check=True
+        )
+        assert (len(process.stdout.splitlines()), process.stderr) == (lines, b"")
+    assert sorted(left(broker_url)) == list(range(3, 11))
 
 
 def test_a_csv_file_goes_on_where_it_ended(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -15,7 +21,7 @@ from tests.overture_command import start_overture
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
-from tests.worker_process import WorkerProcess
+from tests.worker_process import WorkerProcess, environment
 
 # The broker has no part in it.
 pytestmark = pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)
@@ -57,6 +63,49 @@ def test_a_drain_ends_in_time_and_hands_back_what_hangs(
     assert out.dead_letters == []
     assert {result["resolvedBy"] for result in out.results} == {"monitoring"}
     assert len(simulator.conversations()) == 5
+
+
+def test_a_terminal_that_is_closed_drains_its_worker(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """It says so by SIGHUP, several times, and its log is gone: what was sent is finished."""
+    simulator.control("limits", {"latency": 1500})
+    ours, theirs = pty.openpty()
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "worker", "worker"],
+        env=environment(settings),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the tests have one thread
+    )
+    os.close(theirs)
+    try:
+        client.put([job_document(number) for number in range(5)])
+        wait_until(lambda: simulator.stats()["total"]["inFlight"] == 5, "they are sent", seconds=30)
+        os.close(ours)
+        worker.send_signal(signal.SIGHUP)
+        assert worker.wait(15) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    out = client.take()
+    assert (len(out.results), out.dead_letters) == (5, [])
+
+
+def test_a_worker_that_is_to_outlive_its_terminal_does(settings: dict[str, object]) -> None:
+    """Under nohup SIGHUP ends nobody."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with WorkerProcess(settings) as worker:
+            worker.signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                worker.process.wait(1)
+            assert worker.events("worker.draining") == []
+            assert worker.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_sigterm_ends_a_worker_that_has_not_begun(settings: dict[str, object]) -> None:

@@ -98,7 +98,7 @@ def test_each_way_to_fail_has_its_code(client: BrokerClient, simulator: Simulato
     """Dead letters say what went wrong, and hold the job as it was received."""
     past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     fault(simulator, 5, "server_error", times=10)
-    fault(simulator, 6, "token_expired", times=10)
+    fault(simulator, 6, "consumer_token_refused", times=10)
     jobs = {
         "invalid_job": job_document(1, conversation={"skilId": "1"}),
         "unknown_account": job_document(2, accountId="999"),

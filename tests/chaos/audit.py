@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 from tests.chaos.matching import Content, Ending, Matcher
 from tests.chaos.received import Received
 from tests.chaos.submissions import Submission
+
+# A request that leaves in time may be carried out a little later, in seconds.
+ON_ITS_WAY: Final = timedelta(seconds=1)
 
 Conversations = Mapping[str, Mapping[str, Any]]
 Jobs = Mapping[str, Sequence[Content]]
@@ -26,6 +29,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "unreported": "conversations that neither a result nor a doubt speaks of",
         "unexplained": "outcomes that a message of its kind cannot have",
         "too early": "conversations opened before notBefore",
+        "too late": "conversations opened after expiresAt",
         "stray": "messages out that answer nothing, or are not as documented",
     }
 )
@@ -164,9 +168,12 @@ def _judge_conversations(
         if not told and opener not in tolerated:
             outcomes = sorted(ending.verdict for ending in endings[opener])
             faults["unreported"].append(f"{opener}: {conversation_id}, but {outcomes}")
-        not_before = jobs[opener][0].submission.not_before
-        if not_before and datetime.fromisoformat(conversation["createdAt"]) < not_before:
-            faults["too early"].append(f"{opener}: {conversation['createdAt']} < {not_before}")
+        sent = jobs[opener][0].submission
+        created_at = datetime.fromisoformat(conversation["createdAt"])
+        if sent.not_before and created_at < sent.not_before:
+            faults["too early"].append(f"{opener}: {created_at} < {sent.not_before}")
+        if sent.expires_at and created_at > sent.expires_at + ON_ITS_WAY:
+            faults["too late"].append(f"{opener}: {created_at} > {sent.expires_at}")
 
 
 def _opener(conversation: Mapping[str, Any]) -> str:

@@ -21,8 +21,13 @@ from worker.messaging import broker
 class Broker(Protocol):
     """A broker of a run's own."""
 
-    port: int
-    url: str
+    @property
+    def port(self) -> int:
+        """Its port."""
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
 
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy."""
@@ -46,9 +51,11 @@ class Broker(Protocol):
         """Read everything that came out."""
 
 
-def start_broker(name: BrokerName, folder: Path) -> Broker:
-    """Start a broker and declare everything on it."""
-    started: Broker = ValkeyBroker(folder) if name == "valkey" else RabbitBroker(folder)
+def start_broker(name: BrokerName, folder: Path, *, has_replica: bool) -> Broker:
+    """Start a broker and declare everything on it; Valkey with a replica, if there is to be one."""
+    started: Broker = (
+        ValkeyBroker(folder, has_replica=has_replica) if name == "valkey" else RabbitBroker(folder)
+    )
     with broker.connection(started.url) as connection:
         broker.declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
     return started

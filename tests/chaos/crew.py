@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -44,6 +46,14 @@ class Worker:
         """Tell whether it has begun to take jobs; before that a signal ends it like any process."""
         return READY in self.log.read_bytes()
 
+    def fill_log(self) -> None:
+        """Let it write nothing more to its log: to it, the disk is full."""
+        self._limit_files(self.log.stat().st_size)
+
+    def clear_log(self) -> None:
+        """Let it write to its log again."""
+        self._limit_files(resource.RLIM_INFINITY)
+
     def kill(self) -> None:
         """End it with `kill -9`."""
         self.process.kill()
@@ -70,6 +80,11 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.kill()
             return None
+
+    def _limit_files(self, size: int) -> None:
+        # Beyond the size a write fails with EFBIG; Python ignores the signal that goes with it.
+        with suppress(ProcessLookupError):
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, -1))
 
 
 class Crew:
@@ -114,10 +129,11 @@ class Crew:
                 self.workers[place] = self._new(place)
 
     def thaw(self) -> None:
-        """Let every frozen worker go on."""
+        """Let every frozen worker go on, and every worker write its log."""
         for worker in self.workers:
             if worker.is_frozen:
                 worker.thaw()
+            worker.clear_log()
 
     def stop(self) -> None:
         """Let all of them drain and end."""

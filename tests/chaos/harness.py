@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tests.chaos.audit import FAULTS, audit
 from tests.chaos.crew import Crew
-from tests.chaos.malformed import malformed
+from tests.chaos.malformed import malformed, odd
 from tests.chaos.monkey import Monkey
 from tests.chaos.plan import BrokerName, Plan
 from tests.chaos.progress import Progress
@@ -38,6 +38,7 @@ def run(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Report:
     with set_up(plan, broker, seed, folder) as stage:
         sent = submissions(plan.jobs, plan.mix, rng, now=utc_now())
         sent += malformed(plan.malformed, plan.large, rng, lists=broker == "valkey")
+        sent += odd(plan.odd, rng, lists=broker == "valkey")
         rng.shuffle(sent)
         stage.broker.submit(sent)
         print(f"{len(sent)} messages on {broker}, seed {seed}, files in {folder}", flush=True)

@@ -1,4 +1,4 @@
-"""Messages that are no jobs: what strangers, bugs and other applications put on a queue."""
+"""Messages that are no jobs, or jobs in odd dress: what strangers and bugs put on a queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.chaos.submissions import Submission
+from tests.chaos.submissions import OPENED, Submission
+from tests.odd_messages import ON_RABBITMQ, ON_REDIS
 
 MALFORMED: Final = frozenset({"malformed_message"})
 # A job that lost its id, or is only a part of one, is told from bytes that are none.
@@ -31,6 +32,33 @@ def malformed(count: int, large: int, rng: random.Random, *, lists: bool) -> lis
     made += [_large(number, rng) for number in range(large)]
     rng.shuffle(made)
     return made
+
+
+def odd(count: int, rng: random.Random, *, lists: bool) -> list[Submission]:
+    """Make so many valid jobs whose properties, or with `lists` whose envelopes, are odd."""
+    names = list(ON_REDIS if lists else ON_RABBITMQ)
+    return [
+        _odd_job(number, names[number % len(names)], rng, lists=lists) for number in range(count)
+    ]
+
+
+def _odd_job(number: int, name: str, rng: random.Random, *, lists: bool) -> Submission:
+    job_id = f"odd-{number}"
+    job = {
+        "jobId": job_id,
+        "consumerId": f"odd-consumer-{number}",
+        # Comes back with the conversation, so that the audit knows whose it is.
+        "clientProperties": {"type": ".ClientProperties", "appId": job_id},
+        "metadata": {"number": number, "drawn": rng.random(), "odd": name},
+    }
+    body = json.dumps(job).encode()
+    return Submission(
+        body=body,
+        document=job,
+        outcomes=OPENED,
+        style="list" if lists else "octets",
+        wire=ON_REDIS[name](body) if lists else ON_RABBITMQ[name],
+    )
 
 
 def _message(body: bytes, **fields: Any) -> Submission:
@@ -137,7 +165,7 @@ def _strange_headers(number: int, rng: random.Random) -> Submission:
             {"task": "", "eta": 5, "expires": True},
         )
     )
-    return _message(b'[[{"number":%d}],{},{}]' % number, headers=headers)
+    return _message(b'[[{"number":%d}],{},{}]' % number, headers=headers, outcomes=NO_JOB)
 
 
 def _unwrapped(number: int, rng: random.Random) -> Submission:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tests.chaos.crew import Crew
 from tests.chaos.plan import Plan
 from tests.chaos.stage import Stage
+from tests.chaos.troubles import Trouble, troubles
 
 # Workers are frozen for shorter and for longer than a lease (10 s) and a pulse (7 s) last.
 SHORT_SECONDS: Final = (0.3, 4.0)
@@ -42,7 +43,11 @@ class Monkey:
         self._repeat(plan.kill_every, self._kill)
         self._repeat(plan.terminate_every, self._terminate)
         if plan.random:
-            self._in(self._pause(), self._at_random)
+            self._in(self._pause(plan.random), self._at_random)
+        self._troubles = list(troubles(stage, crew, plan, rng)) if plan.field else []
+        self._troubled: list[Trouble] = []
+        if plan.field:
+            self._in(self._pause(plan.field), self._trouble)
 
     @property
     def is_done(self) -> bool:
@@ -63,6 +68,8 @@ class Monkey:
         self._agenda.clear()
         for thread in self._restarting:
             thread.join()
+        for trouble in self._troubled:
+            trouble.end()
         for proxy in self._stage.proxies.values():
             proxy.restore()
         self._stage.simulator.control("faults", {"probabilities": dict(self._plan.faults)})
@@ -87,8 +94,8 @@ class Monkey:
         if seconds:
             self._in(seconds, again)
 
-    def _pause(self) -> float:
-        return self._rng.uniform(0.2, 1.8) * self._plan.random
+    def _pause(self, mean: float) -> float:
+        return self._rng.uniform(0.2, 1.8) * mean
 
     def _place(self) -> int:
         return self._rng.randrange(self._plan.workers)
@@ -99,7 +106,23 @@ class Monkey:
     def _at_random(self) -> None:
         actions, weights = zip(*self._breakages(), strict=True)
         self._rng.choices(actions, weights)[0]()
-        self._in(self._pause(), self._at_random)
+        self._in(self._pause(self._plan.random), self._at_random)
+
+    def _trouble(self) -> None:
+        """Begin a trouble that is not under way, and end it after a while."""
+        idle = [trouble for trouble in self._troubles if trouble not in self._troubled]
+        trouble = self._rng.choice(idle)
+        seconds = self._rng.uniform(*trouble.seconds)
+        self._tell(f"{trouble.name}, for {seconds:.1f} s")
+        trouble.begin()
+        self._troubled.append(trouble)
+
+        def end() -> None:
+            trouble.end()
+            self._troubled.remove(trouble)
+
+        self._in(seconds, end)
+        self._in(self._pause(self._plan.field), self._trouble)
 
     def _breakages(self) -> Iterator[tuple[Action, int]]:
         yield self._kill, 6

@@ -12,6 +12,7 @@ from typing import Final
 from config.queues import JOBS_QUEUE
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
+from tests.chaos.redis_pair import RedisPair
 from tests.chaos.submissions import Submission
 from tests.redis_server import RedisServer
 from worker.redis_transport.queue import queue_depths
@@ -20,11 +21,25 @@ PAGE: Final = 50
 
 
 class ValkeyBroker:
-    """Valkey with its append-only file."""
+    """Valkey with its append-only file, and with a replica where the run fails over."""
 
-    def __init__(self, folder: Path) -> None:
-        self.server = RedisServer(folder).start()
-        self.port, self.url = self.server.port, self.server.url
+    def __init__(self, folder: Path, *, has_replica: bool = False) -> None:
+        self.pair = RedisPair(folder, has_replica=has_replica).start()
+
+    @property
+    def server(self) -> RedisServer:
+        """The server that takes writes."""
+        return self.pair.primary
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.server.port
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return self.server.url
 
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy."""
@@ -36,7 +51,7 @@ class ValkeyBroker:
 
     def stop(self) -> None:
         """End it."""
-        self.server.stop()
+        self.pair.stop()
 
     def submit(self, submissions: Iterable[Submission]) -> None:
         """Put messages on the jobs queue; those that are a list's element without an envelope."""
@@ -44,7 +59,7 @@ class ValkeyBroker:
         with self.server.client() as client:
             for one in submissions:
                 if one.style == "list":
-                    client.lpush(JOBS_QUEUE, one.body)
+                    client.lpush(JOBS_QUEUE, one.wire or one.body)
                 else:
                     rest.append(one)
         submit(self.url, rest)

@@ -31,23 +31,28 @@ class Mix:
     conflict: float = 0.01
     later: float = 0.02
     expired: float = 0.01
+    expiring: float = 0.02
     invalid: float = 0.01
 
 
-NOTHING_SPECIAL: Final = Mix(shared=0, duplicate=0, conflict=0, later=0, expired=0, invalid=0)
+NOTHING_SPECIAL: Final = Mix(
+    shared=0, duplicate=0, conflict=0, later=0, expired=0, expiring=0, invalid=0
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run; times are in seconds.
 
-    `restarts` says at which share of the outcomes the broker or the store is restarted; `random`
-    is the mean time between two random breakages, 0 for none. Nothing is broken after `longest`,
-    and then all has to come to its end within `settle`.
+    `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
+    share of the outcomes the broker or the store is restarted; `random` is the mean time between
+    two random breakages, 0 for none, and `field` that between two troubles as real systems have
+    them. Nothing is broken after `longest`, and then all has to come to its end within `settle`.
     """
 
     jobs: int
     malformed: int = 0
+    odd: int = 0
     large: int = 0
     mix: Mix = field(default_factory=Mix)
     workers: int = 4
@@ -60,6 +65,7 @@ class Plan:
     terminate_every: float = 0
     terminations: int = 0
     random: float = 0
+    field: float = 0
     restarts: tuple[tuple[float, Literal["broker", "store"]], ...] = ()
     close_at_once: bool = False
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
@@ -73,11 +79,21 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         "everything": Plan(
             jobs=10_000,
             malformed=100,
+            odd=100,
             kill_every=2,
             restarts=((0.25, "broker"), (0.5, "store"), (0.75, "broker")),
         ),
         # Every breakage there is, in random order.
-        "random": Plan(jobs=3_000, malformed=50, random=1.5),
+        "random": Plan(jobs=3_000, malformed=50, odd=50, random=1.5),
+        # What happens to real systems: full disks, failovers, clocks, alarms, firewalls, secrets.
+        "field": Plan(
+            jobs=3_000,
+            malformed=100,
+            odd=100,
+            max_rate=60,
+            field=4,
+            faults=(("too_many_requests", 0.01),),
+        ),
         # LivePerson without its rule of one open conversation for each consumer.
         "no-rule": Plan(
             jobs=2_000,
@@ -86,7 +102,9 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
             close_at_once=True,
         ),
         # Messages that are no jobs.
-        "malformed": Plan(jobs=100, malformed=10_000, large=10, mix=NOTHING_SPECIAL, faults=()),
+        "malformed": Plan(
+            jobs=100, malformed=10_000, odd=500, large=10, mix=NOTHING_SPECIAL, faults=()
+        ),
         # Rolling restarts under load.
         "sigterm": Plan(jobs=6_000, faults=(), terminate_every=1, terminations=50),
     }

@@ -88,6 +88,13 @@ class Proxy:
         """Take the server away from every connection and tell the clients nothing, ever."""
         self._call(self._half_open)
 
+    def lead_to(self, port: int) -> None:
+        """Lead new connections to another server; those that there are stay where they are.
+
+        So does an address that moves at a failover: a virtual IP, a proxy, a Service.
+        """
+        self._target_port = port
+
     def delay(self, seconds: float) -> None:
         """Let every byte take so long, until `restore`."""
         self._delay_seconds = seconds

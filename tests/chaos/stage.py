@@ -14,8 +14,8 @@ from tests.chaos.brokers import Broker, start_broker
 from tests.chaos.on_valkey import restart_redis
 from tests.chaos.plan import BrokerName, Plan
 from tests.chaos.proxy import Proxy
+from tests.chaos.redis_pair import RedisPair
 from tests.chaos.submissions import ACCOUNT
-from tests.redis_server import RedisServer
 from tests.simulator_client import CLIENT_ID, CLIENT_SECRET
 from tests.simulator_process import SimulatorProcess
 
@@ -31,7 +31,7 @@ class Stage:
     """The servers of a run, and the proxies by which workers reach them."""
 
     broker: Broker
-    store: RedisServer
+    stores: RedisPair
     simulator: SimulatorProcess
     to_broker: Proxy
     to_store: Proxy
@@ -69,7 +69,7 @@ class Stage:
 
     def restart_store(self, *, orderly: bool, down: float) -> None:
         """End the store, in good order or as a power cut would, and start it after a while."""
-        restart_redis(self.store, orderly=orderly, down=down)
+        restart_redis(self.stores.primary, orderly=orderly, down=down)
 
     def job_states(self) -> dict[str, str]:
         """Return the state of every job in the ledger."""
@@ -93,7 +93,7 @@ class Stage:
 
     def store_client(self) -> Redis:
         """Return a client of the store itself."""
-        return self.store.client()
+        return self.stores.client()
 
 
 @contextmanager
@@ -105,16 +105,17 @@ def set_up(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Iterator[
     options += [f"--fault={name}={share}" for name, share in plan.faults]
     options += ["--close-at-once"] if plan.close_at_once else []
     with ExitStack() as stack:
-        started = start_broker(broker, folder / "broker")
+        has_replica = plan.field > 0
+        started = start_broker(broker, folder / "broker", has_replica=has_replica)
         stack.callback(started.stop)
-        store = RedisServer(folder / "store").start()
-        stack.callback(store.stop)
+        stores = RedisPair(folder / "store", has_replica=has_replica).start()
+        stack.callback(stores.stop)
         simulator = stack.enter_context(SimulatorProcess(*options))
         yield Stage(
             broker=started,
-            store=store,
+            stores=stores,
             simulator=simulator,
             to_broker=stack.enter_context(Proxy(started.port)),
-            to_store=stack.enter_context(Proxy(store.port)),
+            to_store=stack.enter_context(Proxy(stores.primary.port)),
             to_liveperson=stack.enter_context(Proxy(simulator.port)),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -16,9 +16,10 @@ ACCOUNT: Final = "12345678"
 HONEST: Final = frozenset({"retries_exhausted", "in_doubt"})
 OPENED: Final = HONEST | {"created"}
 LATER_SECONDS: Final = (3.0, 10.0)
+EXPIRING_SECONDS: Final = (1.0, 15.0)
 SKILL: Final = "3000001"
 
-Style = Literal["bare", "celery", "protocol 1", "list"]
+Style = Literal["bare", "celery", "protocol 1", "list", "octets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class Submission:
     """One message to be put on the jobs queue.
 
     `document` is the job, None where the bytes hold none; `outcomes` are the statuses and error
-    codes it may end with. `style` is how it is written; "list" pushes its bytes as they are.
+    codes it may end with. `style` is how it is written; "list" pushes bytes as they are, those of
+    `wire` where there are any, "octets" publishes with the properties that `wire` holds.
     """
 
     body: bytes
@@ -36,7 +38,9 @@ class Submission:
     content_encoding: str = "utf-8"
     headers: dict[str, Any] | None = None
     style: Style = "bare"
+    wire: bytes = field(default=b"", repr=False)
     not_before: datetime | None = None
+    expires_at: datetime | None = None
 
     @property
     def job_id(self) -> str:
@@ -61,6 +65,7 @@ def _job(number: int, mix: Mix, rng: random.Random, *, now: datetime) -> Iterato
         (_conflict, mix.conflict),
         (_later, mix.later),
         (_expired, mix.expired),
+        (_expiring, mix.expiring),
         (_invalid, mix.invalid),
     ):
         drawn -= share
@@ -87,6 +92,7 @@ def _submission(
     outcomes: frozenset[str],
     style: Style = "bare",
     not_before: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> Submission:
     return Submission(
         body=json.dumps(job).encode(),
@@ -94,6 +100,7 @@ def _submission(
         document=job,
         style=style,
         not_before=not_before,
+        expires_at=expires_at,
     )
 
 
@@ -154,6 +161,16 @@ def _expired(
     del number, rng
     moment = (now - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
     yield _submission({**job, "expiresAt": moment}, frozenset({"expired"}))
+
+
+def _expiring(
+    job: dict[str, Any], number: int, rng: random.Random, now: datetime
+) -> Iterator[Submission]:
+    """Let a job expire in the midst of the run: it is opened before, or never."""
+    del number
+    moment = now + timedelta(seconds=rng.uniform(*EXPIRING_SECONDS))
+    soon = {**job, "expiresAt": moment.isoformat().replace("+00:00", "Z")}
+    yield _submission(soon, OPENED | {"expired"}, expires_at=moment)
 
 
 def _invalid(

@@ -151,6 +151,14 @@ def test_a_conversation_before_its_time_is_found() -> None:
     assert found(audit([later, OTHER], GOOD, OPEN)) == {"too early"}
 
 
+def test_a_conversation_after_its_time_is_found() -> None:
+    """`expiresAt` is kept to; only a request that is on its way already may end a little later."""
+    late = replace(ONE, expires_at=utc_now() - timedelta(minutes=1))
+    assert found(audit([late, OTHER], GOOD, OPEN)) == {"too late"}
+    just = replace(ONE, expires_at=utc_now() - timedelta(milliseconds=200))
+    assert found(audit([just, OTHER], GOOD, OPEN)) == set()
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -17,6 +17,7 @@ BOTH = pytest.mark.parametrize("broker", ["valkey", "rabbitmq"])
 EVERYTHING = Plan(
     jobs=250,
     malformed=25,
+    odd=25,
     mix=Mix(shared=0.1),
     workers=2,
     kill_every=2.5,
@@ -25,7 +26,7 @@ EVERYTHING = Plan(
     longest=12,
     settle=90,
 )
-STRANGERS = Plan(jobs=20, malformed=400, large=1, mix=NOTHING_SPECIAL, workers=1, faults=())
+STRANGERS = Plan(jobs=20, malformed=400, odd=60, large=1, mix=NOTHING_SPECIAL, workers=1, faults=())
 
 
 @pytest.fixture(autouse=True)
@@ -48,5 +49,5 @@ def test_a_message_that_is_no_job_is_a_dead_letter(broker: BrokerName, tmp_path:
     """Each comes out once, to the byte, and the worker goes on with the jobs beside them."""
     report = run(STRANGERS, broker, random.randrange(10**6), tmp_path)
     assert report.is_good, "\n".join(report.lines())
-    assert report.outcomes["created"] == STRANGERS.jobs
+    assert report.outcomes["created"] == STRANGERS.jobs + STRANGERS.odd
     assert report.counts["came out"] == report.counts["submitted"]

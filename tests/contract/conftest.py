@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.redis_server import REDIS, VALKEY, RedisServer
+from tests.stepped_clock import SteppedClock
 
 
 @pytest.fixture(scope="package", params=["valkey", "redis"])
@@ -24,6 +25,19 @@ def server(
             pytest.fail("redis-server is not installed, and a build must not leave it out")
         pytest.skip("redis-server is not installed here")
     running = RedisServer(tmp_path_factory.mktemp(request.param), program=program).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def stepped_server(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: SteppedClock
+) -> Iterator[RedisServer]:
+    """Give a server of a test's own, whose clock it can set."""
+    program = {"valkey": VALKEY, "redis": REDIS}[request.param]
+    if program is None:
+        pytest.skip("redis-server is not installed here")
+    running = RedisServer(tmp_path, program=program, clock=clock).start()
     yield running
     running.stop()
 

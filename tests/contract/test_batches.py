@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis import Redis
 
 from tests.redis_server import RedisServer, free_port
@@ -140,3 +141,21 @@ def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:
 
     batches.post(add, ["key"], [1], fails)
     assert batches.call(add, ["key"], [1]) == 2
+
+
+def test_a_script_whose_own_error_it_is_holds_up_nobody(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again a few times, then whoever posted it gets the error; others go on."""
+    monkeypatch.setattr("worker.store.batches.OWN_REPEATS", 2)
+    monkeypatch.setattr("worker.store.batches.REPEAT_SECONDS", 0.05)
+    batches = ScriptBatches(store)
+    add, fail = store.register_script(ADD), store.register_script(FAIL)
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with structlog.testing.capture_logs() as lines:
+        batches.post(fail, ["key"], [], answers.put)
+        batches.post(add, ["key"], [1], answers.put)
+        assert answers.get(timeout=ANSWER_SECONDS) == 1
+        assert isinstance(answers.get(timeout=ANSWER_SECONDS), StoreError)
+    assert [line["event"] for line in lines] == ["store.failed"] * 3
+    assert {line["kind"] for line in lines} == {"ours"}

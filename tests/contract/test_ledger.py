@@ -80,7 +80,9 @@ def test_an_attempt_is_written_down_before_it_leaves(ledger: Ledger, store: Redi
     record = store.hgetall(Keys(ACCOUNT).job(job.job_id))
     assert (claim.sent, claim.history, claim.losses) == (1, (), 0)
     assert (record[b"state"], record[b"sent"]) == (b"sending", b"1")
-    assert store.get(Keys(ACCOUNT).consumer(job.consumer_id)) == job.job_id.encode()
+    lock = store.get(Keys(ACCOUNT).consumer(job.consumer_id))
+    assert lock is not None
+    assert lock.split()[-1] == job.job_id.encode()
 
 
 def test_who_asks_again_because_the_answer_was_lost_sends_once(
@@ -354,3 +356,18 @@ def test_the_history_is_what_dead_letters_show(ledger: Ledger, store: Redis) -> 
     history = store.hget(Keys(ACCOUNT).job(job.job_id), "history")
     assert history is not None
     assert json.loads(history) == {"at": AT, "httpStatus": 503, "outcome": "unknown"}
+
+
+def test_an_outcome_that_cannot_be_written_down_sends_the_job_back(
+    ledger: Ledger, store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Foreign data under a key: the message is not kept for ever, nor its request forgotten."""
+    monkeypatch.setattr("worker.store.batches.OWN_REPEATS", 1)
+    monkeypatch.setattr("worker.store.batches.REPEAT_SECONDS", 0.01)
+    job = make_job()
+    gone(ledger, job)
+    store.set(Keys(ACCOUNT).in_flight, "foreign")
+    assert finish(ledger, job, "w1/1", outcome=outcome(job)) == Lost()
+    store.delete(Keys(ACCOUNT).in_flight)
+    claim = gone(ledger, job, "w2/1").claim
+    assert [attempt.outcome for attempt in claim.history] == ["unknown"]

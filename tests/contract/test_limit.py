@@ -10,7 +10,8 @@ from redis import Redis
 
 from tests.jobs import ACCOUNT, make_job
 from tests.store_clock import StoreClock
-from worker.store.answers import Claimed, Defer, Go, Wait
+from worker.operator.records import read_record
+from worker.store.answers import Claim, Claimed, Defer, Go, Wait
 from worker.store.connection import Keys
 from worker.store.ledger import Ceiling, Feedback, Ledger
 from worker.store.limits import read_standing, reset_ceiling, set_ceiling
@@ -59,10 +60,32 @@ class Pool:
         assert isinstance(begun, Wait), begun
         return begun
 
-    def end(self, number: int, feedback: Feedback = "ok", *, retry_after: float = 0) -> None:
+    def again(self, number: int) -> Claim:
+        """Send a job once more, which may."""
+        begun = self._ledger.begin(
+            make_job(number), f"w/{number}", ceiling=self.ceiling, send=True, patience=600
+        )
+        assert isinstance(begun, Go), begun
+        return begun.claim
+
+    def end(
+        self,
+        number: int,
+        feedback: Feedback = "ok",
+        *,
+        retry_after: float = 0,
+        cause: str = "",
+        due: float = 0,
+    ) -> None:
         """Tell what LivePerson answered."""
         self._ledger.release(
-            make_job(number), f"w/{number}", feedback=feedback, retry_after=retry_after
+            make_job(number),
+            f"w/{number}",
+            feedback=feedback,
+            retry_after=retry_after,
+            cause=cause,
+            due=due,
+            waits_for="retry" if due else "",
         )
 
     def call(self, feedback: Feedback = "ok") -> None:
@@ -314,6 +337,79 @@ def test_jobs_that_cannot_be_made_ready_wait_for_the_circuit_too(pool: Pool) -> 
     pool.clock.advance(6)
     assert isinstance(pool.ask(failing=True), Claimed)
     assert isinstance(pool.ask(failing=True), Defer)
+
+
+def test_refused_credentials_hold_the_account_at_once(pool: Pool) -> None:
+    """Jobs go back to the broker, so that they come with new tokens; one tries, every 5 to 15 s."""
+    pool.end(pool.go(), "credentials", cause="sentinel: HTTP 401")
+    for pause in (5, 10, 15, 15):
+        shut = pool.ask()
+        assert isinstance(shut, Defer)
+        assert (shut.why, shut.cause) == ("credentials", "sentinel: HTTP 401")
+        standing = read_standing(pool.store, ACCOUNT)
+        assert (standing.holds, round(standing.seconds)) == ("credentials", pause)
+        assert standing.cause == "sentinel: HTTP 401"
+        pool.clock.advance(pause + 0.1)
+        pool.end(pool.go(), "credentials", cause="sentinel: HTTP 401")
+    pool.clock.advance(16)
+    pool.call()
+    assert read_standing(pool.store, ACCOUNT).holds == ""
+
+
+def test_credentials_of_an_account_that_was_just_accepted_are_good(pool: Pool) -> None:
+    """It is one job that was refused; and it learns that others were accepted since."""
+    pool.call()
+    refused = pool.go()
+    pool.end(refused, "credentials")
+    pool.clock.advance(1)
+    assert pool.again(refused).alone is False
+    pool.end(refused, "credentials")
+    pool.clock.advance(1)
+    pool.call()
+    assert pool.again(refused).alone is True
+    pool.clock.advance(6)
+    pool.end(refused, "credentials")
+    assert isinstance(pool.ask(), Defer)
+
+
+def test_ten_refusals_to_whoever_asks_open_the_circuit(pool: Pool) -> None:
+    """A page of a firewall's says the same to all; fewer, or within a second, open nothing."""
+    for _ in range(10):
+        pool.call("barred")
+    pool.clock.advance(1.1)
+    pool.call("barred")
+    assert pool.wait().why == "circuit"
+
+
+def test_whoever_tries_for_all_is_told_and_may_go_on(pool: Pool) -> None:
+    """With a new token; until it has failed, nobody else tries."""
+    pool.end(pool.go(), "credentials")
+    pool.clock.advance(5.1)
+    begun = pool.ask()
+    assert isinstance(begun, Go)
+    assert begun.claim.probing
+    prober = pool.jobs
+    pool.end(prober, "")
+    assert isinstance(pool.ask(), Defer)
+    assert pool.again(prober).probing
+    pool.end(prober, "ok")
+    begun = pool.ask()
+    assert isinstance(begun, Go)
+    assert not begun.claim.probing
+
+
+def test_a_jobs_record_says_when_it_comes_back(pool: Pool) -> None:
+    """After its pause, or behind what holds its account."""
+    number = pool.go()
+    pool.end(number, "failed", due=10)
+    record = read_record(pool.store, ACCOUNT, make_job(number).job_id)
+    assert record is not None
+    assert (record.next_attempt_at, record.waits_for) == ("2023-11-14T22:13:30.000Z", "retry")
+    pool.end(pool.go(), "credentials")
+    pool.ask()
+    record = read_record(pool.store, ACCOUNT, make_job(pool.jobs).job_id)
+    assert record is not None
+    assert (record.next_attempt_at, record.waits_for) == ("2023-11-14T22:13:25.000Z", "credentials")
 
 
 def test_how_an_account_stands(pool: Pool) -> None:

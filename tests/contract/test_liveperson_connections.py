@@ -1,7 +1,9 @@
 """How connections are made, kept and let go: over real sockets, and over TLS."""
 
+import errno
 import json
 import logging
+import os
 import socket
 import threading
 import time
@@ -28,7 +30,7 @@ from tests.raw_server import Connection, RawServer, Request
 from worker.liveperson import transport
 from worker.liveperson.answer import Kind
 from worker.liveperson.domains import RECHECK_SECONDS
-from worker.liveperson.http import FateUnknown, Http
+from worker.liveperson.http import FateUnknown, Http, NotSent
 from worker.liveperson.tokens import Tokens
 from worker.liveperson.wire import Wire
 
@@ -108,6 +110,20 @@ def test_no_log_holds_a_token(caplog: pytest.LogCaptureFixture) -> None:
     assert "messaging/consumer/conversation" in text
     assert APP_JWT not in text
     assert CONSUMER_JWS not in text
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_lack_of_open_files_is_ours(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """It was not sent, and says nothing of the server."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    http = Http(pool_size=1, connect_timeout=1, read_timeout=1, user_agent="overture/0.0.0")
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(NotSent, match="too many open files here; raise the limit") as caught:
+        http.call("GET", "http://127.0.0.1:1/", headers={})
+    assert caught.value.is_ours
 
 
 def test_a_refused_connection_was_not_sent() -> None:

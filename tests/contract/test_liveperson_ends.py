@@ -22,7 +22,7 @@ from tests.raw_liveperson import (
 )
 from tests.raw_server import Connection, RawServer
 from worker.liveperson.answer import Kind
-from worker.liveperson.response_reader import MAX_BODY_BYTES
+from worker.liveperson.unpacking import MAX_BODY_BYTES
 
 # A call may take its bounds, and what a busy machine adds.
 PATIENCE_SECONDS = 5.0
@@ -97,8 +97,8 @@ ENDS = {
     "misdirected": (says(http_answer("421 Misdirected Request", b"")), Kind.NOT_SENT),
     "throttled": (says(http_answer("429 Too Many Requests", b"")), Kind.THROTTLED),
     "unauthorized": (says(http_answer("401 Unauthorized", b"")), Kind.UNAUTHORIZED),
-    "forbidden": (says(http_answer("403 Forbidden", b"<html>")), Kind.REJECTED),
-    "not found": (says(http_answer("404 Not Found", b"")), Kind.REJECTED),
+    "forbidden": (says(http_answer("403 Forbidden", b"<html>")), Kind.NOT_SENT),
+    "not found": (says(http_answer("404 Not Found", b"")), Kind.NOT_SENT),
     "unavailable": (says(http_answer("503 Service Unavailable", b"")), Kind.UNKNOWN),
     "gateway timeout": (says(http_answer("504 Gateway Timeout", b"")), Kind.UNKNOWN),
     # Answers that cannot.

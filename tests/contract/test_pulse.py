@@ -5,6 +5,7 @@ from __future__ import annotations
 from redis import Redis
 
 from tests.waiting import wait_until
+from worker.operator.accounts import troubles, workers_alive
 from worker.store.pulse import Pulse
 
 
@@ -16,3 +17,15 @@ def test_a_worker_that_stops_is_gone_at_once(store: Redis) -> None:
         wait_until(lambda: other.is_alive(stopping.owner()), "it shows itself")  # noqa: B023 - called at once
         stopping.stop(seconds=5)
         assert not other.is_alive(stopping.owner())
+
+
+def test_what_keeps_a_worker_is_told_to_whoever_looks_on(store: Redis) -> None:
+    """In its words, for as long as it lasts; of the others nothing is said."""
+    kept, fine = Pulse(store, trouble=lambda: "memory alarm"), Pulse(store)
+    for pulse in (kept, fine):
+        pulse.start()
+    wait_until(lambda: len(workers_alive(store)) == 2, "both show themselves")
+    assert troubles(store, workers_alive(store)) == {kept.worker: "memory alarm"}
+    for pulse in (kept, fine):
+        pulse.stop(seconds=5)
+    assert troubles(store, [kept.worker]) == {}

@@ -161,13 +161,31 @@ def test_the_jobs_of_a_dead_worker_are_taken_over(url: str, client: Redis) -> No
     """They come once their leases have run out, marked as redelivered."""
     publish(url, range(3))
     layout = Layout()
-    take = script(client, "queue", "queue_take")
+    take = script(client, "clock", "queue", "queue_take")
     # What a killed worker leaves behind: leases that nobody renews.
-    take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", *layout.steps])
+    take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
     with RedisConsumer(url, lease_seconds=LEASE_SECONDS) as other:
         messages = other.receive(3)
         assert bodies(messages) == [0, 1, 2]
         assert {history(message) for message in messages} == {(True, 1)}
+
+
+def test_they_are_taken_over_without_a_dangerous_command(url: str, client: Redis) -> None:
+    """A user of the server who may not call those loses no job either."""
+    publish(url, ["job"])
+    layout = Layout()
+    take = script(client, "clock", "queue", "queue_take")
+    take(layout.keys([JOBS_QUEUE]), [1, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
+    allowed = ["+@all", "-@dangerous"]
+    client.acl_setuser(
+        "careful", enabled=True, passwords=["+word"], keys=["*"], channels=["*"], categories=allowed
+    )
+    try:
+        careful = url.replace("redis://", "redis://careful:word@")
+        with RedisConsumer(careful, lease_seconds=LEASE_SECONDS) as other:
+            assert bodies(other.receive(1)) == ["job"]
+    finally:
+        client.acl_deluser("careful")
 
 
 def test_a_lost_connection_leaves_jobs_in_hand(url: str, client: Redis) -> None:

@@ -10,9 +10,12 @@ from amqp import Message
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 from amqp.spec import Basic
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.messages.outgoing import Outgoing
-from worker.messaging.amqp_frames import publish
+from worker.messaging.amqp_frames import FRAME_END, HEAD, publish
+from worker.messaging.confirms import Unsendable
 
 FRAME_MAX = 4096
 HEADERS = {
@@ -68,5 +71,69 @@ def test_a_message_is_what_amqp_would_write(
 def test_a_text_that_no_short_string_holds_is_an_error() -> None:
     """Its length would be taken for another one, and everything behind it for what it is not."""
     message = Outgoing(exchange="e", routing_key="k", body=b"", message_id="x" * 256)
-    with pytest.raises(ValueError, match="256"):
+    with pytest.raises(Unsendable, match="256"):
+        publish(message, channel=1, frame_max=FRAME_MAX)
+
+
+def test_headers_that_no_frame_holds_are_this_messages_fault() -> None:
+    """RabbitMQ would end the connection over them, and with it everything under way."""
+    message = Outgoing(
+        exchange="e", routing_key="k", body=b"", message_id="1", headers={"x": "y" * FRAME_MAX}
+    )
+    with pytest.raises(Unsendable, match="a frame holds 4088"):
+        publish(message, channel=1, frame_max=FRAME_MAX)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.decimals()
+    | st.datetimes()
+    | st.complex_numbers()
+    | st.characters(categories=["Cs"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.binary() | st.integers(), inner),
+    max_leaves=20,
+)
+
+
+@given(
+    headers=st.dictionaries(st.text() | st.binary() | st.integers(), ANYTHING),
+    texts=st.lists(st.text(max_size=300), min_size=4, max_size=4),
+    priority=st.integers(),
+)
+def test_whatever_a_message_holds_is_written_or_refused(
+    headers: dict[Any, Any], texts: list[str], priority: int
+) -> None:
+    """Written, each frame fits; refused, it is by the one error that says so."""
+    exchange, key, message_id, content_type = texts
+    message = Outgoing(
+        exchange=exchange,
+        routing_key=key,
+        body=b"{}",
+        message_id=message_id,
+        priority=priority,
+        headers=headers,
+        content_type=content_type,
+    )
+    try:
+        octets = publish(message, channel=1, frame_max=FRAME_MAX)
+    except Unsendable:
+        return
+    assert octets == written_by_amqp(message, channel=1)
+    kind, _, size = HEAD.unpack_from(octets)
+    assert (kind, octets[HEAD.size + size]) == (1, FRAME_END)
+    assert HEAD.unpack_from(octets, HEAD.size + size + 1)[2] <= FRAME_MAX - HEAD.size - 1
+
+
+def test_headers_too_deep_to_write_are_this_messages_fault() -> None:
+    """Python's own limit is met before that of any broker."""
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"x": deep}
+    message = Outgoing(exchange="e", routing_key="k", body=b"", message_id="1", headers=deep)
+    with pytest.raises(Unsendable, match="RecursionError"):
         publish(message, channel=1, frame_max=FRAME_MAX)

@@ -1,8 +1,7 @@
-"""A delivery that is put off: kept where a broker keeps delays, and where none does."""
+"""A delivery that is put off: the broker keeps the delay, each in its own way."""
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -22,26 +21,30 @@ class Sender:
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
 
-    def send(self, message: Outgoing, confirmed: Callable[[], None]) -> None:
-        del confirmed
+    def send(
+        self,
+        message: Outgoing,
+        confirmed: Callable[[], object],
+        handed_back: Callable[[], object] | None = None,
+    ) -> None:
+        del confirmed, handed_back
         self.sent.append(message)
 
 
 class Channel:
-    """As much of a channel as a message needs that is handed back."""
+    """As much of a Redis channel as a message needs that is put off."""
 
     no_ack_consumers: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
-        self.requeued = threading.Event()
+        self.deferred: list[tuple[str, float]] = []
 
-    def basic_reject(self, tag: str, *, requeue: bool) -> None:
-        assert (tag, requeue) == ("1", True)
-        self.requeued.set()
+    def defer(self, tag: str, seconds: float) -> None:
+        self.deferred.append((tag, seconds))
 
 
 def delivery(sender: Sender, *, is_amqp: bool, **message: Any) -> tuple[Delivery, Channel]:
-    """Take a message in hand, from a broker whose channel keeps no delays."""
+    """Take a message in hand."""
     channel: Any = Channel()
     given = Message(delivery_tag="1", content_type="application/json", channel=channel, **message)
 
@@ -65,10 +68,9 @@ def test_a_delay_on_rabbitmq_takes_the_body_unpacked() -> None:
     assert (later.body, later.headers) == (BODY, {"id": "1"})
 
 
-def test_where_no_broker_keeps_delays_the_message_stays_in_hand() -> None:
-    """It goes back in the end; nothing is published that no queue would take."""
+def test_a_delay_on_redis_is_the_servers() -> None:
+    """Nothing is published for it."""
     sender = Sender()
     found, channel = delivery(sender, is_amqp=False, body=BODY)
-    found.defer(0.01)
-    assert channel.requeued.wait(10)
-    assert sender.sent == []
+    found.defer(2.5)
+    assert (channel.deferred, sender.sent) == ([("1", 2.5)], [])

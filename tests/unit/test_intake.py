@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.messages.intake import Contents, Malformed, Received, read
+from worker.messages.intake import Contents, Cut, Malformed, Received, read
 
 JOB = {"jobId": "order-1", "consumerId": "c-1"}
-EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+EMBED: dict[str, object] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 PROTOCOL_2 = {"lang": "py", "task": "conversations.create", "id": "1", "eta": None}
 MAX_BYTES = 10_000
 
@@ -66,6 +67,54 @@ def test_celerys_eta_and_expires_are_kept(protocol: int) -> None:
         message = received({"task": "conversations.create", "id": "1", "args": [JOB], **times})
     order = read(message, max_bytes=MAX_BYTES)
     assert (order.eta, order.expires) == (times["eta"], times["expires"])
+
+
+@pytest.mark.parametrize("task", [17, None, b"\xff", ["x"], {"a": 1}, 1.5, "import-7", ""])
+def test_headers_are_not_the_job(task: object) -> None:
+    """One that Celery did not write means nothing; nor does what stands in its times."""
+    odd = {"task": task, "eta": 5, "expires": b"\xff", "timelimit": "never"}
+    assert read(received(JOB, headers=odd), max_bytes=MAX_BYTES) == Contents(document=JOB)
+
+
+SIGNATURE = {"task": "sender.send", "args": [], "kwargs": {}}
+CALLBACKS = [
+    ("callbacks", "link"),
+    ("errbacks", "link_error"),
+    ("chain", "chain"),
+    ("chord", "chord"),
+]
+
+
+@pytest.mark.parametrize(("field", "name"), CALLBACKS)
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_celerys_callbacks_are_named(field: str, name: str, protocol: int) -> None:
+    """Each by the name under which a producer asked for it."""
+    asked: dict[str, object] = {field: [SIGNATURE]}
+    if protocol == 2:
+        message = received([[JOB], {}, EMBED | asked], headers=dict(PROTOCOL_2))
+    else:
+        message = received({"task": "conversations.create", "id": "1", "args": [JOB], **asked})
+    found = read(message, max_bytes=MAX_BYTES)
+    assert (found.document, found.callbacks) == (JOB, (name,))
+
+
+def test_to_be_one_of_a_group_is_no_callback() -> None:
+    """Nothing is to happen after it."""
+    headers: dict[str, object] = {**PROTOCOL_2, "group": "a-group", "group_index": 1}
+    assert not read(received([[JOB], {}, EMBED], headers=headers), max_bytes=MAX_BYTES).callbacks
+    member = {"task": "conversations.create", "args": [JOB], "taskset": "a-group", "chord": None}
+    assert not read(received(member), max_bytes=MAX_BYTES).callbacks
+
+
+def test_what_is_known_of_a_message_is_the_reason() -> None:
+    """Of one that was cut, or out of which nothing could be taken."""
+    whole = replace(received(JOB), cut=Cut(size=99, sha256="ab"))
+    with pytest.raises(Malformed, match=r"99 bytes long.*ab"):
+        read(whole, max_bytes=MAX_BYTES)
+    with pytest.raises(Malformed, match=r"^because$"):
+        read(replace(received(JOB), fault="because"), max_bytes=MAX_BYTES)
+    with pytest.raises(Malformed, match=r"not JSON.*; left out: header 'compression'$"):
+        read(replace(received(b"x"), left_out=("header 'compression'",)), max_bytes=MAX_BYTES)
 
 
 DEEP = b"[" * 100_000

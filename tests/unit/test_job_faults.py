@@ -45,6 +45,10 @@ SDE_FORMS = (
 )
 SKILL = 'conversation.skillId: has the wrong format; give 1 to 10 digits, or "-1" for all skills'
 NO_MOMENT = "is not an RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"
+LEAP_SECOND = (
+    "is in a leap second, which no clock here counts; write the second before or after it, such as "
+    "23:59:59"
+)
 NOT_EXISTING = "is not a valid date and time; correct it"
 
 
@@ -253,6 +257,9 @@ CONTENTS: list[tuple[dict[str, Any], str]] = [
     ({"notBefore": "2026-01-31T09:00:00"}, f"notBefore: {NO_MOMENT}"),
     ({"notBefore": "2026-01-31 09:00:00Z"}, f"notBefore: {NO_MOMENT}"),
     ({"notBefore": "2026-W05-6T09:00:00Z"}, f"notBefore: {NO_MOMENT}"),
+    ({"notBefore": "2026-01-31T24:00:00Z"}, f"notBefore: {NO_MOMENT}"),
+    ({"notBefore": "2016-12-31T23:59:60Z"}, f"notBefore: {LEAP_SECOND}"),
+    ({"expiresAt": "2017-01-01T08:59:60.5+09:00"}, f"expiresAt: {LEAP_SECOND}"),
     ({"notBefore": "2026-02-30T09:00:00Z"}, f"notBefore: {NOT_EXISTING}"),
     ({"expiresAt": "0001-01-01T00:00:00+01:00"}, f"expiresAt: {NOT_EXISTING}"),
     (

@@ -14,7 +14,7 @@ class Unforeseen:
         self.deferred: list[float] = []
 
     @property
-    def unreadable(self) -> NoReturn:
+    def received(self) -> NoReturn:
         raise RuntimeError("nobody thought of this")
 
     def defer(self, seconds: float) -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport import virtual
 
+from tests.odd_messages import ON_REDIS
+from worker.messages.intake import Cut
+from worker.messaging.bounds import BEGINNING_BYTES, bound, most_body_bytes
+from worker.messaging.inbound import received
+from worker.messaging.properties import MOST_VALUES
 from worker.redis_transport.envelope import RAW_CONTENT_TYPE, read_envelope
-from worker.redis_transport.queue import DELIVERIES_HEADER
+from worker.redis_transport.queue import DELIVERIES_HEADER, unwrapped
+
+# Reading is for the event loop: whatever comes, others wait meanwhile. In seconds; much of it is
+# for a machine that is busy.
+SOON = 2.0
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -81,6 +95,112 @@ def test_anything_that_looks_like_an_envelope_becomes_a_message(content: dict[st
     assert isinstance(message.headers, dict)
     assert isinstance(message.delivery_info, dict)
     assert message.delivery_tag == "lease"
+
+
+# An envelope's members with any octets in the place of a value, some of them JSON.
+OCTETS = JSON.map(json.dumps).map(str.encode) | st.binary(max_size=20)
+NEARLY = st.lists(
+    st.tuples(
+        st.sampled_from(["body", "headers", "properties", "content-type", "x", "\\ud800"]), OCTETS
+    )
+).map(lambda members: b"{" + b",".join(b'"%s": %s' % (n.encode(), v) for n, v in members) + b"}")
+
+
+@given(NEARLY)
+def test_what_is_nearly_an_envelope_becomes_a_message(payload: bytes) -> None:
+    """Whatever it breaks on the way."""
+    message = read(payload)
+    assert isinstance(message.body, bytes)
+    assert all(isinstance(name, str) for name in message.headers)
+
+
+@pytest.mark.parametrize("write", ON_REDIS.values(), ids=ON_REDIS)
+def test_what_is_odd_about_an_envelope_leaves_the_body(write: Callable[[bytes], bytes]) -> None:
+    """And its odd members are named, where there are any."""
+    body = b'{"jobId": "1", "consumerId": "c"}'
+    started = time.monotonic()
+    message = received(read(write(body)))
+    assert time.monotonic() - started < SOON
+    assert message.body == body
+    assert message.fault == ""
+
+
+def test_a_header_that_cannot_be_read_spoils_no_other() -> None:
+    """It is named, and those around it are there."""
+    deep = b'{"a": 1, "deep": %s, "b": {"c": [2]}}' % (b"[" * 100_000 + b"]" * 100_000)
+    message = received(read(envelope(headers="here").replace(b'"here"', deep)))
+    assert message.headers == {"a": 1, "b": {"c": [2]}}
+    assert message.left_out == ("header 'deep'",)
+
+
+def test_kombus_notation_is_read_where_it_is_right() -> None:
+    """And only what is wrong is left out."""
+    moment = {"__type__": "datetime", "__value__": "2026-01-31T09:00:00+00:00"}
+    wrong = {"__type__": "datetime", "__value__": "yesterday"}
+    message = received(read(envelope(headers={"at": moment, "wrong": wrong})))
+    assert message.headers == {"at": datetime(2026, 1, 31, 9, tzinfo=UTC)}
+    assert message.left_out == ("header 'wrong'",)
+
+
+def test_as_many_headers_as_are_allowed_are_read() -> None:
+    """The others are not."""
+    message = received(read(envelope(headers={str(number): 1 for number in range(5_000)})))
+    assert len(message.headers) == MOST_VALUES
+    assert message.left_out == (f"more than {MOST_VALUES} values in the headers",)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (envelope(body="{}?"), "not base64"),
+        (envelope(body=5), "no text"),
+        (envelope(body="\ud800"), "no text"),
+        (envelope(properties={"body_encoding": ["x"]}), "body_encoding ['x']"),
+    ],
+)
+def test_a_body_that_cannot_be_taken_out_is_said(payload: bytes, said: str) -> None:
+    """The whole entry is then the body."""
+    message = received(read(payload))
+    assert message.body == payload
+    assert said in message.fault
+
+
+@pytest.fixture
+def _bounded() -> Iterator[None]:
+    """Read as a worker does."""
+    before = most_body_bytes()
+    bound(1024)
+    yield
+    bound(before)
+
+
+@pytest.mark.usefixtures("_bounded")
+@pytest.mark.parametrize("factor", [1, 2])
+def test_what_is_too_long_leaves_its_beginning(factor: int) -> None:
+    """A body that is a little too long is cut, an entry that is much too long is not even read."""
+    body = b"\x00" * (most_body_bytes() * factor + 1)
+    payload = envelope(body=base64.b64encode(body).decode())
+    whole = body if factor == 1 else payload
+    message = received(read(payload))
+    assert message.body == whole[:BEGINNING_BYTES]
+    assert message.cut is not None
+    assert message.cut == Cut(size=len(whole), sha256=sha256(whole).hexdigest())
+
+
+def test_what_the_server_cut_is_told() -> None:
+    """It hands out the beginning, with what it knows of the whole; also when that came back."""
+    stub = b'{"overture-cut":{"bytes":209715200,"sha1":"%s"}}\n\x00\xffbeginning' % (b"0a" * 20)
+    message = received(read(stub, deliveries=1))
+    assert message.body == b"\x00\xffbeginning"
+    assert message.cut == Cut(size=209_715_200, sha1="0a" * 20)
+    assert message.cut.digest == f"SHA-1 {'0a' * 20}"
+
+
+def test_a_count_in_front_is_taken_off() -> None:
+    """As the script takes it off that hands messages out."""
+    assert unwrapped(b'{"x-delivery-count":17,"body":1}') == b'{"body":1}'
+    assert unwrapped(b'"x-delivery-count":1,\xff') == b"\xff"
+    assert unwrapped(b'{"x-delivery-count":"1","body":1}') == b'{"x-delivery-count":"1","body":1}'
 
 
 def test_kombus_own_message_is_read() -> None:

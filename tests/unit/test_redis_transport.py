@@ -56,8 +56,9 @@ def test_no_call_can_hang() -> None:
 
 def test_lists_are_named_as_kombus_producers_name_them() -> None:
     """Highest priority first; priority 0 has the queue's own name."""
-    records, leases, delayed, *lists = Layout().keys(["jobs"])
-    assert (records, leases, delayed) == ("jobs:records", "jobs:leases", "jobs:delayed")
+    records, leases, delayed, since, *lists = Layout().keys(["jobs"])
+    assert (records, leases) == ("jobs:records", "jobs:leases")
+    assert (delayed, since) == ("jobs:delayed", "jobs:since")
     assert lists == ["jobs\x06\x169", "jobs\x06\x166", "jobs\x06\x163", "jobs"]
 
 

@@ -1,5 +1,7 @@
 """The messages out: results and dead letters."""
 
+import json
+
 import pytest
 
 from worker.messages.fields.examples import EXAMPLES
@@ -8,7 +10,23 @@ from worker.messages.json_text import dumps_compact, loads_strict
 from worker.messages.outcome import failed
 from worker.messages.result import Attempt, DeadLetter, Result, dead_letter_id
 
-ATTEMPT = Attempt(at="2026-01-31T09:00:01.250Z", http_status=None, outcome="unknown")
+ATTEMPT = Attempt(
+    at="2026-01-31T09:00:01.250Z",
+    http_status=None,
+    outcome="unknown",
+    cause="asyncMessagingEnt va.msg.liveperson.net: silence",
+    note="probe",
+)
+
+
+def test_an_attempt_is_read_as_the_ledger_holds_it() -> None:
+    """The note is the ledger's alone, and the outcome comes last, where its scripts look for it."""
+    record = json.dumps(ATTEMPT.to_record())
+    assert Attempt.from_dict(json.loads(record)) == ATTEMPT
+    assert record.endswith('"outcome": "unknown"}')
+    assert "note" not in ATTEMPT.to_dict()
+    old = {"at": ATTEMPT.at, "httpStatus": 502, "outcome": "unknown"}
+    assert Attempt.from_dict(old).cause == ""
 
 
 def result(**changes: object) -> Result:
@@ -90,7 +108,12 @@ def test_a_dead_letter_holds_the_job_as_it_was_received() -> None:
             "httpStatus": 400,
             "errorCode": 40001,
             "attempts": [
-                {"at": "2026-01-31T09:00:01.250Z", "httpStatus": None, "outcome": "unknown"}
+                {
+                    "at": "2026-01-31T09:00:01.250Z",
+                    "httpStatus": None,
+                    "cause": "asyncMessagingEnt va.msg.liveperson.net: silence",
+                    "outcome": "unknown",
+                }
             ],
         },
         "failedAt": "2026-01-31T09:00:01.250Z",
@@ -128,11 +151,6 @@ def test_a_conflict_does_not_stand_for_the_first_job() -> None:
     job = parse_job(document, accounts=["1"])
     assert failed(job, document, code="conflict", message="").account_id == ""
     assert failed(job, document, code="expired", message="").account_id == "1"
-
-
-def test_an_attempt_is_read_as_it_was_written() -> None:
-    """The ledger keeps attempts between deliveries."""
-    assert Attempt.from_dict(ATTEMPT.to_dict()) == ATTEMPT
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
@@ -11,6 +13,7 @@ from worker.retry import (
     Created,
     Decision,
     Fail,
+    Hold,
     LookUp,
     Policy,
     Throttled,
@@ -138,23 +141,108 @@ def test_a_server_may_ask_for_a_longer_pause(asked: float | None, after: float) 
     assert decide(refused, [], policy=POLICY) == Again(after=after)
 
 
-def test_a_refused_token_is_renewed_once() -> None:
-    """401: one new token and one repeat, then the job is given up."""
-    refused = answer(Kind.UNAUTHORIZED, stale="app")
-    assert decide(refused, [], policy=POLICY) == Again(after=0, renew="app")
-    assert decide(refused, history("unauthorized"), policy=POLICY) == Fail("unauthorized")
+def renewed(token: Literal["app", "consumer"], after: float) -> Again:
+    """Say that a job is repeated with a new token."""
+    return Again(after=after, renew=token, note=token)
 
 
-def test_a_token_refused_long_after_another_is_renewed_again() -> None:
-    """A token that expires during a long retry is no repeat of the first refusal."""
-    refused = answer(Kind.UNAUTHORIZED, stale="app")
-    before = history("unauthorized", "not_sent")
-    assert decide(refused, before, policy=POLICY) == Again(after=0, renew="app")
+A, C, H, ALONE = "app", "consumer", "credentials", "alone"
+UNAUTHORIZED = Fail("unauthorized")
+
+# What was refused, the refusals before it, and what follows; "alone": others were accepted since.
+TOKENS: list[tuple[str, str, list[str], bool, Decision]] = [
+    ("an AppJWT is renewed", A, [], False, renewed("app", 0.5)),
+    ("and once more, more calmly", A, [A], False, renewed("app", 1)),
+    ("then it is the account", A, [A, A], False, Hold(renew="app")),
+    ("at once after that", A, [A, A, H], False, Hold(renew="app")),
+    ("whoever was refused otherwise before", A, [H, H], False, Hold(renew="app")),
+    ("a ConsumerJWS between ends no row", A, [A, C, A], False, Hold(renew="app")),
+    ("another answer does", A, [A, A, "not_sent"], False, renewed("app", 0.5)),
+    ("an operator's replay, too", A, [A, A, "replayed"], False, renewed("app", 0.5)),
+    ("a 429 does not", A, [A, "throttled", A], False, Hold(renew="app")),
+    ("others are accepted: the job's", A, [A, A], True, Again(after=5, renew="app", note=ALONE)),
+    ("three times", A, [A, A, ALONE, ALONE], True, Again(after=15, renew="app", note=ALONE)),
+    ("and then no more", A, [A, A, ALONE, ALONE, ALONE], True, UNAUTHORIZED),
+    ("a ConsumerJWS is renewed", C, [], False, renewed("consumer", 0.5)),
+    ("counted by itself", C, [A], False, renewed("consumer", 0.5)),
+    ("AppJWT and ConsumerJWS in turn", C, [A, C, A], False, renewed("consumer", 0.5)),
+    ("again", C, [C], False, renewed("consumer", 1)),
+    ("three fresh ones", C, [C, C], False, renewed("consumer", 2)),
+    ("then it is the consumer", C, [C, C, C], False, UNAUTHORIZED),
+    ("whatever becomes of others", C, [C, C, C], True, UNAUTHORIZED),
+    ("credentials are the account's", H, [], False, Hold()),
+    ("however often", H, [H] * 50, False, Hold()),
+    ("unless others are accepted", H, [H], True, Again(after=5, note=ALONE)),
+    ("for long", H, [H, ALONE, ALONE, ALONE], True, UNAUTHORIZED),
+    ("a replay begins anew", H, [ALONE] * 3 + ["replayed"], True, Again(after=5, note=ALONE)),
+]
 
 
-def test_refused_credentials_are_final() -> None:
-    """Without a token to renew there is nothing to repeat."""
-    assert decide(answer(Kind.UNAUTHORIZED), [], policy=POLICY) == Fail("unauthorized")
+@pytest.mark.parametrize(
+    ("says", "refused", "before", "alone", "expected"), TOKENS, ids=[row[0] for row in TOKENS]
+)
+def test_a_refused_token(
+    says: str,
+    refused: str,
+    before: list[str],
+    alone: bool,  # noqa: FBT001 - a column of the table
+    expected: Decision,
+) -> None:
+    """Counted per kind of token; the account's refusal is no job's end."""
+    del says
+    kind = Kind.CREDENTIALS if refused == H else Kind.UNAUTHORIZED
+    stale = None if refused == H else refused
+    said = Answer(kind=kind, stale_token=stale)  # type: ignore[arg-type]  # they are spelt above
+    earlier = [
+        Attempt(at="2026-01-01T00:00:00.000Z", http_status=401, outcome="unauthorized", note=one)
+        if one in {A, C, ALONE}
+        else history(one)[0]
+        for one in before
+    ]
+    assert decide(said, earlier, policy=POLICY, alone=alone) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "alone", "expected"),
+    [
+        ([], False, Again(after=5)),
+        ([], True, Again(after=5)),
+        (["not_served"], False, Again(after=10)),
+        (["not_served"], True, Fail("rejected")),
+        (["not_served", "not_served"], False, Fail("rejected")),
+        (["unknown", "not_served", "not_served"], False, look_up(Fail("rejected"), later(3))),
+    ],
+)
+def test_a_refusal_that_may_mean_the_account(
+    before: list[str],
+    alone: bool,  # noqa: FBT001 - a column of the table
+    expected: Decision,
+) -> None:
+    """LivePerson's 403 and 404: the account's, until others are accepted."""
+    said = answer(Kind.NOT_SERVED)
+    assert decide(said, history(*before), policy=POLICY, alone=alone) == expected
+
+
+@pytest.mark.parametrize("kind", ["unknown", "not_sent", "not_engaged", "not_served"])
+def test_whoever_tries_for_all_loses_no_retry(kind: str) -> None:
+    """However long the account is held."""
+    probe = Attempt(at="2026-01-01T00:00:00.000Z", http_status=503, outcome=kind, note="probe")
+    said = answer(Kind(kind))
+    assert decide(said, [probe] * 50, policy=POLICY, probing=True) == Hold(note="probe")
+    first = Again(after=3 if kind == "not_engaged" else 5)
+    assert decide(said, [probe] * 50, policy=POLICY) == first
+
+
+def test_an_unknown_outcome_is_not_repeated_by_whoever_tries_for_all() -> None:
+    """Where that is forbidden it is looked up, as ever."""
+    decision = decide(answer(Kind.UNKNOWN), [], policy=NEVER_REPEAT, probing=True)
+    assert decision == look_up(DOUBT, later(3))
+
+
+def test_a_page_at_401_is_repeated_with_a_new_token() -> None:
+    """It may be LivePerson's after all."""
+    page = answer(Kind.NOT_SENT, stale="app")
+    assert decide(page, [], policy=POLICY) == Again(after=5, renew="app")
 
 
 def test_reuse_takes_the_id_of_an_open_conversation() -> None:

@@ -66,7 +66,8 @@ def test_the_schemas_examples_hold(name: Name, example: dict[str, Any]) -> None:
 def test_the_examples_of_dead_letters_have_the_codes_own_messages() -> None:
     """Whoever searches for a message finds it: in the schema's examples and in the contract."""
     rejected, malformed = (letter["error"]["message"] for letter in EXAMPLES["dead-letter"])
-    refusal = (BODIES / "resp_09_400_brand_missing.json").read_bytes()
+    said = {"title": "Bad Request", "details": "skillId has more than 10 digits"}
+    refusal = json.dumps({"code": 400, "body": {**said, "errorCode": 40000}}).encode()
     assert rejected == read_answer(400, {}, refusal, profile_id="0", request_id="1").message
     with pytest.raises(MalformedJSON) as caught:
         loads_strict(EXAMPLES["dead-letter"][1]["raw"].encode(), max_bytes=100)

@@ -42,7 +42,7 @@ def command(jobs: tuple[str, ...], *, account: str | None) -> int:
     with reach(settings) as within:
         for job in jobs:
             account_id = _account_of(within.store, settings, account, job)
-            state = cancel(within.store, account_id, job, seconds=settings.dedupe_seconds)
+            state = cancel(within.store, account_id, job)
             if state in FINISHED:
                 finished += 1
                 complain(f"job {job}: already has its outcome; see overture status {job}")

@@ -11,11 +11,14 @@ import click
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
+from config.server_urls import is_redis
 from config.settings import Settings
+from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.embedded.server import EmbeddedServerError
-from worker.operator.checks import Finding, Verdict, check_broker, check_store
-from worker.operator.liveperson_checks import check_account
+from worker.operator.broker_checks import check_broker
+from worker.operator.checks import Finding, Verdict, check_broker_rights, check_store
+from worker.operator.liveperson_checks import check_account, check_environment
 from worker.run import secrets_of
 from worker.servers import servers
 from worker.store.connection import connect
@@ -39,7 +42,7 @@ def command() -> int:
         failures += finding.verdict == "fails"
         mark, colour = MARKS[finding.verdict]
         shown = mark if _can_write(mark) else finding.verdict
-        say(f"{click.style(shown, fg=colour)} {finding.what}: {finding.text}")
+        say(f"{click.style(shown, fg=colour)} {finding.what}: {printable(finding.text)}")
     return int(failures > 0)
 
 
@@ -62,12 +65,19 @@ def _findings() -> Iterator[Finding]:
             yield Finding("fails", "embedded server", str(error))
         else:
             yield from check_broker(found.broker_url, settings)
+            if is_redis(found.broker_url):
+                server = stack.enter_context(closing(connect(found.broker_url, connections=1)))
+                yield from check_broker_rights(server, found.broker_url)
             store = stack.enter_context(closing(connect(found.store_url, connections=1)))
             yield from check_store(store, found.store_url)
         yield from _accounts(settings)
 
 
 def _accounts(settings: Settings) -> Iterator[Finding]:
+    findings = list(check_environment(settings))
+    yield from findings
+    if any(finding.verdict == "fails" for finding in findings):
+        return
     for account_id in settings.accounts:
         yield from check_account(settings, account_id)
     if not settings.accounts:

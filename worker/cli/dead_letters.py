@@ -13,6 +13,7 @@ import click
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from worker.cli.names import NAME
 from worker.cli.output import Output
+from worker.cli.plain import escaped
 from worker.cli.problem import Problem, say
 from worker.cli.reach import reach, read_settings
 from worker.cli.replay import replay
@@ -88,7 +89,7 @@ def show(job: str) -> None:
     if not found:
         raise Problem(f"there is no dead letter for job {job}")
     for letter in found:
-        say(json.dumps(letter.document, indent=2, ensure_ascii=False))
+        say(escaped(json.dumps(letter.document, indent=2, ensure_ascii=False)))
 
 
 def _write(form: Form, output: Path | None, *, code: str | None, limit: int | None) -> None:
@@ -116,7 +117,7 @@ def _letters() -> Iterator[Iterator[Dead]]:
     settings = read_settings()
     with reach(settings) as within:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         with closing(look(within.broker_url, DEAD_LETTERS_QUEUE)) as seen:
             yield (read_dead(one.body, one.headers) for one in seen)
 

@@ -113,7 +113,7 @@ def main() -> None:
     """Open LivePerson conversations from a queue, at scale, without losing one.
 
     Settings are environment variables that begin with OVERTURE_, or keys in overture.toml. If no
-    broker or store is set, Overture starts an embedded Valkey server in .overture.
+    broker is set, Overture starts an embedded Valkey server in .overture, for this folder alone.
 
     Exit status: 0 success, 1 failure, 2 usage error.
     """

@@ -8,6 +8,7 @@ from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
 from worker.cli.names import NAME
 from worker.cli.numbers import Number
 from worker.cli.pick import the_account
+from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.cli.reach import reach, read_settings
 from worker.cli.view import held_by
@@ -31,7 +32,7 @@ def show() -> None:
     settings = read_settings()
     with reach(settings) as within:
         for account_id in known_accounts(within.store, settings):
-            say(sentence(view_account(within.store, settings, account_id)))
+            say(printable(sentence(view_account(within.store, settings, account_id))))
 
 
 @command.command("set")
@@ -56,7 +57,7 @@ def set_(
         if reset:
             reset_ceiling(within.store, account_id)
         set_ceiling(within.store, account_id, rate=max_rate, in_flight=max_in_flight)
-        say(sentence(view_account(within.store, settings, account_id)))
+        say(printable(sentence(view_account(within.store, settings, account_id))))
 
 
 def sentence(account: AccountView) -> str:

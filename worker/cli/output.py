@@ -27,6 +27,7 @@ class Output:
             self._is_file = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
             size = path.stat().st_size if path and self._is_file else 0
             self.is_fresh = size == 0
+            self.written = self._arrived = 0
             if path and size and not _ends_in_newline(path, size):
                 # A line that was cut short was never acknowledged, so it comes again, whole.
                 self._file.write(b"\n")
@@ -39,8 +40,10 @@ class Output:
 
     def write(self, line: str) -> None:
         """Write a line."""
+        octets = f"{line}\n".encode()
         with self._failures():
-            self._file.write(f"{line}\n".encode())
+            self._file.write(octets)
+        self.written += len(octets)
 
     def commit(self) -> None:
         """Have everything written arrive where it goes."""
@@ -48,6 +51,15 @@ class Output:
             self._file.flush()
             if self._is_file:
                 os.fsync(self._file.fileno())
+        self._arrived = self.written
+
+    def finish(self) -> None:
+        """Have everything written arrive."""
+        self.commit()
+
+    def arrived(self) -> int:
+        """Return how many bytes of what was written have arrived."""
+        return self._arrived
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

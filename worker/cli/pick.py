@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 
+from config.queues import JOBS_QUEUE
 from config.settings import Settings
 from worker.cli.problem import Problem
 from worker.operator.accounts import known_accounts
@@ -14,6 +15,12 @@ def demand_account(settings: Settings, named: str) -> None:
     if settings.accounts and named not in settings.accounts:
         known = ", ".join(sorted(settings.accounts))
         raise Problem(f"account {named} is not configured; configured accounts: {known}")
+
+
+def demand_queue(settings: Settings, queue: str) -> None:
+    """Refuse the jobs queue of an account that is not configured. Raises Problem."""
+    if queue != JOBS_QUEUE:
+        demand_account(settings, queue.removeprefix(f"{JOBS_QUEUE}."))
 
 
 def the_account(store: Redis, settings: Settings, named: str | None) -> str:

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import click
 
+from worker.cli.plain import printable
+
 
 class Problem(click.ClickException):
     """Something failed; each sentence says what, and what to do about it. Exit status 1."""
@@ -53,4 +55,4 @@ def say(text: str) -> None:
 
 def complain(sentence: str) -> None:
     """Write a sentence to standard error, with the program's name before it."""
-    click.echo(f"overture: {sentence}", err=True)
+    click.echo(f"overture: {printable(sentence)}", err=True)

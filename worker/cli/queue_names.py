@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from config.queues import JOBS_QUEUE
+from config.values import ACCOUNT_ID
 from worker.cli.names import Name
 
 
@@ -18,7 +19,8 @@ class JobsQueue(Name):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse what no worker would look at."""
         name = super().convert(value, param, ctx)
-        if name != JOBS_QUEUE and not name.startswith(f"{JOBS_QUEUE}."):
+        account_id = name.removeprefix(f"{JOBS_QUEUE}.")
+        if name != JOBS_QUEUE and (account_id == name or not ACCOUNT_ID.fullmatch(account_id)):
             self.fail(
                 f"{name}: jobs queues are {JOBS_QUEUE} and {JOBS_QUEUE}.<accountId>", param, ctx
             )
@@ -37,7 +39,10 @@ class JobsQueues(click.ParamType[tuple[str, ...]]):
         if isinstance(value, tuple):
             return value
         parts = (part.strip() for part in str(value).split(","))
-        return tuple(ONE.convert(part, param, ctx) for part in parts if part)
+        names = [ONE.convert(part, param, ctx) for part in parts if part]
+        if not names:
+            self.fail("it names no queue", param, ctx)
+        return tuple(dict.fromkeys(names))
 
 
 ONE: Final = JobsQueue()

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis import Redis
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.settings import Settings
 from worker.cli.problem import Problem, complain
 from worker.embedded.server import EmbeddedServerError
 from worker.messaging import broker
-from worker.messaging.confirms import NotConfirmed
+from worker.messaging.confirms import Blocked, NotConfirmed
 from worker.operator.addresses import public_url, said
 from worker.servers import servers
 from worker.store.connection import connect
+from worker.store.replies import classify
 
 # A command needs few connections to the store, whatever it does.
 STORE_CONNECTIONS = 8
@@ -77,6 +78,8 @@ def errors_of(broker_url: str) -> tuple[type[BaseException], ...]:
 
 def _diagnosis(within: Reach, error: BaseException) -> str:
     """Find out which of the two it was; an error does not say, where both are Redis."""
+    if isinstance(error, Blocked):
+        return takes_nothing(within.broker_url, str(error))
     try:
         within.connect().release()
     except errors_of(within.broker_url) as broker_error:
@@ -86,14 +89,22 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
     except RedisError as store_error:
         return _away("store", within.store_url, store_error)
     name, words = public_url(within.broker_url), said(error, within.broker_url)
-    return f"the broker at {name} refused, or the connection was lost: {words}; try again"
+    todo = classify(error).todo or "try again"
+    return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
+
+
+def takes_nothing(broker_url: str, alarm: str) -> str:
+    """Say that an alarm of RabbitMQ keeps everything waiting."""
+    return (
+        f"the broker at {public_url(broker_url)} takes no messages, because it has a {alarm}; "
+        "give it memory or disk space"
+    )
 
 
 def _away(what: str, url: str, error: BaseException) -> str:
-    # kombu puts an error of its own before redis-py's.
-    if BusyLoadingError in {type(error), type(error.__cause__)}:
+    trouble = classify(error)
+    if trouble.cause.startswith("LOADING"):
         return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
-    return (
-        f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; "
-        f"start it, or correct OVERTURE_{what.upper()}_URL"
-    )
+    correct = f"start it, or correct OVERTURE_{what.upper()}_URL"
+    todo = trouble.todo or ("try again in a moment" if trouble.is_over_soon else correct)
+    return f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; {todo}"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from worker.cli.problem import Problem, complain
+from worker.cli.problem import complain
 from worker.cli.words import counted
 from worker.operator.submission import Rejected
 
@@ -24,6 +24,7 @@ class Rejects:
         self._unit = unit
         self._mode = "ab" if append else "wb"
         self._file: BinaryIO | None = None
+        self._is_broken = False
         self.count = 0
 
     def close(self) -> None:
@@ -34,12 +35,22 @@ class Rejects:
                 self._file.close()
 
     def add(self, rejected: Rejected) -> None:
-        """Report an entry and keep it."""
+        """Report an entry and keep it; one that cannot be kept holds up no other."""
         self.count += 1
-        if self.count <= REPORTED:
+        self._keep(rejected)
+        if self.count <= REPORTED or self._is_broken:
             complain(f"{self._unit} {rejected.number}: {rejected.reason}")
         elif self.count == REPORTED + 1:
             complain(f"more {self._unit}s were rejected; {self._path} lists them all")
+
+    def summary(self) -> str:
+        """Say how many there are, and where."""
+        where = "" if self._is_broken else f", with the reasons in {self._path}"
+        return f"{counted(self.count, self._unit)} rejected{where}"
+
+    def _keep(self, rejected: Rejected) -> None:
+        if self._is_broken:
+            return
         kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
         try:
             if self._file is None:
@@ -48,8 +59,8 @@ class Rejects:
             self._file.write(json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n")
             self._file.flush()
         except OSError as error:
-            raise Problem(f"{self._path} cannot be written: {error.strerror}") from None
-
-    def summary(self) -> str:
-        """Say how many there are, and where."""
-        return f"{counted(self.count, self._unit)} rejected, with the reasons in {self._path}"
+            self._is_broken = True
+            complain(
+                f"{self._path} cannot be written: {error.strerror}; what is rejected is reported "
+                "here alone, and the rest is still sent: name another file with --rejected"
+            )

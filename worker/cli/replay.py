@@ -13,12 +13,13 @@ import click
 from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
 from worker.cli.names import NAME
+from worker.cli.plain import printable
 from worker.cli.problem import complain, say
 from worker.cli.queue_names import JobsQueue
 from worker.cli.reach import Reach, reach, read_settings
 from worker.cli.words import counted
 from worker.messaging import broker
-from worker.messaging.broker import body_of
+from worker.messaging.inbound import received
 from worker.messaging.producers import confirmed_producer
 from worker.operator.dead_letters import Dead, read_dead
 from worker.operator.replaying import Replayer
@@ -44,9 +45,8 @@ class Choice:
         """Ask before a job is repeated that may have opened a conversation."""
         if self.sure or letter.code != "in_doubt":
             return True
-        question = (
-            f"job {letter.job_id} is in doubt: it may already have a conversation. Replay it?"
-        )
+        job = printable(letter.job_id)
+        question = f"job {job} is in doubt: it may already have a conversation. Replay it?"
         return sys.stdin.isatty() and click.confirm(question, default=False, err=True)
 
 
@@ -96,7 +96,7 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
     count = Count(missing=set(choice.jobs))
     with ExitStack() as stack:
         connection = stack.enter_context(within.connect())
-        broker.declare(connection, [queue])
+        broker.declare_if_allowed(connection, [queue])
         taker = stack.enter_context(taking(within.broker_url, DEAD_LETTERS_QUEUE))
         producer = confirmed_producer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
@@ -107,7 +107,8 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
                 break
             if (message := taker.take()) is None:
                 break
-            letter = read_dead(body_of(message), message.headers)
+            read = received(message)
+            letter = read_dead(read.body, read.headers)
             count.missing.discard(letter.job_id)
             if _may_go(letter, choice, count):
                 replayer.add(message, letter)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import click
 from kombu import Message
 
 from config.queues import JOBS_QUEUE, RESULTS_QUEUE
 from worker.cli.output import Output
+from worker.cli.pipe import Pipe, is_pipe
 from worker.cli.problem import complain
 from worker.cli.reach import Reach, errors_of, reach, read_settings
 from worker.cli.rows import Column, Document, Form, Rows, at
 from worker.cli.words import counted
 from worker.messages.json_text import MalformedJSON, loads_strict
 from worker.messaging import broker
-from worker.messaging.broker import body_of
+from worker.messaging.inbound import received
 from worker.operator.looking import look
 from worker.operator.taking import Taker, taking
 
@@ -72,29 +75,62 @@ COLUMNS: Final = (
 def command(*, follow: bool, limit: int | None, form: Form, output: Path | None, peek: bool) -> int:
     """Take results off the queue conversations.results.
 
-    A result is acknowledged once it is written, or, for a file, once it is on disk. If this command
-    is killed, unacknowledged results stay in the queue: a result can come twice, but none is lost.
-    An existing file is appended to. On RabbitMQ, --peek has the messages in hand for a moment; then
-    they return to the front of the queue, possibly in a different order.
+    A result is acknowledged once it is written: for a file, once it is on disk; for a pipe, once
+    its reader has taken it, so that `head -1` takes one. If this command is killed, unacknowledged
+    results stay in the queue: a result can come twice, but none is lost. An existing file is
+    appended to. On RabbitMQ, --peek has the messages in hand for a moment; then they return to the
+    front of the queue, possibly in a different order.
     """
     if follow and peek:
         raise click.UsageError("--follow and --peek cannot be combined")
     settings = read_settings()
-    with reach(settings) as within, closing(Output(output, append=True)) as out:
+    stop = threading.Event()
+    with reach(settings) as within, closing(_open(output, stop)) as out:
         with within.connect() as connection:
-            broker.declare(connection, [JOBS_QUEUE])
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS)
         if out.is_fresh and rows.header:
             out.write(rows.header)
+            out.commit()
         if peek:
             return _complain(_peek(within, rows, out, limit))
         drain = _Drain(rows, out, limit)
-        (_follow if follow else _take)(within, drain)
-        out.commit()
-    return _complain(drain.unreadable)
+        if follow:
+            _follow(within, drain, stop)
+        else:
+            _take(within, drain)
+    return _complain(drain.unreadable, drain.not_taken)
 
 
-def _peek(within: Reach, rows: Rows, out: Output, limit: int | None) -> int:
+class Sink(Protocol):
+    """Where results go."""
+
+    is_fresh: bool
+    written: int
+
+    def close(self) -> None:
+        """Let go of it."""
+
+    def write(self, line: str) -> None:
+        """Write a line; `written` counts its bytes."""
+
+    def commit(self) -> None:
+        """Have everything written arrive."""
+
+    def finish(self) -> None:
+        """Have everything written arrive, as far as it ever will."""
+
+    def arrived(self) -> int:
+        """Return how many of the bytes written have arrived."""
+
+
+def _open(path: Path | None, stop: threading.Event) -> Sink:
+    if path is None and sys.stdout is not None and is_pipe(sys.stdout.fileno()):
+        return Pipe(sys.stdout.fileno(), stop=stop)
+    return Output(path, append=True)
+
+
+def _peek(within: Reach, rows: Rows, out: Sink, limit: int | None) -> int:
     """Write what is in the queue; returns how many messages were no results."""
     unreadable = 0
     with closing(look(within.broker_url, RESULTS_QUEUE, limit=limit)) as seen:
@@ -110,38 +146,55 @@ def _peek(within: Reach, rows: Rows, out: Output, limit: int | None) -> int:
 
 @dataclass(slots=True)
 class _Drain:
-    """Takes results, writes them, and then acknowledges them."""
+    """Takes results, writes them, and acknowledges those that have arrived."""
 
     rows: Rows
-    out: Output
+    out: Sink
     left: int | None
     unreadable: int = 0
+    not_taken: int = 0
+    # Written, each up to so many bytes, and not acknowledged.
+    owed: deque[tuple[int, Message]] = field(default_factory=deque)
 
     def take_from(self, taker: Taker, *, go_on: Callable[[bool], bool]) -> None:
         """Take until the limit is reached, or `go_on`, told whether any were there, says no."""
-        while self.left != 0:
-            batch = self._batch(taker)
-            self._write(batch)
-            if not go_on(bool(batch)):
-                return
+        try:
+            found = True
+            while self.left != len(self.owed) and go_on(found):
+                batch = self._batch(taker)
+                self._write(batch)
+                found = bool(batch)
+            self.out.finish()
+        finally:
+            # Also where the reader has gone: what it took before it has.
+            try:
+                self._acknowledge()
+            finally:
+                self.not_taken = len(self.owed)
+                self.owed.clear()
 
     def _batch(self, taker: Taker) -> list[Message]:
-        most = BATCH_MESSAGES if self.left is None else min(self.left, BATCH_MESSAGES)
+        most = 1 if isinstance(self.out, Pipe) else BATCH_MESSAGES
+        most = most if self.left is None else min(self.left - len(self.owed), most)
         return list(islice(iter(taker.take, None), most))
 
     def _write(self, batch: list[Message]) -> None:
-        written = []
         for message in batch:
-            document = _read(body_of(message))
-            if document is not None:
-                self.out.write(self.rows.line(document))
-                written.append(message)
+            document = _read(received(message).body)
+            if document is None:
+                self.unreadable += 1
+                continue
+            self.out.write(self.rows.line(document))
+            self.owed.append((self.out.written, message))
         self.out.commit()
-        for message in written:
-            message.ack()
-        self.unreadable += len(batch) - len(written)
-        if self.left is not None:
-            self.left -= len(written)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        arrived = self.out.arrived()
+        while self.owed and self.owed[0][0] <= arrived:
+            self.owed.popleft()[1].ack()
+            if self.left is not None:
+                self.left -= 1
 
 
 def _take(within: Reach, drain: _Drain) -> None:
@@ -149,9 +202,8 @@ def _take(within: Reach, drain: _Drain) -> None:
         drain.take_from(taker, go_on=lambda found: found)
 
 
-def _follow(within: Reach, drain: _Drain) -> None:
+def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
     """Take until a signal comes, also from a broker that goes away and comes back."""
-    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     while drain.left != 0 and not stop.is_set():
@@ -173,9 +225,11 @@ def _read(body: bytes) -> Document | None:
     return document if isinstance(document, dict) else None
 
 
-def _complain(unreadable: int) -> int:
+def _complain(unreadable: int, not_taken: int = 0) -> int:
     if unreadable:
         complain(
             f"left in the queue: {counted(unreadable, 'message')} that cannot be read as a result"
         )
-    return int(unreadable > 0)
+    if not_taken:
+        complain(f"left in the queue: {counted(not_taken, 'result')} that nobody has read yet")
+    return int(unreadable > 0 or not_taken > 0)

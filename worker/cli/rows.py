@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import click
 
+from worker.cli.plain import escaped, printable
 from worker.messages.json_text import dumps_compact
 
 Form = Literal["jsonl", "csv", "table"]
 Document = dict[str, Any]
 
 GAP: Final = "  "
+# Blanks before it are none to some spreadsheets; full-width forms are the same to others.
+_FORMULA: Final = re.compile(r"[\t\r]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+# A cell may have lines and tabs within it.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,9 @@ class Rows:
     def line(self, document: Document) -> str:
         """Write one document; in CSV it may hold newlines."""
         if self._form == "jsonl":
-            return dumps_compact(document).decode()
+            return escaped(dumps_compact(document).decode())
         if self._form == "csv":
-            return _csv([_cell(column.value(document)) for column in self._columns])
+            return _csv([_harmless(column.value(document)) for column in self._columns])
         return self._aligned([_printable(column.value(document)) for column in self._shown])
 
     @property
@@ -75,8 +81,19 @@ def at(path: str) -> Callable[[Document], object]:
 
 def _csv(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
+    # It quotes a cell with a newline in it only where that ends a line.
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue().removesuffix("\n")
+
+
+def _harmless(value: object) -> str:
+    """Write a cell so that no spreadsheet calculates it and no terminal obeys it.
+
+    A quote before what begins like a formula is what spreadsheets themselves use (OWASP, CSV
+    Injection).
+    """
+    text = _CONTROL.sub("\ufffd", _cell(value))
+    return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text
 
 
 def _cell(value: object) -> str:
@@ -86,6 +103,4 @@ def _cell(value: object) -> str:
 
 
 def _printable(value: object) -> str:
-    # What a producer wrote must not steer the terminal.
-    text = "".join(one if one.isprintable() else "?" for one in _cell(value))
-    return click.unstyle(text) or "-"
+    return click.unstyle(printable(_cell(value))) or "-"

@@ -8,9 +8,11 @@ from typing import Literal
 import click
 
 from worker.cli.names import NAME
-from worker.cli.problem import Problem, say, writing
-from worker.cli.reach import Reach, reach, read_settings
+from worker.cli.plain import printable
+from worker.cli.problem import Problem, complain, say, writing
+from worker.cli.reach import Reach, reach, read_settings, takes_nothing
 from worker.cli.view import console, describe, show_overview
+from worker.messaging.alarm import alarm
 from worker.operator.accounts import known_accounts
 from worker.operator.overview import take_overview
 from worker.operator.records import read_record
@@ -34,6 +36,8 @@ def command(job: str | None, *, form: Literal["text", "json"]) -> None:
     """
     settings = read_settings()
     with reach(settings) as within:
+        if found := alarm(within.broker_url):
+            complain(takes_nothing(within.broker_url, found))
         if job is None:
             overview = take_overview(within.broker_url, within.store, settings)
             if form == "json":
@@ -57,4 +61,4 @@ def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text"
         if form == "json":
             say(json.dumps(record.to_dict(), indent=2))
         else:
-            say("\n".join(describe(record)))
+            say("\n".join(map(printable, describe(record))))

@@ -20,7 +20,7 @@ from worker.messaging.producers import confirmed_producer
 from worker.operator.job_file import Entry, UnreadableFile
 from worker.operator.job_source import Source
 from worker.operator.submission import Accepted, Rejected, check, outgoing
-from worker.operator.waiting import Submitted
+from worker.operator.waiting import Sent, Submitted, with_outcomes_before
 
 BATCH_JOBS: Final = 500
 
@@ -70,22 +70,26 @@ class Submission:
     def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
         """Send every good entry, in batches that the broker confirms."""
         with within.connect() as connection, ExitStack() as stack:
-            broker.declare(connection, [queue])
+            broker.declare_if_allowed(connection, [queue])
             relax_collector()
             producer = confirmed_producer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
             jobs = self.accepted()
-            sent: list[Accepted] = []
-            tag = 0
+            sent: list[Sent] = []
+            through = tag = 0
             # Each batch is confirmed while the next one is read and checked.
             while batch := list(islice(jobs, BATCH_JOBS)):
                 messages = [outgoing(job, queue) for job in batch]
+                following = [Sent(job.account_id, job.job_id, job.digest) for job in batch]
+                if submitted is not None:
+                    following = with_outcomes_before(within.store, following)
                 producer.wait(tag)
-                self._note(sent, submitted)
-                sent, tag = batch, producer.send(messages)
+                self._note(sent, through, submitted)
+                sent, through = following, batch[-1].number
+                tag = producer.send(messages)
                 report(self.source.position())
             producer.wait(tag)
-            self._note(sent, submitted)
+            self._note(sent, through, submitted)
 
     def begin_anew(self) -> None:
         """Forget what was checked, and read the source from its start."""
@@ -117,11 +121,11 @@ class Submission:
         except UnreadableFile as error:
             self.tally.broken_off = str(error)
 
-    def _note(self, confirmed: list[Accepted], submitted: Submitted | None) -> None:
+    def _note(self, confirmed: list[Sent], through: int, submitted: Submitted | None) -> None:
         if not confirmed:
             return
         self.tally.confirmed += len(confirmed)
-        self.tally.through = confirmed[-1].number
+        self.tally.through = through
         if submitted is not None:
             for job in confirmed:
-                submitted.add(job.account_id, job.job_id)
+                submitted.add(job)

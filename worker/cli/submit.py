@@ -13,7 +13,7 @@ import click
 from config.queues import JOBS_QUEUE
 from worker.cli.names import NAME
 from worker.cli.numbers import Number
-from worker.cli.pick import demand_account
+from worker.cli.pick import demand_account, demand_queue
 from worker.cli.problem import Interrupted, Problem, complain, say
 from worker.cli.progress import progress
 from worker.cli.queue_names import JobsQueue
@@ -22,9 +22,9 @@ from worker.cli.rejects import Rejects
 from worker.cli.submission_run import Submission
 from worker.cli.words import counted
 from worker.operator.accounts import workers_alive
-from worker.operator.job_file import Format
+from worker.operator.job_file import Format, UnreadableFile
 from worker.operator.job_source import STANDARD_INPUT, open_source
-from worker.operator.waiting import NotKept, Submitted, wait_for_outcomes
+from worker.operator.waiting import ALREADY, NotKept, Submitted, wait_for_outcomes
 
 
 @click.command()
@@ -91,15 +91,18 @@ def command(
     CSV columns are named by the dotted path of a field: consumerId, profile.firstName,
     conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text is taken as it is,
     fields documented as numbers become numbers, lists of texts are separated by |, and any other
-    list or object is JSON. An empty cell omits the field.
+    list or object is JSON. An empty cell omits the field. The separator is a comma, a semicolon or
+    a tab, or what Excel's first line sep=; says. Files are UTF-8; any other kind, such as a
+    workbook, is refused with what to do.
 
     A job without a jobId gets a UUID derived from its content. You can therefore submit the same
-    file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS). To have
-    identical jobs each done, give each its own jobId.
+    file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS), and --wait
+    counts it as already done. To have identical jobs each done, give each its own jobId.
     """
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
+    demand_queue(settings, queue)
     name = "stdin" if file == STANDARD_INPUT else file
     path = rejected or Path(f"{name}.rejected.jsonl")
     with ExitStack() as stack:
@@ -107,6 +110,8 @@ def command(
             source = stack.enter_context(open_source(file, form, twice=all_or_nothing))
         except OSError as error:
             raise Problem(f"{file} cannot be read: {error.strerror}") from None
+        except UnreadableFile as error:
+            raise Problem(f"{name} {error}") from None
         if source.is_at(path):
             raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
@@ -161,9 +166,20 @@ def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
     if outcomes["waiting"]:
         waiting = counted(outcomes["waiting"], "job")
         complain(f"no outcome yet for {waiting}; the workers continue")
-    return outcomes.keys() - {"created", "reused"} != set()
+    return any(name == "waiting" or "failed:" in name for name in outcomes)
 
 
 def _counted(outcomes: Counter[str]) -> str:
-    parts = [f"{name.replace('failed:', 'failed as ')} {count}" for name, count in outcomes.items()]
+    """Say `already done 3, created 20, failed as expired 1`."""
+    new = {name: count for name, count in outcomes.items() if not name.startswith(ALREADY)}
+    parts = [f"{_in_words(name)} {count}" for name, count in new.items()]
+    done = {name: count for name, count in outcomes.items() if name.startswith(ALREADY)}
+    if done:
+        failed = [f"{_in_words(name)} {done[name]}" for name in sorted(done) if "failed:" in name]
+        among = f" (among them {', '.join(failed)})" if failed else ""
+        parts.append(f"already done {sum(done.values())}{among}")
     return ", ".join(sorted(parts)) or "no jobs to wait for"
+
+
+def _in_words(name: str) -> str:
+    return name.removeprefix(ALREADY).replace("failed:", "failed as ")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.queues import JOBS_QUEUE
+from worker.cli.plain import printable
 from worker.cli.words import counted
 from worker.operator.overview import AccountView, Overview
 from worker.operator.records import Record
@@ -23,15 +24,28 @@ FAILED: Final = "failed:"
 HOLDS: Final[dict[Holds, str]] = {
     "": "nothing",
     "pause": "a pause after a 429, {seconds:g} s left",
-    "circuit": "the circuit, next try in {seconds:g} s",
+    "circuit": "the circuit, next try in {seconds:g} s ({cause})",
+    "credentials": "refused credentials, next try in {seconds:g} s ({cause})",
     "rate": "the rate",
     "in_flight": "the cap on requests in flight",
+}
+# What a job waits for, by what the log and the ledger call it.
+AWAITED: Final = {
+    "notBefore": "its time (notBefore)",
+    "retry": "its pause after the last attempt",
+    "consumer": "another job of its consumer",
+    "rate": "the account's rate",
+    "in_flight": "the account's cap on requests in flight",
+    "pause": "the account's pause after a 429",
+    "circuit": "the account to be answered again (circuit)",
+    "credentials": "credentials that LivePerson accepts",
+    "crowded": "a free slot in a worker",
 }
 
 
 def console() -> Console:
     """Return a console that neither colours nor cuts what does not go to a terminal."""
-    found = Console(highlight=False)
+    found = Console(highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = PLAIN_WIDTH
     return found
@@ -44,6 +58,10 @@ def show_overview(overview: Overview) -> RenderableType:
         _accounts(overview),
         *_failures(overview),
         Text(f"workers: {len(overview.workers)}  {' '.join(overview.workers)}".rstrip()),
+        *(
+            Text(printable(f"worker {worker} is held up: {said}"))
+            for worker, said in overview.troubles.items()
+        ),
     )
 
 
@@ -55,17 +73,26 @@ def describe(record: Record) -> Iterator[str]:
     for attempt in record.attempts:
         at, status, outcome = attempt.get("at"), attempt.get("httpStatus"), attempt.get("outcome")
         if outcome == UNRESOLVED:
-            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found"
+            cause = f" ({attempt['cause']})" if attempt.get("cause") else ""
+            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found{cause}"
         elif outcome == REPLAYED:
             yield f"  {at}  replayed by an operator"
         else:
-            yield f"  {at}  attempt: {f'HTTP {status}' if status else 'no answer'}, {outcome}"
+            cause = f": {attempt['cause']}" if attempt.get("cause") else ""
+            answer = f"HTTP {status}" if status else "no answer"
+            yield f"  {at}  attempt: {answer}, {outcome}{cause}"
     if record.sending_since:
         yield f"  {record.sending_since}  sent, no answer yet ({record.owner})"
+    if record.waits_for:
+        yield f"  {record.next_attempt_at}  next attempt: waits for {_awaited(record.waits_for)}"
     if record.is_cancelled:
         yield "  cancelled: takes effect at its next turn"
     if record.outcome:
         yield from _outcome(record.outcome)
+
+
+def _awaited(why: str) -> str:
+    return AWAITED.get(why, why)
 
 
 def _outcome(outcome: Any) -> Iterator[str]:
@@ -110,14 +137,14 @@ def _accounts(overview: Overview) -> Table:
             _number(account.max_in_flight),
             f"{standing.accepted:.3g}/s",
             "-" if account.max_rate is None else f"{account.max_rate:g}/s",
-            held_by(standing),
+            printable(held_by(standing)),
         )
     return table
 
 
 def held_by(standing: Standing) -> str:
     """Say what holds an account now, and what LivePerson has taught the pool."""
-    what = HOLDS[standing.holds].format(seconds=standing.seconds)
+    what = HOLDS[standing.holds].format(seconds=standing.seconds, cause=standing.cause)
     rate, in_flight = standing.learned_rate, standing.learned_in_flight
     learned = [f"{rate:.3g}/s"] if rate is not None else []
     learned += [f"{in_flight} in flight"] if in_flight is not None else []

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 
 import click
+from redis import Redis
 
 from config.logs import configure_logging
 from config.queues import JOBS_QUEUE
+from config.server_urls import is_redis
+from config.streams import write_in_background
+from worker.cli.pick import demand_queue
 from worker.cli.problem import Problem
 from worker.cli.queue_names import JobsQueues
 from worker.cli.reach import reach, read_settings
-from worker.run import run_worker, secrets_of
+from worker.liveperson.environment import UnusableEnvironment, proxy_for
+from worker.liveperson.transport import tls_context
+from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missing_rights
+from worker.run import on_signals, run_worker, secrets_of
+from worker.shutdown import outlast
+from worker.store.connection import connect
+from worker.store.replies import report, report_broker
 
 
 @click.command()
@@ -28,25 +40,39 @@ from worker.run import run_worker, secrets_of
     help=f"Jobs queues to consume.  [default: {JOBS_QUEUE} and one per account]",
 )
 def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
-    """Run one worker process until SIGTERM or Ctrl-C.
+    """Run one worker process until SIGTERM, SIGHUP or Ctrl-C.
 
     On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
-    with 0. On a second signal it hands them back at once.
+    with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
     """
-    # Until the worker has jobs to finish, there is nothing to wait for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    write_in_background()
     settings = read_settings()
     if not settings.accounts:
         raise Problem(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
             "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
         )
+    for queue in queues or ():
+        demand_queue(settings, queue)
+    _demand_health_file(settings.health_file)
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    on_signals(lambda *_: sys.exit(0))
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
+    try:
+        proxy_for(settings.domain_api_url)
+        tls_context()
+    except UnusableEnvironment as error:
+        raise Problem(str(error)) from None
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
-        within.store.ping()
+        outlast(within.store.ping, report)
+        _demand_rights("store", within.store, STORE_RIGHTS)
+        if is_redis(within.broker_url):
+            with closing(connect(within.broker_url, connections=1)) as server:
+                outlast(server.ping, report_broker)
+                _demand_rights("broker", server, BROKER_RIGHTS)
         return run_worker(
             settings,
             broker_url=within.broker_url,
@@ -54,3 +80,23 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
             concurrency=concurrency,
             queues=queues or None,
         )
+
+
+def _demand_rights(what: str, server: Redis, needed: Mapping[str, Arguments]) -> None:
+    """Raise Problem where the server's user lacks a right that a job would need some day."""
+    if missing := missing_rights(server, needed):
+        raise Problem(
+            f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
+        )
+
+
+def _demand_health_file(path: Path | None) -> None:
+    """Touch it once: later on a probe would end the worker, and nobody would say why."""
+    try:
+        if path is not None:
+            path.touch()
+    except OSError as error:
+        raise Problem(
+            f"OVERTURE_HEALTH_FILE: {path} cannot be written: {error.strerror}; name a file in a "
+            "folder that exists and is writable"
+        ) from None

@@ -24,7 +24,6 @@ from worker.store.connection import connect
 # Longer than this the demo never takes, whatever goes wrong, in seconds.
 LONGEST_SECONDS: Final = 300.0
 LOOK_SECONDS: Final = 0.1
-REMEMBERED_SECONDS: Final = 3600.0
 
 
 def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[Outcomes, int]:
@@ -59,7 +58,7 @@ def _prepare(stage: Stage, sample: Sample, store: Redis) -> None:
     for fault in sample.faults:
         stage.simulator.plan_fault(fault.consumer_id, fault.name, fault.times)
     for account_id, job_id in sample.cancelled:
-        cancel(store, account_id, job_id, seconds=REMEMBERED_SECONDS)
+        cancel(store, account_id, job_id)
 
 
 def _waiting(store: Redis) -> int:

@@ -126,8 +126,15 @@ def _simulator(folder: Path) -> Iterator[Simulator]:
 
 
 def _environment(folder: Path, simulator_url: str | None = None) -> dict[str, str]:
-    """Return variables that hold none of the user's own settings."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("OVERTURE_")}
+    """Return variables that hold none of the user's own settings, and no proxy.
+
+    A proxy has no way to this machine's own ports.
+    """
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("OVERTURE_") and not name.upper().endswith("_PROXY")
+    }
     root = str(Path(__file__).parents[2])
     environment = {**others, "PYTHONPATH": root, "PYTHONSAFEPATH": "1"}
     if simulator_url is None:

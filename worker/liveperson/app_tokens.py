@@ -4,6 +4,7 @@ Sources: Connector API, "Authorization and authentication" (valid for an hour); 
 (renew five minutes before the end); LivePerson's retry policy (5 s between token calls after 429).
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,11 +17,12 @@ from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.tokens import LIFETIME_SECONDS, TokenFailure, validity
 
 RENEW_BEFORE_SECONDS = 300.0
-# How long a token from the store is trusted that does not say when it ends.
-UNDATED_SECONDS = 60.0
 # No token call of the pool follows another sooner, however its tokens fare.
 CALM_SECONDS = 1.0
-# After a failed token call; LivePerson asks for 5 s after a 429.
+# A token that is refused so soon after the one before it says something of the credentials.
+IN_A_ROW_SECONDS = 60.0
+# After a failed token call, and after one for a second refused token in a row; LivePerson asks for
+# 5 s after a 429.
 PAUSE_SECONDS = 5.0
 # When to look again for a token that another worker is just asking for.
 ELSEWHERE_SECONDS = 1.0
@@ -32,8 +34,8 @@ class TokenStore(Protocol):
     Whatever it raises passes through to the caller: without the store nothing is sent.
     """
 
-    def get_app_token(self, account_id: str) -> str | None:
-        """Return the token, if there is one."""
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
+        """Return the token, if there is one, and for how long it is kept."""
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -44,16 +46,16 @@ class TokenStore(Protocol):
     def lock_refresh(self, account_id: str) -> AbstractContextManager[bool]:
         """Let one worker refresh: True for that one, False for one that waited in vain."""
 
-    def token_pause(self, account_id: str) -> float:
-        """Return how long the pool has yet to wait before it may ask for a token."""
+    def token_pause(self, account_id: str) -> tuple[float, str]:
+        """Return how long the pool has yet to wait before it may ask for a token, and why."""
 
-    def pause_tokens(self, account_id: str, seconds: float) -> None:
+    def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
         """Let nobody ask for a token for so long."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Held:
-    """A token and its times, on this machine's clock."""
+    """A token and its times, on a clock of this process that nobody sets."""
 
     token: str
     renew_at: float
@@ -76,7 +78,7 @@ class AppTokens:
         store: TokenStore,
         *,
         account_id: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sentinel = sentinel
@@ -86,6 +88,8 @@ class AppTokens:
         self._sleep = sleep
         self._held: _Held | None = None
         self._failed: _Failed | None = None
+        self._refused_at = -IN_A_ROW_SECONDS
+        self._row = 0
         self._lock = threading.Lock()
 
     def get(self) -> str:
@@ -106,12 +110,18 @@ class AppTokens:
             self._lock.release()
         return held.token
 
-    def invalidate(self, token: str) -> None:
-        """Let go of a token that was refused, unless another has taken its place already."""
-        held = self._held
+    def invalidate(self, token: str) -> bool:
+        """Let go of a token that was refused, unless another has taken its place already.
+
+        Returns whether it is one of several in a row, which another one would only make longer.
+        """
+        held, now = self._held, self._clock()
         if held and held.token == token:
             self._held = None
+            self._row = self._row + 1 if now - self._refused_at < IN_A_ROW_SECONDS else 1
+            self._refused_at = now
         self._store.drop_app_token(self._account_id, token)
+        return self._row > 1
 
     def _renewed(self) -> _Held:
         held = self._held
@@ -133,15 +143,17 @@ class AppTokens:
             raise
 
     def _stored(self) -> _Held | None:
-        token = self._store.get_app_token(self._account_id)
-        if token is None:
-            return None
-        said = validity(token)
-        if said is None:
-            end = self._clock() + UNDATED_SECONDS
-            return _Held(token, renew_at=end, expires_at=end)
-        start, end = said
-        return _Held(token, renew_at=end - _margin(end - start), expires_at=end)
+        kept = self._store.get_app_token(self._account_id)
+        return self._hold(kept[0], left=kept[1]) if kept else None
+
+    def _hold(self, token: str, *, left: float) -> _Held:
+        """Count what is left of a token from now: its dates are of a clock that is not ours.
+
+        More than its lifetime is not left, whatever became of the store's clock.
+        """
+        lifetime = _lifetime(token)
+        end = self._clock() + min(left, lifetime)
+        return _Held(token, renew_at=end - _margin(lifetime), expires_at=end)
 
     def _asked(self, *, is_ours: bool) -> _Held:
         self._wait_for_calm(is_ours=is_ours)
@@ -150,13 +162,10 @@ class AppTokens:
         except TokenFailure as failure:
             self._pause_after(failure.answer)
             raise
-        said = validity(token)
-        lifetime = said[1] - said[0] if said else LIFETIME_SECONDS
-        self._store.put_app_token(self._account_id, token, ttl_seconds=lifetime)
-        self._store.pause_tokens(self._account_id, CALM_SECONDS)
-        # Counted from here, so that a new token is good whatever this machine's clock says.
-        end = self._clock() + lifetime
-        return _Held(token, renew_at=end - _margin(lifetime), expires_at=end)
+        self._store.put_app_token(self._account_id, token, ttl_seconds=_lifetime(token))
+        in_a_row = self._row > 1 and self._clock() - self._refused_at < IN_A_ROW_SECONDS
+        self._store.pause_tokens(self._account_id, PAUSE_SECONDS if in_a_row else CALM_SECONDS)
+        return self._hold(token, left=_lifetime(token))
 
     def _wait_for_calm(self, *, is_ours: bool) -> None:
         """Wait out a short pause; raise TokenFailure for a long one, or if another one is asking.
@@ -166,23 +175,48 @@ class AppTokens:
         failed, now = self._failed, self._clock()
         if failed and failed.since <= now < failed.until:
             raise TokenFailure(replace(failed.answer, retry_after=failed.until - now))
+        pause, why = self._store.token_pause(self._account_id)
+        if why:
+            # Another worker's failure, which is as true here.
+            raise TokenFailure(replace(_read_answer(why), retry_after=pause))
         if not is_ours:
             message = "sentinel: another worker is asking for the AppJWT"
             raise TokenFailure(
-                Answer(kind=Kind.NOT_SENT, message=message, retry_after=ELSEWHERE_SECONDS)
+                Answer(
+                    kind=Kind.NOT_SENT,
+                    message=message,
+                    cause=message,
+                    retry_after=ELSEWHERE_SECONDS,
+                )
             )
-        pause = self._store.token_pause(self._account_id)
         if pause > CALM_SECONDS:
             message = f"sentinel: the pool will not ask for an AppJWT for the next {pause:.1f} s"
-            raise TokenFailure(Answer(kind=Kind.THROTTLED, message=message, retry_after=pause))
+            raise TokenFailure(
+                Answer(kind=Kind.THROTTLED, message=message, cause=message, retry_after=pause)
+            )
         if pause > 0:
             self._sleep(pause)
 
     def _pause_after(self, answer: Answer) -> None:
         pause = min(max(PAUSE_SECONDS, answer.retry_after or 0), LONGEST_RETRY_AFTER_SECONDS)
-        self._store.pause_tokens(self._account_id, pause)
+        self._store.pause_tokens(self._account_id, pause, _write_answer(answer))
         now = self._clock()
         self._failed = _Failed(answer, since=now, until=now + pause)
+
+
+def _lifetime(token: str) -> float:
+    """Return for how long a token is good from when it is issued."""
+    said = validity(token)
+    return said[1] - said[0] if said else LIFETIME_SECONDS
+
+
+def _write_answer(answer: Answer) -> str:
+    return json.dumps([answer.kind, answer.http_status, answer.message, answer.cause])
+
+
+def _read_answer(written: str) -> Answer:
+    kind, status, message, cause = json.loads(written)
+    return Answer(kind=Kind(kind), http_status=status, message=message, cause=cause)
 
 
 def _margin(lifetime: float) -> float:

@@ -1,7 +1,7 @@
 """Everything the pipeline asks of LivePerson, for one account: one object, shared by threads."""
 
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -9,10 +9,11 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from worker.liveperson import reading
-from worker.liveperson.answer import Answer, Kind, no_answer
+from worker.liveperson.answer import OF_THE_ACCOUNT, Answer, Kind, cause_of, is_page, no_answer
 from worker.liveperson.app_tokens import AppTokens, TokenStore
 from worker.liveperson.consumer_tokens import ConsumerTokens
 from worker.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
+from worker.liveperson.credentials import Credentials, Pair, never
 from worker.liveperson.domains import Domains
 from worker.liveperson.engagement import Engaged, Monitoring, Visit
 from worker.liveperson.http import FateUnknown, Http, NotSent
@@ -28,6 +29,7 @@ _SERVICE = "asyncMessagingEnt"
 class LivePersonClient:
     """Opens conversations of one account, and gets what that takes.
 
+    `reread_credentials` reads client id and secret again, as `Credentials` wants it.
     `connect_timeout` and `read_timeout` are in seconds, see `Http`; `pool_size` is the number of
     threads. Raises ValueError for a Domain API URL that may not be used.
     """
@@ -47,6 +49,7 @@ class LivePersonClient:
         user_agent: str,
         already_open_text: str = ALREADY_OPEN_TEXT,
         tls: ssl.SSLContext | None = None,
+        reread_credentials: Callable[[], Pair | None] = never,
     ) -> None:
         self._http = Http(
             pool_size=pool_size,
@@ -62,16 +65,20 @@ class LivePersonClient:
             trusted_hosts=trusted_hosts,
         )
         services = Services(self._http, self.domains)
-        sentinel = Sentinel(
-            services, account_id=account_id, client_id=client_id, client_secret=client_secret
-        )
+        credentials = Credentials(client_id, client_secret, reread=reread_credentials)
+        sentinel = Sentinel(services, account_id=account_id, credentials=credentials)
         self.app_tokens = AppTokens(sentinel, token_store, account_id=account_id)
         self._services = services
         self._consumer_tokens = ConsumerTokens(services, self.app_tokens, account_id=account_id)
-        self._monitoring = Monitoring(services, account_id=account_id, client_id=client_id)
+        self._monitoring = Monitoring(services, account_id=account_id, credentials=credentials)
         self._already_open_text = already_open_text
         account = quote(account_id, safe="")
         self._path = f"/api/account/{account}/messaging/consumer/conversation?v=3"
+
+    @property
+    def called_at(self) -> float:
+        """When a call to LivePerson last ended: of the monotonic clock, in seconds."""
+        return self._http.ended_at
 
     def tokens(self, consumer_id: str) -> Tokens:
         """Return what a CONVERSATION call for this consumer needs; raises TokenFailure.
@@ -81,7 +88,7 @@ class LivePersonClient:
         try:
             self.domains.base_url(_SERVICE)
         except NotSent as error:
-            answer = no_answer(_SERVICE, error)
+            answer = no_answer(self._services.place(_SERVICE), error)
         else:
             return self._consumer_tokens.get(consumer_id)
         raise TokenFailure(answer)
@@ -119,14 +126,10 @@ class LivePersonClient:
                 _SERVICE, "POST", self._path, headers=_headers(job, tokens), body=body
             )
         except NotSent as error:
-            return Answer(
-                kind=Kind.NOT_SENT,
-                http_status=error.http_status,
-                message=str(error),
-                retry_after=error.retry_after,
-            )
+            return no_answer(self._services.place(_SERVICE), error)
         except FateUnknown as error:
-            return Answer(kind=Kind.UNKNOWN, message=str(error))
+            cause = cause_of(self._services.place(_SERVICE), str(error))
+            return Answer(kind=Kind.UNKNOWN, message=str(error), cause=cause)
         answer = read_answer(
             response.status,
             response.headers,
@@ -135,7 +138,15 @@ class LivePersonClient:
             request_id=conversation_id,
             already_open_text=self._already_open_text,
         )
-        is_not_found = answer.http_status == 404 and answer.kind is Kind.REJECTED
+        cause = cause_of(
+            self._services.place(_SERVICE),
+            status=response.status,
+            code=answer.error_code,
+            is_page=is_page(answer.kind, response.status),
+        )
+        if answer.kind is not Kind.CREATED:
+            answer = replace(answer, cause=cause)
+        is_not_found = answer.http_status == 404 and answer.kind in OF_THE_ACCOUNT
         if is_not_found and self.domains.has_moved(_SERVICE, origin):
             answer = replace(answer, kind=Kind.NOT_SENT, message="HTTP 404: the service has moved")
         if not answer.message:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from worker.liveperson import reading
-from worker.liveperson.answer import no_answer, refusal
+from worker.liveperson.answer import CLAIM_MISSING, Kind, is_about_app_jwt, no_answer, refusal
 from worker.liveperson.app_tokens import AppTokens
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
 from worker.liveperson.pause import Pause
@@ -26,7 +26,6 @@ KEPT_CONSUMERS = 4096
 PAUSE_SECONDS = 5.0
 _SERVICE = "idp"
 _JSON = {"Content-Type": "application/json"}
-_UNAUTHORIZED = frozenset({401, 403, 451})
 
 
 class ConsumerTokens:
@@ -67,13 +66,16 @@ class ConsumerTokens:
 
     def _ask(self, consumer_id: str, app_jwt: str) -> Tokens:
         response = self._call(consumer_id, app_jwt)
-        if response.status == 401:
-            self._app_tokens.invalidate(app_jwt)
+        if _is_refused(response) and not self._app_tokens.invalidate(app_jwt):
             app_jwt = self._app_tokens.get()
             response = self._call(consumer_id, app_jwt)
+            if _is_refused(response):
+                self._app_tokens.invalidate(app_jwt)  # so that the next try has another one
         token = token_in(response, "token") if response.status in {200, 201} else None
         if token is None:
-            answer = refusal(_SERVICE, response, unauthorized=_UNAUTHORIZED)
+            answer = refusal(self._services.place(_SERVICE), response)
+            if is_about_app_jwt(answer):
+                answer = replace(answer, kind=Kind.CREDENTIALS)
             answer = replace(answer, message=reading.printable(answer.message, app_jwt))
             self._pause.after(answer)
             raise TokenFailure(answer)
@@ -93,5 +95,14 @@ class ConsumerTokens:
         try:
             return self._services.call(_SERVICE, "POST", self._path, headers=headers, body=body)
         except (NotSent, FateUnknown) as error:
-            answer = no_answer(_SERVICE, error)
+            answer = no_answer(self._services.place(_SERVICE), error)
         raise TokenFailure(answer)
+
+
+def _is_refused(response: HttpResponse) -> bool:
+    """Tell whether the AppJWT may be what an answer is about: with another one it is asked again.
+
+    Whatever the body of a 401: that is what IDP says of a token that ended, and it is undocumented.
+    """
+    code = reading.error_code(reading.document(response.body))
+    return response.status == 401 or (response.status == 400 and code == CLAIM_MISSING)

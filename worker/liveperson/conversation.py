@@ -9,12 +9,13 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from worker.liveperson import reading
-from worker.liveperson.answer import Answer, Kind, kind_of
+from worker.liveperson.answer import CLAIM_MISSING, Answer, Kind, kind_of, refused_kind
 from worker.messages.job import Job
 from worker.messages.json_text import dumps_compact
 
 ALREADY_OPEN_TEXT = "already has open conversation"
 _SUCCESS = frozenset({200, 201})
+_ERROR_FIELDS = ("errorCode", "title", "details", "msg")
 _STALE: Mapping[int, Literal["app", "consumer"]] = {40102: "app", 40105: "app", 40103: "consumer"}
 
 
@@ -85,6 +86,10 @@ def read_answer(
     elif status == 400 and (_is_cut_off(body, document) or (is_batch and not blamed)):
         # What is missing may have been the item of an open conversation.
         kind = Kind.UNKNOWN
+    elif ours is None:
+        # A 401 says enough without a body.
+        documented = any(map(_is_error, items)) or (status == 401 and not body.strip())
+        kind = _kind(status, code, documented=documented)
     else:
         kind = kind_of(_verdict(status, _status(ours)))
     return Answer(
@@ -93,8 +98,27 @@ def read_answer(
         error_code=code,
         message=message or f"HTTP {status} without an answer to this request",
         retry_after=reading.retry_after(headers),
-        stale_token=_stale_token(code, message) if kind is Kind.UNAUTHORIZED else None,
+        stale_token=_stale_token(code, message) if _is_stale(kind, status) else None,
     )
+
+
+def _kind(status: int, code: int | None, *, documented: bool) -> Kind:
+    """Judge an answer without an item of ours: by its error object, if it holds one."""
+    if documented and status == 400 and code == CLAIM_MISSING:
+        return Kind.UNAUTHORIZED
+    return refused_kind(status, documented=documented)
+
+
+def _is_stale(kind: Kind, status: int) -> bool:
+    """Tell whether a token is to be renewed: for a 401 also where its body is not LivePerson's."""
+    return kind is Kind.UNAUTHORIZED or (kind is Kind.NOT_SENT and status == 401)
+
+
+def _is_error(item: Any) -> bool:
+    """Tell whether a part of an answer is LivePerson's: an error object, or an item of a batch."""
+    body = _get(item, "body")
+    said = any(_get(body, name) is not None for name in _ERROR_FIELDS)
+    return said or (body is not None and _get(item, "code") is not None)
 
 
 def _verdict(status: int, item_status: int | None) -> int:

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from worker.liveperson import reading
-from worker.liveperson.answer import refusal
+from worker.liveperson.answer import Answer, DomainUnknown, Kind, cause_of, refusal
 from worker.liveperson.http import FateUnknown, Http, NotSent
 from worker.liveperson.trust import UntrustedHost, require_trusted_api, trusted_origin
 
@@ -17,6 +17,8 @@ KEEP_SECONDS = 24 * 3600.0
 RECHECK_SECONDS = 60.0
 # After a failed look-up the next ones fail at once, so that nobody queues for a silent server.
 FAILURE_SECONDS = 5.0
+# Nothing but the account is asked about here.
+_CREDENTIALS = frozenset({400, 401, 403, 451})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Domains:
         self._http = http
         self._account_id = account_id
         self._api_url = domain_api_url.rstrip("/")
+        self._place = f"Domain API {urlsplit(domain_api_url).netloc.rpartition('@')[2]}"
         self._trusted_hosts = tuple(trusted_hosts)
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -73,6 +76,11 @@ class Domains:
             return self._found(service).origin
         finally:
             self._lock.release()
+
+    def host(self, service: str) -> str:
+        """Return the host of a service, with its port if that is unusual; empty if unknown."""
+        known = self._known.get(service)
+        return urlsplit(known.origin).netloc if known else ""
 
     def has_moved(self, service: str, origin: str) -> bool:
         """Tell whether a service lives elsewhere now, once any look-up that is due has ended."""
@@ -122,7 +130,9 @@ class Domains:
         try:
             response = self._http.call("GET", f"{self._api_url}{path}?version=1.0", headers={})
         except (NotSent, FateUnknown) as error:
-            failure = NotSent(f"the Domain API did not answer: {error}")
+            text = f"the Domain API did not answer: {error}"
+            cause = cause_of(self._place, str(error))
+            failure = DomainUnknown(Answer(kind=Kind.NOT_SENT, message=text, cause=cause))
         else:
             document = reading.document(response.body)
             base_uri = document.get("baseURI") if isinstance(document, dict) else None
@@ -130,13 +140,17 @@ class Domains:
                 return trusted_origin(
                     base_uri, api_url=self._api_url, trusted_hosts=self._trusted_hosts
                 )
-            refused = refusal(f"the Domain API, asked for {service},", response)
-            failure = NotSent(
-                refused.message, http_status=response.status, retry_after=refused.retry_after
+            failure = DomainUnknown(
+                refusal(
+                    self._place,
+                    response,
+                    name=f"the Domain API, asked for {service},",
+                    credentials=_CREDENTIALS,
+                )
             )
         raise failure
 
 
 def _again(error: NotSent) -> NotSent:
     """Copy an error: one that is kept would keep its tracebacks, one for each time it is raised."""
-    return NotSent(str(error), http_status=error.http_status, retry_after=error.retry_after)
+    return DomainUnknown(error.answer) if isinstance(error, DomainUnknown) else NotSent(str(error))

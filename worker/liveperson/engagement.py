@@ -6,12 +6,13 @@ Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CO
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from worker.liveperson import reading
 from worker.liveperson.answer import Answer, CallFailed, Kind, no_answer, refusal
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
 from worker.liveperson.pause import Pause
 from worker.liveperson.services import Services
@@ -27,6 +28,9 @@ PAUSE_SECONDS = 1.0
 # Monitoring's internal codes for a visitor and a session that it does not know any more.
 _VISITOR_UNKNOWN = 37
 _SESSION_UNKNOWN = 39
+# And for an app installation, which is the client_id's.
+_APP_UNKNOWN = 18
+_OF_THE_REQUEST = frozenset({400, 404, 409, 413, 414, 415, 422, 431})
 _LOADING = re.compile(r"\bvid: ([\x21-\x7e]{1,256})")
 
 
@@ -98,15 +102,13 @@ class Monitoring:
         services: Services,
         *,
         account_id: str,
-        client_id: str,
+        credentials: Credentials,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._services = services
         self._pause = Pause(PAUSE_SECONDS, clock=clock)
-        # The id of the app installation is the client_id (Connector guide).
-        self._path = (
-            f"/api/account/{quote(account_id, safe='')}/app/{quote(client_id, safe='')}/engagement"
-        )
+        self._account = quote(account_id, safe="")
+        self._credentials = credentials
 
     def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
         """Ask what a job's consumer is offered; raises EngagementFailure.
@@ -135,7 +137,9 @@ class Monitoring:
         ids = [reading.identifier(detail.get("conversationId")) for detail in found]
         if not all(ids):
             message = f"{_NAME} shows an open conversation without an id"
-            raise LookupFailed(Answer(kind=Kind.NOT_SENT, http_status=200, message=message), visit)
+            raise LookupFailed(
+                Answer(kind=Kind.NOT_SENT, http_status=200, message=message, cause=message), visit
+            )
         return next(iter(ids), None)
 
     def _ask(self, body: Mapping[str, Any], visit: Visit) -> tuple[_Offer | Answer, Visit]:
@@ -149,21 +153,37 @@ class Monitoring:
                 visit = known
                 response = self._call(body, visit)
         except (NotSent, FateUnknown) as error:
-            return no_answer(_NAME, error), visit
+            return no_answer(self._place(), error), visit
         offer = _read(response)
         if offer:
             return offer, offer.visit
-        answer = refusal(_NAME, response)
+        answer = self._refusal(response)
         self._pause.after(answer)
         loading = _LOADING.search(answer.message)
         return answer, Visit(loading[1], visit.session_id) if loading else visit
 
+    def _place(self) -> str:
+        return self._services.place(_SERVICE).replace(_SERVICE, _NAME, 1)
+
+    def _refusal(self, response: HttpResponse) -> Answer:
+        # A refusal of the caller is not documented, so its body may be of any shape.
+        is_documented = reading.said if response.status in {401, 403} else reading.error_code
+        answer = refusal(
+            self._place(),
+            response,
+            of_the_request=_OF_THE_REQUEST,
+            is_documented=lambda document: is_documented(document) not in {"", None},
+        )
+        unknown_app = answer.http_status == 404 and answer.error_code == _APP_UNKNOWN
+        return replace(answer, kind=Kind.CREDENTIALS) if unknown_app else answer
+
     def _call(self, body: Mapping[str, Any], visit: Visit) -> HttpResponse:
         query = {"v": "1.1", "vid": visit.visitor_id, "sid": visit.session_id, "obh": "true"}
         given = urlencode({name: value for name, value in query.items() if value})
-        return self._services.call(
-            _SERVICE, "POST", f"{self._path}?{given}", headers=_JSON, body=dumps_compact(body)
-        )
+        # The id of the app installation is the client_id (Connector guide).
+        app = quote(self._credentials.client_id, safe="")
+        path = f"/api/account/{self._account}/app/{app}/engagement?{given}"
+        return self._services.call(_SERVICE, "POST", path, headers=_JSON, body=dumps_compact(body))
 
 
 def _who(consumer_id: str) -> dict[str, Any]:
@@ -214,5 +234,5 @@ def _engaged(offer: _Offer) -> Engaged:
         f"{_NAME} offers this consumer no engagement; check that a published campaign targets them"
     )
     raise EngagementFailure(
-        Answer(kind=Kind.REJECTED, http_status=200, message=message), offer.visit
+        Answer(kind=Kind.REJECTED, http_status=200, message=message, cause=message), offer.visit
     )

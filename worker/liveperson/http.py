@@ -1,14 +1,15 @@
 """One HTTP call with every bound in place: it ends in an answer, NotSent or FateUnknown."""
 
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 from requests import PreparedRequest
 
-from worker.liveperson.response_reader import MAX_BODY_BYTES, TooLarge
 from worker.liveperson.transport import Adapter, BeforeSending, innermost, tls_context
+from worker.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
 
 log = structlog.get_logger()
 
@@ -16,15 +17,22 @@ log = structlog.get_logger()
 class NotSent(Exception):
     """The call is known to have had no effect: it may be made again at no risk.
 
-    `http_status` and `retry_after` (seconds) are there where a server said them.
+    `http_status` and `retry_after` (seconds) are there where a server said them. `is_ours` tells
+    that no server has a part in it: it says nothing of LivePerson.
     """
 
     def __init__(
-        self, message: str, *, http_status: int | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+        is_ours: bool = False,
     ) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.retry_after = retry_after
+        self.is_ours = is_ours
 
 
 class FateUnknown(Exception):
@@ -46,7 +54,8 @@ class Http:
     `connect_timeout` bounds each address tried, the TLS handshake and the writing; `read_timeout`
     bounds the answer as a whole, from the request's last byte to its own; both in seconds. How long
     a name takes to resolve is up to the system's resolver. `pool_size` is how many connections to
-    a host are kept: the number of threads. The environment's proxies and netrc are not looked at.
+    a host are kept: the number of threads. The environment's proxies and certificates are honoured
+    (`environment`). `ended_at` is when a call last ended, of the monotonic clock.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Http:
             context=context or tls_context(),
         )
         self._read_timeout = read_timeout
+        self.ended_at = time.monotonic()
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "application/json",
@@ -86,9 +96,11 @@ class Http:
             log.debug("http.answered", method=method, url=url, status=response.status_code)
             return HttpResponse(response.status_code, response.headers, response.raw.read())
         except BeforeSending as error:
-            failure: Exception = NotSent(str(error))
+            failure: Exception = NotSent(str(error), is_ours=error.is_ours)
         except Exception as error:  # noqa: BLE001 - it was sent, so nothing but this can be said
             failure = self._failure(innermost(error))
+        finally:
+            self.ended_at = time.monotonic()
         raise failure
 
     def close(self) -> None:

@@ -7,10 +7,9 @@ ends up in access logs.
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, urlencode
 
-from pydantic import SecretStr
-
 from worker.liveperson import reading
 from worker.liveperson.answer import Answer, no_answer, refusal
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.http import FateUnknown, NotSent
 from worker.liveperson.services import Services
 from worker.liveperson.tokens import TokenFailure, token_in
@@ -18,22 +17,19 @@ from worker.liveperson.tokens import TokenFailure, token_in
 _SERVICE = "sentinel"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # Nothing but credentials is asked about here; 451 is an account that LivePerson blocked.
-_UNAUTHORIZED = frozenset({400, 401, 403, 451})
+_CREDENTIALS = frozenset({400, 401, 403, 451})
 
 
 class Sentinel:
     """Asks for AppJWTs of one account; threads share one."""
 
-    def __init__(
-        self, services: Services, *, account_id: str, client_id: str, client_secret: SecretStr
-    ) -> None:
+    def __init__(self, services: Services, *, account_id: str, credentials: Credentials) -> None:
         self._services = services
         account = quote(account_id, safe="")
         self._path = (
             f"/sentinel/api/account/{account}/app/token?v=1.0&grant_type=client_credentials"
         )
-        self._client_id = client_id
-        self._client_secret = client_secret
+        self._credentials = credentials
 
     def ask(self) -> str:
         """Return a new AppJWT; raises TokenFailure."""
@@ -44,16 +40,18 @@ class Sentinel:
         return answer
 
     def _answer(self) -> str | Answer:
-        secret = self._client_secret.get_secret_value()
-        form = urlencode({"client_id": self._client_id, "client_secret": secret}).encode("ascii")
+        self._credentials.read_again()
+        client_id, secret = self._credentials.client_id, self._credentials.secret()
+        form = urlencode({"client_id": client_id, "client_secret": secret}).encode("ascii")
         try:
             response = self._services.call(_SERVICE, "POST", self._path, headers=_FORM, body=form)
         except (NotSent, FateUnknown) as error:
-            answer = no_answer(_SERVICE, error)
+            answer = no_answer(self._services.place(_SERVICE), error)
         else:
             token = token_in(response, "access_token") if response.status == 200 else None
             if token:
                 return token
-            answer = refusal(_SERVICE, response, unauthorized=_UNAUTHORIZED)
+            place = self._services.place(_SERVICE)
+            answer = refusal(place, response, credentials=_CREDENTIALS)
         message = reading.printable(answer.message, secret, quote_plus(secret))
         return replace(answer, message=message)

@@ -16,6 +16,11 @@ class Services:
         self._http = http
         self._domains = domains
 
+    def place(self, service: str) -> str:
+        """Name a service and its host, for people; the service alone while no host is known."""
+        host = self._domains.host(service)
+        return f"{service} {host}" if host else service
+
     def call(
         self,
         service: str,

@@ -1,12 +1,13 @@
 """The way of a request of `http.Http`: it knows whether the request can have reached the server.
 
-Connecting, TLS and certificates are urllib3's, reading an answer is httptools'. What lies between
+Connecting, TLS and certificates are urllib3's. What lies between
 is done here, in a fraction of the time: a request goes out in one write, so that whatever
 fails before that write is known not to have been sent; an answer is read against one deadline, so
 that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
 idle is not used again, so that few requests meet a server that is just closing it.
 """
 
+import errno
 import io
 import ssl
 import time
@@ -14,11 +15,11 @@ from collections import deque
 from functools import cache
 from typing import Any
 
-import certifi
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.liveperson.environment import Proxy, UnusableEnvironment, proxy_for, trusting
 from worker.liveperson.response_reader import ResponseReader
 from worker.liveperson.wire import Wire
 
@@ -26,8 +27,21 @@ from worker.liveperson.wire import Wire
 IDLE_SECONDS = 4.0
 
 
+_TLS_PORT = 443
+_PROXY_REFUSES = 407
+# The process, or the whole machine, may not open another one.
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
+
 class BeforeSending(Exception):
-    """The request failed before its first byte was written; the message holds nothing of it."""
+    """The request failed before its first byte was written; the message holds nothing of it.
+
+    `is_ours` tells that the server has no part in it.
+    """
+
+    def __init__(self, message: str, *, is_ours: bool = False) -> None:
+        super().__init__(message)
+        self.is_ours = is_ours
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -50,15 +64,24 @@ class Connection:
         scheme, _, self._host = origin.partition("://")
         name, port = _host_and_port(self._host)
         self._write_seconds, self._read_seconds = timeout
+        proxy = _proxy_for(origin)
+        is_tls = scheme == "https"
+        # Over TLS the proxy passes on what it cannot read; else it is told whose the request is.
+        self._proxy = None if is_tls else proxy
+        self._target = "" if self._proxy is None else origin
+        at, at_port = (name, port) if proxy is None else (proxy.host, proxy.port)
         self._connection = (
-            HTTPSConnection(name, port, timeout=self._write_seconds, ssl_context=context)
-            if scheme == "https"
-            else HTTPConnection(name, port, timeout=self._write_seconds)
+            HTTPSConnection(at, at_port, timeout=self._write_seconds, ssl_context=context)
+            if is_tls
+            else HTTPConnection(at, at_port, timeout=self._write_seconds)
         )
+        if is_tls and proxy is not None:
+            self._connection.set_tunnel(name, port or _TLS_PORT, headers=proxy.headers)
         try:
             self._connection.connect()
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was sent
-            failure = BeforeSending(f"cannot connect to {name}: {innermost(error)}")
+            where = name if proxy is None else f"{name} through the proxy {proxy}"
+            failure = _cannot_connect(where, innermost(error))
         else:
             self._wire = Wire(self._connection.sock)
             self._used_at = time.monotonic()
@@ -84,8 +107,11 @@ class Connection:
         while not answer.is_complete:
             answer.feed(self._wire.receive())
         self._used_at = time.monotonic()
+        if self._proxy is not None and answer.head.status == _PROXY_REFUSES:
+            raise BeforeSending(f"the proxy {self._proxy} asks for credentials (HTTP 407)")
         response = Response()
-        response.status_code, response.headers = answer.status, answer.headers
+        response.status_code = answer.head.status
+        response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
         response.raw = io.BytesIO(answer.content())
         return response, answer.may_stay
 
@@ -95,8 +121,10 @@ class Connection:
 
     def _render(self, request: PreparedRequest, path: str) -> bytes:
         headers = request.headers
-        lines = [f"{request.method} {path} HTTP/1.1", f"Host: {self._host}"]
+        lines = [f"{request.method} {self._target}{path} HTTP/1.1", f"Host: {self._host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
+        if self._proxy is not None:
+            lines += [f"{name}: {value}" for name, value in self._proxy.headers.items()]
         head = "\r\n".join(lines)
         if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
             raise BeforeSending("cannot write the request: a header contains a line break")
@@ -108,7 +136,7 @@ class Connection:
 
 
 class Adapter(BaseAdapter):
-    """A transport adapter for requests: no proxies, cookies, redirects or retries.
+    """A transport adapter for requests: no cookies, redirects or retries.
 
     `timeout` are the seconds for connecting (TLS included) or writing, and for an answer; of each
     host `pool_size` idle connections are kept.
@@ -161,13 +189,11 @@ class Adapter(BaseAdapter):
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Trust what the machine trusts (`SSL_CERT_FILE` is honoured) and what requests trusts.
+    """Return what the environment has this process trust. Raises UnusableEnvironment.
 
     Made once per process: loading the certificates takes longer than a whole call.
     """
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+    return trusting()
 
 
 def split(url: str | None) -> tuple[str, str]:
@@ -175,6 +201,23 @@ def split(url: str | None) -> tuple[str, str]:
     whole = url or ""
     end = whole.index("/", len("https://"))
     return whole[:end], whole[end:]
+
+
+def _proxy_for(origin: str) -> Proxy | None:
+    try:
+        return proxy_for(origin)
+    except UnusableEnvironment as error:
+        failure = BeforeSending(str(error), is_ours=True)
+    raise failure
+
+
+def _cannot_connect(name: str, error: BaseException) -> BeforeSending:
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        return BeforeSending(
+            f"cannot connect to {name}: too many open files here; raise the limit (ulimit -n)",
+            is_ours=True,
+        )
+    return BeforeSending(f"cannot connect to {name}: {error}")
 
 
 def _host_and_port(host: str) -> tuple[str, int | None]:

@@ -12,6 +12,19 @@ from worker.messages.json_text import MalformedJSON, loads_strict
 # Whatever else a message says it is, it is refused unread: pickle above all.
 CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
 ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
+# Celery's names for what it is to run afterwards, and what producers call it; a group with a
+# callback is a chord.
+CALLBACKS: Final = {
+    "callbacks": "link",
+    "errbacks": "link_error",
+    "chain": "chain",
+    "chord": "chord",
+}
+
+# The headers by which a message is read; and those of others (W3C Trace Context) that come back on
+# its outcome as they are.
+READ_HEADERS: Final = frozenset({"task", "id", "eta", "expires"})
+TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 
 
 class Malformed(Exception):
@@ -19,22 +32,51 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What is known of a message of which only the beginning was kept.
+
+    One of the digests is there, in hexadecimal: a Redis server knows SHA-1 alone.
+    """
+
+    size: int
+    sha256: str = ""
+    sha1: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest, with the name of its kind."""
+        return f"SHA-256 {self.sha256}" if self.sha256 else f"SHA-1 {self.sha1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A message as the broker handed it over."""
+    """A message as the broker handed it over.
+
+    `left_out` names what it said about itself that could not be read: a job is a job without it.
+    `cut` is there where `body` is only the beginning of what was sent, and `fault` says why `body`
+    is not what its producer meant by it.
+    """
 
     body: bytes
     headers: Mapping[str, Any]
     content_type: str
     content_encoding: str
+    left_out: tuple[str, ...] = ()
+    cut: Cut | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a message holds: the job's document, and Celery's own `eta` and `expires`."""
+    """What a message holds: the job's document, and Celery's own `eta` and `expires`.
+
+    `callbacks` names what Celery was to run after the job: it will not be.
+    """
 
     document: object
     eta: str | None = None
     expires: str | None = None
+    callbacks: tuple[str, ...] = ()
 
 
 def read(message: Received, *, max_bytes: int) -> Contents:
@@ -42,6 +84,13 @@ def read(message: Received, *, max_bytes: int) -> Contents:
 
     Raises Malformed.
     """
+    if message.cut is not None:
+        raise Malformed(
+            f"the message is {message.cut.size} bytes long; only its first {len(message.body)} are "
+            f"kept here ({message.cut.digest} of the whole)"
+        )
+    if message.fault:
+        raise Malformed(message.fault)
     kind = message.content_type.split(";")[0].strip().lower()
     if kind not in CONTENT_TYPES and not kind.endswith("+json"):
         raise Malformed(f"content type {kind[:80]!r} is refused: send application/json")
@@ -52,23 +101,34 @@ def read(message: Received, *, max_bytes: int) -> Contents:
     try:
         body = loads_strict(message.body, max_bytes=max_bytes)
     except MalformedJSON as error:
-        raise Malformed(str(error)) from None
-    headers = message.headers
-    if "task" in headers:
-        return _protocol_2(headers, body)
+        raise Malformed(f"{error}{_aside(message)}") from None
+    # Headers are not the job: a header of this name that Celery did not write means nothing.
+    task = message.headers.get("task")
+    if isinstance(task, str) and (isinstance(body, list) or task == TASK_NAME):
+        return _protocol_2(task, message.headers, body)
     if isinstance(body, dict) and "task" in body:
         return _protocol_1(body)
     return Contents(document=body)
 
 
-def _protocol_2(headers: Mapping[str, Any], body: object) -> Contents:
-    _demand_task(headers["task"])
+def _aside(message: Received) -> str:
+    """Say what else was odd about a message: it may be the reason."""
+    return f"; left out: {', '.join(message.left_out)}" if message.left_out else ""
+
+
+def _protocol_2(task: str, headers: Mapping[str, Any], body: object) -> Contents:
+    _demand_task(task)
     match body:
-        case [list() as args, dict() as kwargs, *_]:
+        case [list() as args, dict() as kwargs, *rest]:
             document = _only_argument(args, kwargs)
         case _:
             raise Malformed("the body is not Celery's [args, kwargs, embed]")
-    return Contents(document=document, eta=_when(headers, "eta"), expires=_when(headers, "expires"))
+    return Contents(
+        document=document,
+        eta=_when(headers, "eta"),
+        expires=_when(headers, "expires"),
+        callbacks=_callbacks(rest[0] if rest else None),
+    )
 
 
 def _protocol_1(body: dict[str, Any]) -> Contents:
@@ -77,7 +137,19 @@ def _protocol_1(body: dict[str, Any]) -> Contents:
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise Malformed("args is not a list or kwargs is not an object")
     document = _only_argument(args, kwargs)
-    return Contents(document=document, eta=_when(body, "eta"), expires=_when(body, "expires"))
+    return Contents(
+        document=document,
+        eta=_when(body, "eta"),
+        expires=_when(body, "expires"),
+        callbacks=_callbacks(body),
+    )
+
+
+def _callbacks(fields: object) -> tuple[str, ...]:
+    """Name what Celery was asked to run afterwards; to be one of a group asks for nothing."""
+    if not isinstance(fields, dict):
+        return ()
+    return tuple(name for field, name in CALLBACKS.items() if fields.get(field))
 
 
 def _demand_task(name: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def rfc3339(moment: datetime) -> str:
@@ -13,3 +13,8 @@ def rfc3339(moment: datetime) -> str:
 def now() -> str:
     """Write this moment."""
     return rfc3339(datetime.now(UTC))
+
+
+def later(seconds: float) -> str:
+    """Write the moment that lies so many seconds ahead."""
+    return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from config.queues import EXCHANGE_NAME
+import orjson
+
+from config.queues import EXCHANGE_NAME, FAILED_KEY
+from worker.messages.intake import Cut
 from worker.messages.job import InvalidJob, Job
 from worker.messages.json_text import dumps_compact
 from worker.messages.moment import now
 from worker.messages.outgoing import Outgoing
-from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, dead_letter_id
+from worker.messages.result import Attempt, DeadLetter, ErrorCode, Result, cut_down, dead_letter_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +118,9 @@ def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
     return _dead(letter, message_id=dead_letter_id(document, raw))
 
 
-def malformed(raw: bytes, reason: str) -> Outcome:
-    """Say that a message holds no job that could be read."""
-    return _raw("malformed_message", raw, reason)
+def malformed(raw: bytes, reason: str, *, cut: Cut | None = None) -> Outcome:
+    """Say that a message holds no job that could be read; with `cut`, `raw` is a part of it."""
+    return _raw("malformed_message", raw, reason, cut)
 
 
 def broken(raw: bytes) -> Outcome:
@@ -125,9 +128,27 @@ def broken(raw: bytes) -> Outcome:
     return _raw("internal_error", raw, "an internal error in Overture; see the worker's log")
 
 
-def _raw(code: ErrorCode, raw: bytes, message: str) -> Outcome:
-    letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw)
-    return _dead(letter, message_id=dead_letter_id(None, raw))
+def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
+    """Cut what a dead letter holds so that its body has so many octets at most.
+
+    Size and digest of the whole are added. None for what cannot be cut: a result, or a dead letter
+    that would have no room for what it says itself.
+    """
+    if message.exchange != EXCHANGE_NAME or message.type != FAILED_KEY:
+        return None
+    letter = orjson.loads(message.body)
+    # As a Celery message it is a list, whose reader expects the whole.
+    if not isinstance(letter, dict) or not letter.keys() & {"job", "raw"}:
+        return None
+    body = dumps_compact(cut_down(letter, most=most))
+    return replace(message, body=body) if len(body) <= most else None
+
+
+def _raw(code: ErrorCode, raw: bytes, message: str, cut: Cut | None = None) -> Outcome:
+    letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw, cut=cut)
+    return _dead(
+        letter, message_id=f"raw-{cut.sha256 or cut.sha1}" if cut else dead_letter_id(None, raw)
+    )
 
 
 def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "") -> Outcome:

@@ -54,12 +54,22 @@ def receive(
     try:
         contents = read(message, max_bytes=max_bytes)
     except Malformed as error:
-        return malformed(message.body, str(error))
+        return malformed(message.body, str(error), cut=message.cut)
+    if contents.callbacks:
+        return invalid(contents.document, message.body, _not_run(contents.callbacks))
     try:
         job = parse_job(contents.document, accounts=accounts)
     except InvalidJob as error:
         return invalid(contents.document, message.body, error)
     return _work(job, contents, owner=owner, enqueued_at=_date_time(enqueued_at))
+
+
+def _not_run(callbacks: Collection[str]) -> InvalidJob:
+    return InvalidJob(
+        "invalid_job",
+        f"the message: carries Celery's {', '.join(callbacks)}, which is not run here; "
+        "send the job without it, and start what follows from the results queue",
+    )
 
 
 def _work(job: Job, contents: Contents, *, owner: str, enqueued_at: str | None) -> Work:

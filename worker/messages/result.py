@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,9 +19,22 @@ from worker.messages.fields.messages import (
     ErrorMessage,
     ResultMessage,
 )
+from worker.messages.intake import Cut
 from worker.messages.job import readable_job_id
+from worker.messages.json_text import dumps_compact
 
-__all__ = ["ERROR_CODES", "Attempt", "DeadLetter", "ErrorCode", "Result", "dead_letter_id"]
+__all__ = [
+    "ERROR_CODES",
+    "Attempt",
+    "DeadLetter",
+    "ErrorCode",
+    "Result",
+    "cut_down",
+    "dead_letter_id",
+]
+
+# What a broker may count beside the body.
+_MARGIN_BYTES: Final = 16
 
 _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
@@ -30,25 +43,45 @@ _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 class Attempt:
     """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond.
 
-    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result.
+    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result. `cause` names
+    service, host, and error or HTTP status, in at most 200 characters. `note` is the ledger's own,
+    for the next decision (worker/retry.py): in no message.
     """
 
     at: str
     http_status: int | None
     outcome: str
+    cause: str = ""
+    note: str = ""
 
     def to_dict(self) -> AttemptMessage:
-        """Write it as ledger and dead letters hold it."""
+        """Write it as dead letters hold it."""
         return {
             "at": self.at,
             "httpStatus": self.http_status,
+            "cause": self.cause or None,
             "outcome": cast("AttemptOutcome", self.outcome),
         }
 
+    def to_record(self) -> Mapping[str, Any]:
+        """Write it as the ledger holds it; the outcome comes last (worker/store/lua/begin.lua)."""
+        record: dict[str, Any] = {"at": self.at, "httpStatus": self.http_status}
+        if self.cause:
+            record["cause"] = self.cause
+        if self.note:
+            record["note"] = self.note
+        return {**record, "outcome": self.outcome}
+
     @classmethod
-    def from_dict(cls, message: AttemptMessage) -> Self:
-        """Read what `to_dict` wrote."""
-        return cls(at=message["at"], http_status=message["httpStatus"], outcome=message["outcome"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` or `to_record` wrote."""
+        return cls(
+            at=record["at"],
+            http_status=record["httpStatus"],
+            outcome=record["outcome"],
+            cause=record.get("cause") or "",
+            note=record.get("note", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +136,8 @@ class DeadLetter:
     """A job that got no conversation, whole: what was received, and why it ended.
 
     Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
-    byte) is given. `error_code` is LivePerson's own number, such as 40102.
+    byte) is given; with `cut`, `raw` is only its beginning. `error_code` is LivePerson's own
+    number, such as 40102.
     """
 
     code: ErrorCode
@@ -111,6 +145,7 @@ class DeadLetter:
     failed_at: str
     job: Mapping[str, Any] | None = field(default=None, repr=False)
     raw: bytes | None = field(default=None, repr=False)
+    cut: Cut | None = None
     http_status: int | None = None
     error_code: int | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -142,13 +177,20 @@ class DeadLetter:
                 "failedAt": self.failed_at,
             }
         text, encoding = _text(self.raw or b"")
-        return {
+        message: DeadMessage = {
             "raw": text,
             "rawEncoding": encoding,
             "status": "failed",
             "error": error,
             "failedAt": self.failed_at,
         }
+        if self.cut is not None:
+            message["rawBytes"] = self.cut.size
+            if self.cut.sha256:
+                message["rawSha256"] = self.cut.sha256
+            else:
+                message["rawSha1"] = self.cut.sha1
+        return message
 
 
 def dead_letter_id(document: object, raw: bytes) -> str:
@@ -157,6 +199,41 @@ def dead_letter_id(document: object, raw: bytes) -> str:
     A message that comes twice is thus one dead letter twice, and never two.
     """
     return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
+
+
+def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
+    """Return a dead letter, as it was written, with the beginning of what it holds.
+
+    Written as JSON it has about `most` octets at most. A job that is cut is no job any more, and
+    becomes `raw`, as the text that it was.
+    """
+    if "job" in letter:
+        whole = dumps_compact(letter["job"])
+    elif letter["rawEncoding"] == "base64":
+        whole = b64decode(letter["raw"])
+    else:
+        whole = letter["raw"].encode()
+    message: dict[str, Any] = {
+        "raw": "",
+        "rawEncoding": "utf-8",
+        # Of one that is cut again, that of the first time.
+        "rawBytes": letter.get("rawBytes", len(whole)),
+        **(
+            {"rawSha1": letter["rawSha1"]}
+            if "rawSha1" in letter
+            else {"rawSha256": letter.get("rawSha256") or sha256(whole).hexdigest()}
+        ),
+        **{name: letter[name] for name in ("status", "error", "failedAt")},
+    }
+    room = max(0, most - len(dumps_compact(message)) - _MARGIN_BYTES)
+    if letter.get("rawEncoding") == "base64":
+        kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
+        return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
+    # How much JSON's escapes add shows only in the writing.
+    size = room
+    while len(dumps_compact(kept := whole[:size].decode("utf-8", errors="ignore"))) > room + 2:
+        size = size * 7 // 8
+    return cast("DeadMessage", {**message, "raw": kept})
 
 
 def _text(raw: bytes) -> tuple[str, Literal["utf-8", "base64"]]:

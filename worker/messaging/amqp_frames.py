@@ -13,6 +13,7 @@ from typing import Final
 from amqp.serialization import dumps
 
 from worker.messages.outgoing import PERSISTENT, Outgoing
+from worker.messaging.confirms import Unsendable
 
 # A frame is its head (type, channel, size), the payload and a closing octet.
 HEAD: Final = Struct(">BHI")
@@ -29,17 +30,40 @@ _CONTENT: Final = Struct(">HHQH")  # class, weight, octets of the body, flags of
 _FLAGS: Final = 1 << 15 | 1 << 14 | 1 << 13 | 1 << 12 | 1 << 11 | 1 << 7
 _TYPE_FLAG: Final = 1 << 5
 _KNOWN: Final = 256
+_SHOWN: Final = 120
 
 
 def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
     """Write a message as the frames of a mandatory basic.publish, persistent.
 
     `frame_max` is the most octets that the broker takes in a frame, its head and end included.
+    Raises Unsendable, and nothing else.
     """
     body = message.body
-    content = b"".join(
+    most = frame_max - HEAD.size - 1
+    try:
+        content = _properties(message)
+        parts: list[bytes | memoryview] = [_method(channel, message.exchange, message.routing_key)]
+    except Exception as error:  # noqa: BLE001 - whatever AMQP has no form for, of any type and depth
+        reason = f"{type(error).__name__}: {str(error)[:_SHOWN]}"
+        raise Unsendable(f"it cannot be written as AMQP ({reason})") from None
+    if len(content) > most:
+        # The broker would end the connection, and every other message on it.
+        raise Unsendable(f"its headers take {len(content)} octets, and a frame holds {most}")
+    _add_frame(parts, _HEADER, channel, content)
+    view = memoryview(body)
+    for start in range(0, len(body), most):
+        _add_frame(parts, _BODY, channel, view[start : start + most])
+    return b"".join(parts)
+
+
+def _properties(message: Outgoing) -> bytes:
+    """Write the content header."""
+    return b"".join(
         (
-            _CONTENT.pack(_BASIC, 0, len(body), _FLAGS | (_TYPE_FLAG if message.type else 0)),
+            _CONTENT.pack(
+                _BASIC, 0, len(message.body), _FLAGS | (_TYPE_FLAG if message.type else 0)
+            ),
             _content_type(message.content_type, message.content_encoding),
             dumps("F", (message.headers,)),
             bytes((PERSISTENT, message.priority)),
@@ -47,15 +71,11 @@ def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
             _short(message.type) if message.type else b"",
         )
     )
-    parts = [_method(channel, message.exchange, message.routing_key)]
-    _add_frame(parts, _HEADER, channel, content)
-    most = frame_max - HEAD.size - 1
-    for start in range(0, len(body), most):
-        _add_frame(parts, _BODY, channel, body[start : start + most])
-    return b"".join(parts)
 
 
-def _add_frame(parts: list[bytes], kind: int, channel: int, payload: bytes) -> None:
+def _add_frame(
+    parts: list[bytes | memoryview], kind: int, channel: int, payload: bytes | memoryview
+) -> None:
     parts += HEAD.pack(kind, channel, len(payload)), payload, _END
 
 

@@ -11,12 +11,19 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from ssl import SSLWantReadError
-from typing import Any, Final
+from ssl import SSLWantReadError, SSLWantWriteError
+from typing import Any, ClassVar, Final, cast
 
-from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
+from amqp import spec
+from amqp.exceptions import (
+    AccessRefused,
+    NotAllowed,
+    RecoverableConnectionError,
+    UnexpectedFrame,
+)
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
@@ -24,11 +31,19 @@ from config.server_urls import with_schemes
 from worker.messages.outgoing import Outgoing
 from worker.messaging import amqp_frames
 from worker.messaging.amqp_frames import FRAME_END, HEAD
+from worker.messaging.amqp_inbound import frame_handler
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
 CHUNK_BYTES: Final = 64 * 1024
 MILLISECONDS: Final = 1000
+# How often whoever waits to write is asked whether to go on, in seconds.
+STUCK_SECONDS: Final = 1.0
+# Socket options under which a peer that reads nothing, but answers, is waited for; py-amqp's own
+# give it a second.
+WAITS_FOR_A_READER: Final = (
+    {socket.TCP_USER_TIMEOUT: 0} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
+)
 
 _OURS: Final = {"amqp": SCHEME, "pyamqp": SCHEME, "amqps": TLS_SCHEME}
 
@@ -38,6 +53,11 @@ class Buffering:
 
     sock: Any
     connected: bool
+    # When something last came, on the monotonic clock.
+    heard_at = 0.0
+    # A broker with an alarm stops reading, for as long as that lasts: this is then called again
+    # and again, reads what comes meanwhile, and may raise to give up.
+    while_stuck: Callable[[], object] | None = None
     _came = b""
     _at = 0
     _corked: bytearray | None = None
@@ -81,7 +101,11 @@ class Buffering:
     def write(self, data: bytes | memoryview) -> None:
         """Write, or keep for the end of `corked`."""
         if self._corked is None:
-            super().write(data)  # type: ignore[misc] # py-amqp's transport comes behind this class
+            self._write_all(data)
+            return
+        if len(data) > CHUNK_BYTES:
+            self._flush()
+            self._write_all(data)
             return
         self._corked += data
         if len(self._corked) > CHUNK_BYTES:
@@ -112,11 +136,40 @@ class Buffering:
             raise OSError(errno.ECONNRESET, "the broker closed the connection")
         self._came = self._came[self._at :] + data
         self._at = 0
+        self.heard_at = time.monotonic()
 
     def _flush(self) -> None:
         data, self._corked = self._corked, bytearray()
         if data:
-            super().write(data)  # type: ignore[misc] # likewise
+            self._write_all(data)
+
+    def _write_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.while_stuck is None:
+            super().write(data)  # type: ignore[misc] # py-amqp's transport comes behind this class
+            return
+        left = memoryview(data)
+        try:
+            while left:
+                if sent := self._write_at_once(left):
+                    left = left[sent:]
+                else:
+                    self._wait_to_write()
+                    self.while_stuck()
+        except OSError:
+            self.connected = False
+            raise
+
+    def _write_at_once(self, data: memoryview) -> int:
+        """Write what can be written without waiting, and return how much that was."""
+        try:
+            return int(self.sock.send(data, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return 0
+
+    def _wait_to_write(self) -> None:
+        either = select.poll()
+        either.register(self.sock, select.POLLIN | select.POLLOUT)
+        either.poll(STUCK_SECONDS * MILLISECONDS)
 
     def _missing(self) -> int:
         """Return how many octets the next frame lacks, as far as can be told by now."""
@@ -144,9 +197,54 @@ class BufferedTLSTransport(Buffering, SSLTransport):
         with self.having_timeout(0):
             self.fill()
 
+    def _write_at_once(self, data: memoryview) -> int:
+        try:
+            with self.having_timeout(0):
+                return int(self.sock.send(data))
+        except (TimeoutError, SSLWantReadError, SSLWantWriteError):
+            return 0
+
+
+class Channel(pyamqp.Channel):
+    """py-amqp's channel, which does not wait for a broker that reads nothing."""
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Close in good order, unless the broker has an alarm."""
+        if getattr(self.connection, "blocked", ""):
+            return self.collect()
+        return super().close(*args, **options)
+
 
 class Connection(pyamqp.Connection):
-    """py-amqp's connection over these transports."""
+    """py-amqp's connection over these transports, with a reader of its own for what comes.
+
+    `blocked` is the reason why the broker reads nothing from this connection now, in its own words
+    (connection.blocked, an extension of RabbitMQ); empty while it does.
+    """
+
+    # py-amqp takes no notice of the reason.
+    _METHODS: ClassVar[Any] = {
+        **cast("Any", pyamqp.Connection)._METHODS,  # noqa: SLF001 - the table it reads frames by
+        spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s"),
+    }
+    Channel = Channel
+    blocked = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.frame_handler_cls = frame_handler
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Close in good order, unless the broker has an alarm, and reads nothing."""
+        if self.blocked:
+            return self.collect()
+        return super().close(*args, **options)
+
+    def _on_blocked(self, reason: str = "") -> None:
+        self.blocked = reason or "no reason given"
+
+    def _on_unblocked(self) -> None:
+        self.blocked = ""
 
     def Transport(  # noqa: N802 - py-amqp's name
         self,
@@ -172,7 +270,10 @@ class Connection(pyamqp.Connection):
         return self._connected_transport().corked()
 
     def publish(self, message: Outgoing, *, channel: int) -> None:
-        """Publish a message, persistent and mandatory."""
+        """Publish a message, persistent and mandatory.
+
+        Raises Unsendable, and has then written nothing.
+        """
         octets = amqp_frames.publish(message, channel=channel, frame_max=self.frame_max)
         self._connected_transport().write(octets)
 
@@ -185,6 +286,14 @@ class Connection(pyamqp.Connection):
         while (frame := transport.whole_frame()) is not None:
             self.on_inbound_frame(frame)
 
+    def heard_at(self) -> float:
+        """Return when something last came from the broker, on the monotonic clock."""
+        return self._connected_transport().heard_at
+
+    def wait_to_write(self, while_stuck: Callable[[], object]) -> None:
+        """Wait for as long as the broker does not read, and call this meanwhile."""
+        self._connected_transport().while_stuck = while_stuck
+
     def _connected_transport(self) -> Buffering:
         transport: Buffering | None = self.transport
         if transport is None:
@@ -196,6 +305,12 @@ class Transport(pyamqp.Transport):
     """What `overture-amqp://` stands for."""
 
     Connection = Connection
+    # A password or a permission that was changed may be changed back: a worker waits for it.
+    recoverable_connection_errors = (
+        *pyamqp.Transport.recoverable_connection_errors,
+        AccessRefused,
+        NotAllowed,
+    )
 
     def on_readable(self, connection: Any, loop: Any) -> None:
         """Deal with all that has come; the event loop calls this when something has."""

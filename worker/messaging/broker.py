@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from amqp.exceptions import AccessRefused
 from kombu import Connection, Message, Queue
 from kombu.transport.native_delayed_delivery import (
     MAX_LEVEL,
@@ -16,7 +18,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from config.queues import dead_letters_queue, jobs_queue, results_queue
-from config.server_urls import AMQP_SCHEMES, for_kombu, is_redis
+from config.server_urls import AMQP_SCHEMES, for_kombu
 from worker.messaging import amqp_transport
 
 # A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
@@ -31,26 +33,35 @@ def is_rabbitmq(url: str) -> bool:
     return urlsplit(url).scheme in AMQP_SCHEMES
 
 
-def transport_options(url: str) -> dict[str, Any]:
+def transport_options(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
     """Return the options under which no call to the broker can hang."""
     if is_rabbitmq(url):
-        return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
-    if is_redis(url):
-        return {
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "socket_keepalive": True,
-        }
-    return {}
+        return {"read_timeout": answer_seconds, "write_timeout": answer_seconds}
+    return {
+        "socket_timeout": answer_seconds,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+    }
 
 
-def connection(url: str) -> Connection:
-    """Return a connection for what is not a worker's consuming side; it connects at first use."""
+def connection(
+    url: str, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
+) -> Connection:
+    """Return a connection for what is not a worker's consuming side; it connects at first use.
+
+    With a `heartbeat` RabbitMQ shows at least as often, in seconds, that it is there, and wants to
+    be shown the same.
+    """
     amqp_transport.register()
+    options = transport_options(url, answer_seconds=answer_seconds)
+    if is_rabbitmq(url):
+        # With an alarm RabbitMQ reads nothing, and the system would end the connection over it.
+        options["socket_settings"] = amqp_transport.WAITS_FOR_A_READER
     return Connection(
         amqp_transport.own_url(for_kombu(url)),
         connect_timeout=CONNECT_SECONDS,
-        transport_options=transport_options(url),
+        heartbeat=heartbeat,
+        transport_options=options,
     )
 
 
@@ -62,6 +73,80 @@ def declare(broker: Connection, job_queues: Iterable[str] = ()) -> None:
             queue.bind(channel).declare()
     if queues and broker.transport.driver_type == "amqp":
         declare_delays(broker, queues)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that the broker refused: its name, such as `queue_bind`, and what it was to do."""
+
+    call: str
+    options: Mapping[str, Any]
+    error: BaseException
+
+
+def declare_each(broker: Connection, job_queues: Iterable[str] = ()) -> list[Refused]:
+    """Declare all that `declare` does, each thing by itself, and return what was refused.
+
+    Raises the connection's own errors.
+    """
+    refused: list[Refused] = []
+    lenient = cast("Any", LenientConnection(broker, refused))
+    queues = [jobs_queue(name) for name in job_queues]
+    for queue in (*queues, results_queue(), dead_letters_queue()):
+        queue.bind(lenient.channel()).declare()
+    if queues and broker.transport.driver_type == "amqp":
+        declare_delays(lenient, queues)
+    return refused
+
+
+def declare_if_allowed(broker: Connection, job_queues: Iterable[str] = ()) -> None:
+    """Declare as `declare` does, for a user who may lack the rights where all is there already.
+
+    Raises what is refused for another reason.
+    """
+    for refused in declare_each(broker, job_queues):
+        if not isinstance(refused.error, AccessRefused):
+            raise refused.error
+
+
+class LenientConnection:
+    """Stands in for a connection whose channels are to go on after something was refused."""
+
+    def __init__(self, broker: Connection, refused: list[Refused]) -> None:
+        self._broker = broker
+        self._refused = refused
+        self._channel: LenientChannel | None = None
+
+    def channel(self) -> LenientChannel:
+        """Return the same channel each time."""
+        if self._channel is None:
+            self._channel = LenientChannel(self._broker, self._refused)
+        return self._channel
+
+
+class LenientChannel:
+    """Stands in for a channel: a call that is refused is noted, and gives nothing."""
+
+    def __init__(self, broker: Connection, refused: list[Refused]) -> None:
+        self._broker = broker
+        self._refused = refused
+        self._channel: Any = broker.channel()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the channel's own."""
+        found = getattr(self._channel, name)
+        if not callable(found) or name.startswith("prepare"):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            try:
+                return getattr(self._channel, name)(*args, **options)
+            except self._broker.channel_errors as error:
+                self._refused.append(Refused(name, options, error))
+                # py-amqp has opened the channel anew by now.
+                return None
+
+        return call
 
 
 def declare_delays(broker: Connection, queues: Iterable[Queue]) -> None:

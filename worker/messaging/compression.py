@@ -27,6 +27,9 @@ METHODS: Final[Mapping[str, tuple[Callable[[bytes], bytes], Callable[[], Any]]]]
     }
 )
 
+# Beside these kombu takes names of its own for them, which its producers never write.
+KNOWN_NAMES: Final = frozenset({*METHODS, "gzip", "zlib", "bzip2", "bzip", "lzma", "xz"})
+
 
 def bound(max_bytes: int) -> None:
     """Have kombu unpack no message of this process to more than so many bytes.

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from kombu import Message
 
-from worker.messages.intake import Received
+from worker.messages.intake import READ_HEADERS, TRACE_HEADERS, Received
 from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
+from worker.messaging import broker, inbound
 from worker.messaging.in_hand import InHand
 
 ENQUEUED_HEADER: Final = "enqueued-at"
 # RabbitMQ's native delay counts whole seconds.
 SHORTEST_DELAY_SECONDS: Final = 1
+# What a message that is put off keeps of its headers: nothing else is read again, or comes back,
+# and a producer's headers may be such that the broker would not take them from us.
+KEPT_HEADERS: Final = (*sorted(READ_HEADERS), ENQUEUED_HEADER, *sorted(TRACE_HEADERS))
 
 
 class Sender(Protocol):
     """What a delivery needs of the publisher."""
 
-    def send(self, message: Outgoing, confirmed: Callable[[], None]) -> None:
-        """Have a message sent and `confirmed` called afterwards."""
+    def send(
+        self,
+        message: Outgoing,
+        confirmed: Callable[[], object],
+        handed_back: Callable[[], object] | None = None,
+    ) -> None:
+        """Have a message sent and `confirmed` called then, or `handed_back` if it cannot be."""
 
 
 class Delivery:
@@ -45,19 +52,7 @@ class Delivery:
     @property
     def received(self) -> Received:
         """The message as it came, for reading."""
-        message = self._message
-        return Received(
-            body=self.body,
-            headers=message.headers,
-            content_type=message.content_type or "",
-            content_encoding=message.content_encoding or "",
-        )
-
-    @property
-    def unreadable(self) -> str:
-        """Why the message could not even be decompressed; empty for nearly all."""
-        errors = self._message.errors
-        return str(errors[0][1])[:200] if errors else ""
+        return inbound.received(self._message)
 
     @property
     def enqueued_at(self) -> str | None:
@@ -76,17 +71,12 @@ class Delivery:
     def defer(self, seconds: float) -> None:
         """Have the broker hand the message out again after so many seconds.
 
-        On RabbitMQ and Redis the delay is the broker's to keep: no memory of a worker holds it.
+        The delay is the broker's to keep: no memory of a worker holds it.
         """
-        if hasattr(self.channel, "defer"):
-            self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
-        elif self._in_hand.is_amqp:
-            self._sender.send(self._later(seconds), self.ack)
+        if self._in_hand.is_amqp:
+            self._sender.send(self._later(seconds), self.ack, self.requeue)
         else:
-            # Other brokers keep no delays, so the message stays in hand meanwhile.
-            timer = threading.Timer(seconds, self.requeue)
-            timer.daemon = True
-            timer.start()
+            self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))
 
     def acknowledge(self, *, multiple: bool) -> None:
         """Write the acknowledgement; in the connection's own thread."""
@@ -95,11 +85,10 @@ class Delivery:
     def _later(self, seconds: float) -> Outgoing:
         message = self._message
         whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
-        headers: dict[str, Any] = {
+        headers = {
             name: value
-            for name, value in message.headers.items()
-            # kombu has decompressed the body by now.
-            if not name.startswith("x-") and name != "compression"
+            for name in KEPT_HEADERS
+            if isinstance(value := message.headers.get(name), str | bytes)
         }
         received = self.received
         return Outgoing(

@@ -6,6 +6,7 @@ turn of the loop takes all of them, and one acknowledgement stands for as many a
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ class InHand:
     `soon` has a function run a little later in the thread that owns the connection, `now` as early
     as can be, which is asked for once `enough` messages have ended; `add` and `settle` are for that
     thread, the rest for any. `is_amqp` tells that one acknowledgement can stand for many (AMQP,
-    basic.ack).
+    basic.ack). `ended_at` is when it last settled any, of the monotonic clock.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class InHand:
         self._held: dict[HeldMessage, None] = {}
         self._ended: deque[tuple[HeldMessage, End | None]] = deque()
         self._is_told = False
+        self.ended_at = time.monotonic()
         self._unsound: WeakSet[Any] = WeakSet()
 
     def __len__(self) -> int:
@@ -79,6 +81,8 @@ class InHand:
         """Tell the broker what has ended; to call it once too often does no harm."""
         self._is_told = False
         acked: dict[HeldMessage, None] = {}
+        if self._ended:
+            self.ended_at = time.monotonic()
         while self._ended:
             held, how = self._ended.popleft()
             if how is None:

@@ -16,19 +16,26 @@ from typing import Any, Final, cast
 from kombu import Connection
 from kombu.utils.uuid import uuid
 from redis import Redis
+from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
 from worker.messages.json_text import dumps_compact
 from worker.messages.outgoing import PERSISTENT, Outgoing
-from worker.messaging.confirms import NotConfirmed
+from worker.messaging.confirms import Kind, NotConfirmed, Refusal, Unsendable
 from worker.redis_transport.queue import Layout
 
 BATCH: Final = 500
 # How long the queues that an exchange leads to are taken as known, in seconds.
 BINDINGS_SECONDS: Final = 1.0
+# What Redis takes in one value (proto-max-bulk-len); a larger one ends the connection.
+MOST_BYTES: Final = 512 * 1024 * 1024
+# What an envelope holds beside the body.
+MARGIN_BYTES: Final = 64 * 1024
 
 
 class RedisProducer:
     """A ConfirmedProducer; Redis confirms each write by answering it."""
+
+    blocked = ""
 
     def __init__(self, broker: Connection) -> None:
         # kombu's types know no virtual channel.
@@ -37,28 +44,69 @@ class RedisProducer:
         self._layout = Layout()
         self._steps = sorted(self._layout.steps)
         self._known: dict[tuple[str, str], tuple[float, list[str]]] = {}
+        self._last = 0
+        self._settled: list[tuple[int, Refusal | None]] = []
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Write the messages, in their order."""
-        self.send(messages)
+        self.wait(self.send(messages))
 
     def send(self, messages: Sequence[Outgoing]) -> int:
-        """Write the messages, in their order; nothing is left to wait for."""
+        """Write the messages, in their order; a list that takes none holds no other one up."""
         for start in range(0, len(messages), BATCH):
-            lists: defaultdict[str, list[bytes]] = defaultdict(list)
-            for message in messages[start : start + BATCH]:
-                envelope = write_envelope(message)
-                step = self._steps[bisect(self._steps, message.priority) - 1]
-                for queue in self._queues(message.exchange, message.routing_key):
-                    lists[self._layout.list_of(queue, step)].append(envelope)
-            with self._client.pipeline(transaction=False) as pipe:
-                for name, envelopes in lists.items():
-                    pipe.lpush(name, *envelopes)
-                pipe.execute()
-        return 0
+            self._write(messages[start : start + BATCH])
+        return self._last
 
     def wait(self, through: int) -> None:
-        """Return at once: what was sent is there."""
+        """Return at once, as what was sent is there; raises NotConfirmed for what is not."""
+        del through
+        for _, refusal in self.take():
+            if refusal is not None:
+                raise NotConfirmed(refusal.why)
+
+    def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
+        """Return what was confirmed or refused since."""
+        del seconds
+        settled, self._settled = self._settled, []
+        return settled
+
+    def _write(self, messages: Sequence[Outgoing]) -> None:
+        lists: defaultdict[str, list[bytes]] = defaultdict(list)
+        numbers: defaultdict[str, list[int]] = defaultdict(list)
+        found: dict[int, Refusal | None] = {}
+        for message in messages:
+            self._last += 1
+            try:
+                envelope = write_envelope(message)
+                queues = self._queues(message.exchange, message.routing_key)
+            except Unsendable as error:
+                found[self._last] = Refusal(Kind.UNSENDABLE, str(error))
+                continue
+            except NotConfirmed as error:
+                found[self._last] = Refusal(Kind.MISSING, str(error))
+                continue
+            except ResponseError as error:
+                found[self._last] = _refusal_of(error, f"the bindings of {message.exchange!r}")
+                continue
+            if len(envelope) > MOST_BYTES:
+                why = f"it has {len(envelope)} octets, and Redis takes {MOST_BYTES}"
+                # Of the envelope the body is four thirds.
+                found[self._last] = Refusal(Kind.TOO_LARGE, why, MOST_BYTES * 3 // 4 - MARGIN_BYTES)
+                continue
+            found[self._last] = None
+            step = self._steps[bisect(self._steps, message.priority) - 1]
+            for queue in queues:
+                name = self._layout.list_of(queue, step)
+                lists[name].append(envelope)
+                numbers[name].append(self._last)
+        with self._client.pipeline(transaction=False) as pipe:
+            for name, envelopes in lists.items():
+                pipe.lpush(name, *envelopes)
+            answers = pipe.execute(raise_on_error=False)
+        for name, answer in zip(lists, answers, strict=True):
+            if isinstance(answer, Exception):
+                found.update(dict.fromkeys(numbers[name], _refusal_of(answer, f"the list {name}")))
+        self._settled += found.items()
 
     def _queues(self, exchange: str, routing_key: str) -> list[str]:
         """Return where a message goes; raises NotConfirmed where kombu would drop it in silence."""
@@ -75,8 +123,16 @@ class RedisProducer:
         return queues
 
 
+def _refusal_of(answer: Exception, what: str) -> Refusal:
+    """Return why the server refuses one key; raises what says to ask another server."""
+    if isinstance(answer, ReadOnlyError) or not isinstance(answer, ResponseError):
+        raise answer
+    kind = Kind.DENIED if isinstance(answer, NoPermissionError) else Kind.NOT_STORED
+    return Refusal(kind, f"Redis answers {str(answer)!r} for {what}")
+
+
 def write_envelope(message: Outgoing) -> bytes:
-    """Write a message as kombu's ordinary Redis transport does."""
+    """Write a message as kombu's ordinary Redis transport does. Raises Unsendable."""
     envelope = {
         "body": base64.b64encode(message.body).decode(),
         "content-encoding": message.content_encoding,
@@ -92,4 +148,7 @@ def write_envelope(message: Outgoing) -> bytes:
             "delivery_info": {"exchange": message.exchange, "routing_key": message.routing_key},
         },
     }
-    return dumps_compact(envelope)
+    try:
+        return dumps_compact(envelope)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unsendable(f"it cannot be written as JSON ({error})") from None

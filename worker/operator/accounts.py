@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from redis import Redis
@@ -29,6 +29,12 @@ def workers_alive(store: Redis) -> list[str]:
     """Return the workers that have shown themselves lately. Raises StoreError."""
     names = _names(store, f"{WORKER_PREFIX}*")
     return sorted({name.removeprefix(WORKER_PREFIX) for name in names})
+
+
+def troubles(store: Redis, workers: Sequence[str]) -> dict[str, str]:
+    """Return what keeps those workers that something keeps, in their words. Raises StoreError."""
+    said = {worker: text(store.get(f"{WORKER_PREFIX}{worker}")) for worker in workers}
+    return {worker: words for worker, words in said.items() if words}
 
 
 def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[str]:

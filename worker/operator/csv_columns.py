@@ -20,6 +20,11 @@ Path = tuple[str | int, ...]
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _BRACKETS: Final = re.compile(r"\[([0-9]{1,3})\]")
 _INDEX: Final = re.compile(r"[0-9]{1,3}")
+# What Excel and others make of a long number, such as an id or a telephone number.
+_ROUNDED: Final = re.compile(r"[+-]?[0-9]([.,][0-9]+)?[eE][+-][0-9]{2,3}")
+_SPREADSHEET_ERROR: Final = re.compile(
+    r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NULL!|NUM!|SPILL!|CALC!|#{2,})"
+)
 # Between the words of a list of texts.
 WORD_SEPARATOR: Final = "|"
 
@@ -54,10 +59,10 @@ def column(name: str) -> Column:
     return Column(name, tuple(path), _kind(list(_expanded(nodes))))
 
 
-def assemble(columns: Sequence[Column], cells: Sequence[str]) -> Node:
+def assemble(cells: Iterable[tuple[Column, str]]) -> Node:
     """Put the cells of a row together as a job; empty ones are left out. Raises Misnamed."""
     document: dict[str | int, Any] = {}
-    for one, cell in zip(columns, cells, strict=True):
+    for one, cell in cells:
         if not cell:
             continue
         place = document
@@ -71,6 +76,13 @@ def assemble(columns: Sequence[Column], cells: Sequence[str]) -> Node:
 def _value(one: Column, cell: str) -> object:
     # Python knows more blanks than JSON does, such as the no-break space of a spreadsheet.
     bare = cell.strip()
+    if one.kind == "text" and _ROUNDED.fullmatch(bare):
+        raise Misnamed(
+            f"{one.name}: is a number as Excel shows long ones (1.23E+11), so that its last digits "
+            "are lost; format the column as text in Excel, and enter it again"
+        )
+    if _SPREADSHEET_ERROR.fullmatch(bare):
+        raise Misnamed(f"{one.name}: is an error of a spreadsheet (such as #N/A); correct its cell")
     match one.kind:
         case "number" if len(bare) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(bare):
             return json.loads(bare)

@@ -36,6 +36,8 @@ class Dead:
     @property
     def job_id(self) -> str:
         """Its job's id, or what stands for it: a message that was no job has one too."""
+        if digest := self.document.get("rawSha256") or self.document.get("rawSha1"):
+            return f"raw-{digest}"
         raw = str(self.document.get("raw", ""))
         is_base64 = self.document.get("rawEncoding") == "base64"
         return dead_letter_id(self.job, b64decode(raw) if is_base64 else raw.encode())
@@ -59,7 +61,9 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     except MalformedJSON:
         document = None
     match document:
-        case {"status": "failed", "error": dict(), **rest} if _is_readable(rest):
+        case {"status": "failed", "error": dict(error), **rest} if _is_error(
+            error
+        ) and _is_readable(rest):
             return Dead(document=cast("Mapping[str, Any]", document))
     job = _job(body, headers)
     reason = _reason(headers)
@@ -72,6 +76,16 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
         raw=body if job is None else None,
     )
     return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
+
+
+def _is_error(error: Mapping[Any, object]) -> bool:
+    """Tell whether the reason is one that a worker wrote, as far as it is looked at."""
+    attempts = error.get("attempts") or []
+    return (
+        isinstance(error.get("code"), str)
+        and isinstance(attempts, list)
+        and all(isinstance(one, dict) for one in attempts)
+    )
 
 
 def _is_readable(document: Mapping[Any, object]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import PurePath
-from typing import BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 Format = Literal["jsonl", "json", "csv"]
 
@@ -44,6 +46,42 @@ def guess_format(name: str, start: bytes) -> Format:
     if first in {b"{", b""} or PurePath(name).suffix.lower() in {".json", ".jsonl", ".ndjson"}:
         return "jsonl"
     return "csv"
+
+
+def ends_lines_with_returns(start: bytes) -> bool:
+    """Tell whether a file that begins so ends its lines as old Macs, and Excel for them, do."""
+    # One at the very end may have its newline behind it.
+    return b"\r" in start[:-1] and b"\n" not in start
+
+
+class ReturnsAsNewlines(io.RawIOBase):
+    """A file whose lines end in a carriage return, as one whose lines end in a newline."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Say that it is for reading alone."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say what the file says."""
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place; bytes keep theirs."""
+        return self._file.seek(offset, whence)
+
+    def fileno(self) -> int:
+        """Return the file's own."""
+        return self._file.fileno()
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read some, with the ends of lines replaced."""
+        # One read of the system, as a stream wants it.
+        found = self._file.read1(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(found)] = found
+        return len(found)
 
 
 def read_lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[int, bytes, bool]]:

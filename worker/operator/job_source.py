@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from worker.operator.csv_rows import read_csv
+from worker.operator.file_kind import foreign_kind
 from worker.operator.job_file import (
     SNIFFED_BYTES,
     Entry,
     Format,
+    ReturnsAsNewlines,
     UnreadableFile,
+    ends_lines_with_returns,
     guess_format,
 )
 from worker.operator.json_array import read_json_array
@@ -78,7 +81,7 @@ def _stdin() -> BufferedReader:
 
 @contextmanager
 def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Source]:
-    """Open a file of jobs, or standard input for `-`. Raises OSError.
+    """Open a file of jobs, or standard input for `-`. Raises OSError, and UnreadableFile.
 
     `twice` says that it will be read twice: what cannot be is copied to disk first.
     """
@@ -89,6 +92,12 @@ def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Sour
             shutil.copyfileobj(file, copy)
             copy.seek(0)
             file = cast("BufferedReader", copy)
-        guessed = guess_format(name, file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES])
+        start = file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
+        if not start:
+            raise UnreadableFile("is empty: there is no job in it")
+        if what := foreign_kind(start):
+            raise UnreadableFile(what)
         size = os.fstat(file.fileno()).st_size if file.seekable() else None
-        yield Source(file, form or guessed, size=size)
+        if ends_lines_with_returns(start):
+            file = BufferedReader(ReturnsAsNewlines(file))
+        yield Source(file, form or guess_format(name, start), size=size)

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Final
+from urllib.request import getproxies
 
 from config.settings import Settings
 from config.version import USER_AGENT
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.domains import Domains
+from worker.liveperson.environment import (
+    UnusableEnvironment,
+    ca_bundle,
+    missing_certificates,
+    proxy_for,
+)
 from worker.liveperson.http import Http, NotSent
 from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.services import Services
 from worker.liveperson.tokens import TokenFailure
+from worker.liveperson.transport import tls_context
 from worker.operator.checks import Finding
 
 # What a job may need: to open a conversation, for its two tokens, and to look one up.
 SERVICES: Final = ("asyncMessagingEnt", "sentinel", "idp", "smt")
+
+
+def check_environment(settings: Settings) -> Iterator[Finding]:
+    """Say which certificates are trusted, and through which proxy the Domain API is reached."""
+    what = "certificates"
+    try:
+        tls_context()
+    except UnusableEnvironment as error:
+        yield Finding("fails", what, str(error))
+        return
+    for sentence in missing_certificates():
+        yield Finding("warning", what, sentence)
+    match ca_bundle():
+        case name, path:
+            yield Finding("works", what, f"those in {path} are trusted and no others ({name})")
+        case _:
+            yield Finding("works", what, "those of the system and of certifi are trusted")
+    try:
+        yield Finding("works", "proxy", _ways([settings.domain_api_url]))
+    except UnusableEnvironment as error:
+        yield Finding("fails", "proxy", str(error))
+
+
+def _ways(origins: Iterable[str]) -> str:
+    """Say through which proxy each origin is reached, if any. Raises UnusableEnvironment."""
+    ways: dict[str, list[str]] = {}
+    for origin in dict.fromkeys(origins):
+        proxy = proxy_for(origin)
+        way = f"through the proxy {proxy} ({proxy.named_by})" if proxy else "directly"
+        ways.setdefault(way, []).append(origin)
+    return "; ".join(f"{', '.join(reached)} is reached {way}" for way, reached in ways.items())
 
 
 def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
@@ -46,11 +86,16 @@ def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
             yield Finding("fails", what, f"its services cannot be found: {error}; {todo}")
             return
         yield Finding("works", what, f"its services are at {', '.join(dict.fromkeys(hosts))}")
+        try:
+            if getproxies():
+                yield Finding("works", what, _ways(hosts))
+        except UnusableEnvironment as error:
+            yield Finding("fails", what, str(error))
+            return
         sentinel = Sentinel(
             Services(http, domains),
             account_id=account_id,
-            client_id=account.client_id,
-            client_secret=account.client_secret,
+            credentials=Credentials(account.client_id, account.client_secret),
         )
         try:
             sentinel.ask()

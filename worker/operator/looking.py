@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
+from kombu import Message
 from redis import Redis
 
 from config.server_urls import is_redis
-from worker.messaging.broker import body_of
+from worker.messages.intake import Received
+from worker.messaging import bounds, compression
+from worker.messaging.inbound import received
 from worker.operator.taking import Taker, taking
 from worker.redis_transport.envelope import read_envelope
-from worker.redis_transport.queue import Layout
+from worker.redis_transport.queue import Layout, unwrapped
 from worker.store.connection import connect
 
-# How many messages are read from Redis at a time.
+# How many messages are read from Redis at a time: so many, or fewer where they are large.
 PAGE_MESSAGES: Final = 200
+PAGE_BYTES: Final = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A message as it lies in its queue."""
-
-    body: bytes = field(repr=False)
-    headers: dict[str, Any] = field(repr=False)
-
-
-def look(broker_url: str, queue: str, *, limit: int | None = None) -> Generator[Seen]:
+def look(broker_url: str, queue: str, *, limit: int | None = None) -> Generator[Received]:
     """Yield the messages of a queue in the order in which they would be taken now.
 
     Close the iterator when done with it. On Redis nothing is touched. AMQP knows no way to look:
@@ -46,27 +41,38 @@ def look(broker_url: str, queue: str, *, limit: int | None = None) -> Generator[
         yield from islice(_borrow(taker), limit)
 
 
-def _browse(client: Redis, queue: str) -> Iterator[Seen]:
+def _browse(client: Redis, queue: str) -> Iterator[Received]:
+    compression.bound(bounds.COMMAND_BYTES)
     layout = Layout()
     for step in layout.steps:
         name = layout.list_of(queue, step)
-        last = -1
-        while page := _page(client, name, last):
+        last, most = -1, 1
+        while page := _page(client, name, last, most):
             for payload in reversed(page):
                 yield _seen(payload)
             last -= len(page)
+            mean = sum(map(len, page)) // len(page)
+            most = min(2 * most, PAGE_MESSAGES, max(1, PAGE_BYTES // max(1, mean)))
 
 
-def _page(client: Redis, name: str, last: int) -> list[bytes]:
-    page: Any = client.lrange(name, last - PAGE_MESSAGES + 1, last)
+def _page(client: Redis, name: str, last: int, most: int) -> list[bytes]:
+    page: Any = client.lrange(name, last - most + 1, last)
     return list(page)
 
 
-def _seen(payload: bytes) -> Seen:
-    message = read_envelope(payload, lease="", queue="", deliveries=0)
-    return Seen(body=message["body"], headers=message["headers"])
+def _seen(payload: bytes) -> Received:
+    message = read_envelope(unwrapped(payload), lease="", queue="", deliveries=0)
+    return received(
+        Message(
+            body=message["body"],
+            content_type=message["content-type"],
+            content_encoding=message["content-encoding"],
+            headers=message["headers"],
+            properties=message["properties"],
+        )
+    )
 
 
-def _borrow(taker: Taker) -> Iterator[Seen]:
+def _borrow(taker: Taker) -> Iterator[Received]:
     for message in iter(taker.take, None):
-        yield Seen(body=body_of(message), headers=dict(message.headers))
+        yield received(message)

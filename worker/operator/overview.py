@@ -14,7 +14,7 @@ from config.server_urls import is_redis
 from config.settings import Settings
 from worker.messages.moment import now
 from worker.messaging import broker
-from worker.operator.accounts import known_accounts, workers_alive
+from worker.operator.accounts import known_accounts, troubles, workers_alive
 from worker.redis_transport.queue import queue_depths
 from worker.store.connection import Keys, connect, text
 from worker.store.limits import Standing, read_standing
@@ -59,6 +59,7 @@ class AccountView:
             "outcomes": self.outcomes,
             "heldBy": standing.holds or None,
             "heldForSeconds": standing.seconds,
+            "heldCause": standing.cause,
             "inFlight": standing.in_flight,
             "maxInFlight": self.max_in_flight,
             "learnedInFlight": standing.learned_in_flight,
@@ -70,13 +71,17 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """One look at everything; `at` is RFC 3339. `delayed` counts all queues of the broker."""
+    """One look at everything; `at` is RFC 3339. `delayed` counts all queues of the broker.
+
+    `troubles` are what keeps single workers, such as an alarm of the broker, in their words.
+    """
 
     at: str
     queues: list[QueueDepth]
     delayed: int
     accounts: list[AccountView]
     workers: list[str]
+    troubles: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as JSON shows it, with names like those of the messages."""
@@ -86,12 +91,13 @@ class Overview:
             "delayed": self.delayed,
             "accounts": [account.to_dict() for account in self.accounts],
             "workers": self.workers,
+            "troubles": self.troubles,
         }
 
 
 def take_overview(broker_url: str, store: Redis, settings: Settings) -> Overview:
     """Look at everything. Raises what the broker and the store raise."""
-    accounts = known_accounts(store, settings)
+    accounts, workers = known_accounts(store, settings), workers_alive(store)
     names = [JOBS_QUEUE, *map(account_queue, accounts), RESULTS_QUEUE, DEAD_LETTERS_QUEUE]
     if is_redis(broker_url):
         queues, delayed = _redis_queues(broker_url, names)
@@ -104,7 +110,8 @@ def take_overview(broker_url: str, store: Redis, settings: Settings) -> Overview
         ],
         delayed=delayed,
         accounts=[view_account(store, settings, account_id) for account_id in accounts],
-        workers=workers_alive(store),
+        workers=workers,
+        troubles=troubles(store, workers),
     )
 
 

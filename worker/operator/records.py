@@ -13,6 +13,7 @@ from redis import Redis
 from worker.messages.moment import now, rfc3339
 from worker.retry import REPLAYED
 from worker.store.connection import MILLISECONDS, Keys, script, text
+from worker.store.ledger import OPEN_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,9 @@ class Record:
     """What the ledger knows of a job; moments are RFC 3339.
 
     `state` is claimed, sending, waiting, done or published. `attempts` are those of a job that is
-    under way, or of one that failed. `outcome` is the result or dead letter, once there is one.
+    under way, or of one that failed. `outcome` is the result or dead letter, once there is one. A
+    job that is waiting comes back at `next_attempt_at`, if that is known, and `waits_for` what the
+    log calls `why`.
     """
 
     account_id: str
@@ -31,6 +34,8 @@ class Record:
     sending_since: str | None
     sent: int
     is_cancelled: bool
+    next_attempt_at: str | None
+    waits_for: str | None
     attempts: tuple[Mapping[str, Any], ...]
     outcome: Mapping[str, Any] | None
 
@@ -45,6 +50,8 @@ class Record:
             "sendingSince": self.sending_since,
             "sent": self.sent,
             "cancelled": self.is_cancelled,
+            "nextAttemptAt": self.next_attempt_at,
+            "waitsFor": self.waits_for,
             "attempts": [dict(attempt) for attempt in self.attempts],
             "outcome": self.outcome,
         }
@@ -58,6 +65,7 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     fields = {text(name): text(value) for name, value in raw.items()}
     outcome = json.loads(fields["outcome"]) if fields.get("outcome") else None
     history = json.loads(f"[{fields.get('history', '')}]")
+    waits = fields.get("state") == "waiting"
     failed = outcome.get("error", {}).get("attempts", []) if outcome else []
     return Record(
         account_id=account_id,
@@ -68,20 +76,22 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
         sending_since=fields.get("sending"),
         sent=int(fields.get("sent", 0)),
         is_cancelled="cancelled" in fields,
-        attempts=tuple(history or failed),
+        next_attempt_at=_moment(fields.get("due")) if waits else None,
+        waits_for=fields.get("waits_for") if waits else None,
+        attempts=tuple({k: v for k, v in one.items() if k != "note"} for one in history or failed),
         outcome=outcome,
     )
 
 
-def cancel(store: Redis, account_id: str, job_id: str, *, seconds: float) -> str:
+def cancel(store: Redis, account_id: str, job_id: str) -> str:
     """Have a job given up before its next attempt; returns the state it was in.
 
-    The state is empty for a job that the ledger has not seen: for `seconds` it is
-    remembered that it is not to be sent. One that is `done` or `published` stays as it is. Raises
-    StoreError.
+    The state is empty for a job that the ledger has not seen. That it is not to be sent is
+    remembered until its message comes, however late. One that is `done` or `published` stays as it
+    is. Raises StoreError.
     """
     names = [Keys(account_id).job(job_id)]
-    return text(script(store, "cancel")(names, [_ms(seconds)]))
+    return text(script(store, "clock", "record", "cancel")(names, [job_id]))
 
 
 def reopen(
@@ -96,7 +106,8 @@ def reopen(
 
     Its attempts stay its history, since one of them may have opened a conversation, and a mark
     after them says that it was replayed. A job whose outcome is another by now is left alone, one
-    that the ledger has forgotten is remembered for `seconds`. Raises StoreError.
+    that the ledger has forgotten is remembered for `seconds`, or as any job without an outcome.
+    Raises StoreError.
     """
     keys = Keys(account_id)
     recorded: Any = store.hget(keys.job(job_id), "outcome")
@@ -107,8 +118,16 @@ def reopen(
     mark = {"at": now(), "httpStatus": None, "outcome": REPLAYED}
     history = ",".join(json.dumps(one) for one in (*attempts, mark))
     count = f"failed:{error.get('code')}"
-    arguments: list[Any] = [recorded or b"", count, history, len(attempts), _ms(seconds)]
-    return bool(script(store, "reopen")([keys.job(job_id), keys.counts], arguments))
+    arguments: list[Any] = [
+        recorded or b"",
+        count,
+        history,
+        len(attempts),
+        _ms(max(seconds, OPEN_SECONDS)),
+    ]
+    return bool(
+        script(store, "clock", "record", "reopen")([keys.job(job_id), keys.counts], arguments)
+    )
 
 
 def _ms(seconds: float) -> int:

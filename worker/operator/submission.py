@@ -21,13 +21,17 @@ JOB_IDS: Final = uuid.UUID("1c1f0c0e-6a51-4d0f-9c6e-0d0f3c6a4b52")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A job that can go: its document, complete, and what is needed to send and find it."""
+    """A job that can go: its document, complete, and what is needed to send and find it.
+
+    `digest` is that of its content, as the ledger keeps it.
+    """
 
     number: int
     document: dict[str, Any] = field(repr=False)
     job_id: str
     account_id: str
     priority: int
+    digest: str
     got_id: bool
 
 
@@ -71,6 +75,7 @@ def check(
         job_id=job_id,
         account_id=job.account_id,
         priority=job.priority,
+        digest=job.digest,
         got_id=got_id,
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from kombu import Connection, Message, Queue
+from kombu import Connection, Message
 
-from worker.messaging import broker
+from worker.messaging import amqp_transport, bounds, broker, compression
 from worker.redis_transport.transport import register, worker_url
 
 
@@ -16,16 +17,23 @@ class Taker:
 
     def __init__(self, connection: Connection, queue: str) -> None:
         self._connection = connection
-        self._queue = Queue(queue, no_declare=True).bind(connection.channel())
+        # kombu's types leave out what its channels can do, and its Queue raises for a message that
+        # cannot be unpacked.
+        self._channel: Any = connection.channel()
+        self._queue = queue
 
     def take(self) -> Message | None:
-        """Take the next message into hand; None if there is none to be had now."""
-        message: Message | None = self._queue.get(no_ack=False)
+        """Take the next message into hand, whatever it is; None if there is none to be had now."""
+        found = self._channel.basic_get(self._queue, no_ack=False)
+        # Redis answers with kombu's message, RabbitMQ with amqp's own.
+        if found is None or isinstance(found, Message):
+            return found
+        message: Message = self._channel.message_to_python(found)
         return message
 
     def ready(self) -> int:
         """Count the messages that nobody has in hand."""
-        return broker.ready_messages(self._connection, self._queue.name)
+        return broker.ready_messages(self._connection, self._queue)
 
 
 @contextmanager
@@ -36,8 +44,10 @@ def taking(broker_url: str, queue: str) -> Iterator[Taker]:
     what the broker raises.
     """
     register()
+    amqp_transport.register()
+    compression.bound(bounds.COMMAND_BYTES)
     connection = Connection(
-        worker_url(broker_url),
+        amqp_transport.own_url(worker_url(broker_url)),
         connect_timeout=broker.CONNECT_SECONDS,
         transport_options=broker.transport_options(broker_url),
     )

@@ -6,8 +6,9 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -20,8 +21,22 @@ BATCH_JOBS: Final = 500
 # How often the ledger is asked about what is not done yet, in seconds.
 LOOK_SECONDS: Final = 0.25
 
-# A job's account and id.
-JobKey = tuple[str, str]
+# Before the outcome of a job that had it before it was submitted.
+ALREADY: Final = "already:"
+CONFLICT: Final = "failed:conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A job that was submitted: where the ledger has it, and its content.
+
+    `before` is the outcome that it had already, empty for nearly all: such a job is not done again.
+    """
+
+    account_id: str
+    job_id: str
+    digest: str
+    before: str = ""
 
 
 class NotKept(Exception):
@@ -29,7 +44,7 @@ class NotKept(Exception):
 
 
 class Submitted:
-    """The account and id of every job that was submitted, on disk. Every use can raise NotKept."""
+    """Every job that was submitted, on disk. Every use can raise NotKept."""
 
     def __init__(self) -> None:
         with _on_disk():
@@ -41,23 +56,23 @@ class Submitted:
         with suppress(OSError):
             self._file.close()
 
-    def add(self, account_id: str, job_id: str) -> None:
+    def add(self, job: Sent) -> None:
         """Note one more."""
         with _on_disk():
-            self._file.write(json.dumps([account_id, job_id]) + "\n")
+            self._file.write(json.dumps(astuple(job)) + "\n")
         self.count += 1
 
-    def batches(self) -> Iterator[list[JobKey]]:
+    def batches(self) -> Iterator[list[Sent]]:
         """Give them back in their order, some at a time."""
         with _on_disk():
             self._file.seek(0)
         while batch := self._batch():
             yield batch
 
-    def _batch(self) -> list[JobKey]:
+    def _batch(self) -> list[Sent]:
         with _on_disk():
             lines = list(islice(self._file, BATCH_JOBS))
-        return [(account_id, job_id) for account_id, job_id in map(json.loads, lines)]
+        return [Sent(*json.loads(line)) for line in lines]
 
 
 @contextmanager
@@ -80,18 +95,19 @@ def wait_for_outcomes(
 ) -> Counter[str]:
     """Count the jobs by outcome: `created`, `reused`, `failed:<code>`, or `waiting`.
 
+    With `already:` before it where the job had that outcome before it was submitted.
     Returns once every job has one, or at the moment `until` of the monotonic clock; `progress` is
     told how many have one. Raises StoreError.
     """
     outcomes: Counter[str] = Counter()
     for batch in submitted.batches():
-        waiting = batch
+        outcomes.update(f"{ALREADY}{job.before}" for job in batch if job.before)
+        waiting = [job for job in batch if not job.before]
         while waiting:
             found = outcomes_of(store, waiting)
-            done = [job for job in waiting if found[job]]
-            outcomes.update(found[job] for job in done)
+            outcomes.update(filter(None, found))
             progress(outcomes.total())
-            waiting = [job for job in waiting if not found[job]]
+            waiting = [job for job, outcome in zip(waiting, found, strict=True) if not outcome]
             if waiting and time.monotonic() >= until:
                 outcomes["waiting"] += len(waiting)
                 break
@@ -100,16 +116,29 @@ def wait_for_outcomes(
     return outcomes
 
 
-def outcomes_of(store: Redis, jobs: list[JobKey]) -> dict[JobKey, str]:
+def with_outcomes_before(store: Redis, jobs: Sequence[Sent]) -> list[Sent]:
+    """Note of jobs that are about to be submitted which are done already. Raises StoreError."""
+    found = outcomes_of(store, jobs)
+    return [
+        replace(job, before="" if outcome == CONFLICT else outcome)
+        for job, outcome in zip(jobs, found, strict=True)
+    ]
+
+
+def outcomes_of(store: Redis, jobs: Sequence[Sent]) -> list[str]:
     """Look the outcomes of jobs up; empty for those that have none yet. Raises StoreError."""
     with store.pipeline(transaction=False) as pipe:
-        for account_id, job_id in jobs:
-            pipe.hmget(Keys(account_id).job(job_id), ["state", "key", "outcome"])
+        for job in jobs:
+            names = ["digest", "state", "key", "outcome"]
+            pipe.hmget(Keys(job.account_id).job(job.job_id), names)
         answers = pipe.execute()
-    return {job: _outcome(*map(text, answer)) for job, answer in zip(jobs, answers, strict=True)}
+    return [_outcome(job, *map(text, answer)) for job, answer in zip(jobs, answers, strict=True)]
 
 
-def _outcome(state: str, key: str, body: str) -> str:
+def _outcome(job: Sent, digest: str, state: str, key: str, body: str) -> str:
+    if digest and digest != job.digest:
+        # The record is another job's, which had this id first.
+        return CONFLICT
     # What is recorded will be published: nothing can change it any more.
     if state not in {"done", "published"}:
         return ""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
+from math import inf
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
@@ -15,13 +16,16 @@ from uuid import uuid4
 from kombu.transport import redis as kombu_redis
 from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
-from worker.redis_transport.envelope import read_envelope
+from worker.messaging.bounds import BEGINNING_BYTES
+from worker.redis_transport.envelope import most_element_bytes, read_envelope
 from worker.redis_transport.leases import LeaseKeeper, keeper_for
+from worker.redis_transport.passing import pass_over
 from worker.redis_transport.qos import LeasingQoS
 from worker.redis_transport.queue import Layout
-from worker.store.connection import script
+from worker.store.connection import DROP, prepare, script
+from worker.store.replies import classify
 
 # After this many seconds without renewal the messages of a worker are taken by others.
 LEASE_SECONDS: Final = 10.0
@@ -29,10 +33,18 @@ LEASE_SECONDS: Final = 10.0
 # that list (priorities, other queues, delays) is seen this much later at most. It is the list of
 # the queue that the last message came from, where the next one is most likely.
 WAIT_SECONDS: Final = 0.1
+# How long a take may last. kombu drops the connection some seconds after that, or after a wait: one
+# that was under way when the server's clock was set back would last for as long as that.
+TAKE_SECONDS: Final = 5.0
 # When to ask a server again that refuses, as one does whose disk is full.
 REFUSED_SECONDS: Final = 1.0
+# How often that is said in the log, in seconds.
+SAID_SECONDS: Final = 10.0
 # How long closing waits for the server to hear what became of the messages.
 CLOSE_SECONDS: Final = 5.0
+
+# A message of more bytes is not taken in while it is only waited for.
+LARGE_BYTES: Final = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +74,7 @@ class LeasingChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _closing: bool
     _in_poll: Any
+    brpop_timeout: float  # type: ignore[assignment] # kombu's own is a whole number
     _brpop_sent_at: float
     _queue_cycle: Any
     _get_pool: Callable[[], ConnectionPool]
@@ -71,13 +84,13 @@ class LeasingChannel(kombu_redis.Channel):
         super().__init__(*args, **kwargs)
         steps = tuple(sorted(self.priority_steps, reverse=True))
         self._layout = Layout(self.global_keyprefix, self.sep, steps)
-        self._take = script(Redis(connection_pool=self.pool), "queue", "queue_take")
+        self._take = script(Redis(connection_pool=self.pool), "clock", "queue", "queue_take")
         self._is_script_known = True
         self._lease_prefix, self._takes = uuid4().hex, count()
         self._asked: Sequence[str] = ()
         self._is_idle = False
         self._last_queue = ""
-        self._refused_until = 0.0
+        self._refused_until = self._said_at = -inf
         self.is_lost = False
         server = self.connection.client
         self.keeper = keeper_for(
@@ -121,6 +134,11 @@ class LeasingChannel(kombu_redis.Channel):
         finally:
             self.keeper.detach(0.0 if self.is_lost else CLOSE_SECONDS)
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's signature
+        """Return what connections are made with: as the store's, to a primary alone."""
+        parameters: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc] # kombu's types leave it out
+        return {**parameters, "retry": DROP, "redis_connect_func": prepare}
+
     def _new_keeper(self) -> LeaseKeeper:
         pool = self._get_pool()
         return LeaseKeeper(
@@ -138,10 +156,12 @@ class LeasingChannel(kombu_redis.Channel):
         connection = self.client.connection
         self._in_poll, self._brpop_sent_at = connection, monotonic()
         if self._is_idle:
+            self.brpop_timeout = WAIT_SECONDS
             likely = self._last_queue if self._last_queue in queues else queues[0]
             name = self._layout.list_of(likely)
             connection.send_command("BLMOVE", name, name, "LEFT", "LEFT", WAIT_SECONDS)
         else:
+            self.brpop_timeout = TAKE_SECONDS
             self._asked = queues
             self._queue_cycle.rotate(queues[0])
             keys, arguments = self._take_arguments(queues, self.qos.room())
@@ -155,7 +175,7 @@ class LeasingChannel(kombu_redis.Channel):
         del options
         was_wait, self._is_idle = self._is_idle, False
         try:
-            answer = self._read_answer()
+            answer = None if was_wait and self._is_passed_over() else self._read_answer()
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -167,18 +187,32 @@ class LeasingChannel(kombu_redis.Channel):
         self._deliver(self._hold(answer, self._asked))
         return True
 
+    def _is_passed_over(self) -> bool:
+        """Read past the answer to a wait, which is a whole message, if it is a large one."""
+        # redis-py would hold it several times over, only for it to be thrown away.
+        try:
+            return pass_over(self.client.connection, least=LARGE_BYTES)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+
     def _read_answer(self) -> Any:
         connection = self.client.connection
         try:
             return connection.read_response(disable_decoding=True)
         except NoScriptError:
             self._is_script_known = False
-        except ReadOnlyError as error:
-            connection.disconnect()
-            raise RedisConnectionError("the server has become a replica") from error
         except ResponseError as error:
-            logger.error("Redis hands out no messages, trying again: %s", error)  # noqa: TRY400 - its text says it all
-            self._refused_until = monotonic() + REFUSED_SECONDS
+            trouble = classify(error)
+            if trouble.kind == "gone":
+                connection.disconnect()
+                raise RedisConnectionError(trouble.cause) from error
+            now = monotonic()
+            if now - self._said_at >= SAID_SECONDS:
+                todo = f"; {trouble.todo}" if trouble.todo else ""
+                logger.error("Redis hands out no messages, trying again: %s%s", trouble.cause, todo)  # noqa: TRY400 - its text says it all
+                self._said_at = now
+            self._refused_until = now + REFUSED_SECONDS
             if self.connection.cycle._in_protected_read:  # noqa: SLF001 - kombu has no other name
                 # Without an event loop, whose timers wake it, nothing would ask again.
                 sleep(REFUSED_SECONDS)
@@ -213,7 +247,9 @@ class LeasingChannel(kombu_redis.Channel):
     def _take_arguments(self, queues: Sequence[str], limit: int) -> tuple[list[str], list[Any]]:
         prefix = f"{self._lease_prefix}:{next(self._takes)}"
         lease_ms = int(self.lease_seconds * 1000)
-        return self._layout.keys(queues), [limit, lease_ms, prefix, *self._layout.steps]
+        most = most_element_bytes()
+        arguments = [limit, lease_ms, prefix, most, BEGINNING_BYTES, *self._layout.steps]
+        return self._layout.keys(queues), arguments
 
     def _hold(self, answer: list[Any], queues: Sequence[str]) -> deque[Taken]:
         messages: deque[Taken] = deque()

@@ -17,6 +17,7 @@ from redis import Redis
 
 from worker.redis_transport.queue import Layout
 from worker.store.connection import script
+from worker.store.replies import classify
 
 # How often an unreachable server is tried again: often, so that leases are renewed before
 # consumers, who reconnect later, could take them for dead.
@@ -111,7 +112,7 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         client = self._connect()
-        settle = script(client, "queue", "queue_settle")
+        settle = script(client, "clock", "queue", "queue_settle")
         is_away = False
         while operations := self._wait():
             try:
@@ -119,7 +120,12 @@ class LeaseKeeper:
                 is_away = False
             except Exception as error:  # noqa: BLE001 - nothing may end the renewals
                 if not is_away:
-                    logger.warning("Redis was not told of what is in hand: %s; repeating", error)
+                    trouble = classify(error)
+                    logger.warning(
+                        "Redis was not told of what is in hand, repeating: %s (%s)",
+                        trouble.cause,
+                        trouble.todo or trouble.kind,
+                    )
                 is_away = True
                 self._repeat(operations)
                 client.connection_pool.disconnect()

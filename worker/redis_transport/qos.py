@@ -73,6 +73,9 @@ class LeasingQoS(kombu_redis.QoS):
         for delivery_tag in reversed(list(self.leases())):
             self.reject(delivery_tag, requeue=True)
 
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: kombu would look for what its own consumers left behind, under their keys."""
+
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Put everything in hand back when the channel closes, unless its jobs run on."""
         del stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from redis import Redis
 
 # A message in a list carries what the broker knows of it under this name, as RabbitMQ's do.
 DELIVERIES_HEADER: Final = "x-delivery-count"
+
+_WRAPPING: Final = re.compile(rb'\A(\{?)"x-delivery-count":\d{1,6},')
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,15 @@ class Layout:
                 f"{self.prefix}{queue}:records",
                 f"{self.prefix}{queue}:leases",
                 f"{self.prefix}{queue}:delayed",
+                f"{self.prefix}{queue}:since",
                 *(self.list_of(queue, step) for step in self.steps),
             )
         ]
+
+
+def unwrapped(element: bytes) -> bytes:
+    """Return what a producer pushed, without the count that a message carries which came back."""
+    return _WRAPPING.sub(rb"\1", element)
 
 
 def queue_depths(client: Redis, queues: Sequence[str]) -> dict[str, Depth]:
@@ -55,7 +64,7 @@ def queue_depths(client: Redis, queues: Sequence[str]) -> dict[str, Depth]:
     width = 2 + len(layout.steps)
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
-            _, leases, delayed, *lists = layout.keys([queue])
+            _, leases, delayed, _, *lists = layout.keys([queue])
             pipe.zcard(delayed)
             pipe.zcard(leases)
             for name in lists:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import RedisError
 
 from config.server_urls import with_schemes
 from worker.redis_transport.channel import LeasingChannel
@@ -25,12 +26,14 @@ from worker.redis_transport.channel import LeasingChannel
 SCHEME: Final = "overture-redis"
 TLS_SCHEME: Final = "overture-rediss"
 
+# How often kombu looks whether an answer is overdue.
+HEALTH_SECONDS: Final = 2
 # A silent server is noticed within about ten seconds, and no call hangs for longer.
 DEFAULT_OPTIONS: Final = {
     "socket_timeout": 5.0,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
-    "health_check_interval": 5,
+    "health_check_interval": HEALTH_SECONDS,
 }
 
 _OURS: Final = {
@@ -50,6 +53,8 @@ class Transport(kombu_redis.Transport):
     gone silent.
     """
 
+    # Whatever a server says to a call, Celery connects anew, for as long as it takes.
+    connection_errors = (*kombu_redis.Transport.connection_errors, RedisError)
     Channel = LeasingChannel
     channels: list[LeasingChannel]  # type: ignore[assignment] # kombu's own type is wider
 

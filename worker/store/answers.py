@@ -20,7 +20,9 @@ class Claim:
     """What the ledger knows of a job that is ours to work on.
 
     `history` is what earlier attempts came to, `sent` how often the request left, this time
-    included, `losses` how many workers were lost with the job.
+    included, `losses` how many workers were lost with the job. `is_doubted`: another job of the
+    consumer may have opened a conversation that nobody knows of. `alone`: others of the account
+    were accepted since the job was refused; `probing`: it tries for all while the account is held.
     """
 
     seen_at: datetime
@@ -28,6 +30,9 @@ class Claim:
     sent: int
     losses: int
     visit: str
+    is_doubted: bool = False
+    alone: bool = False
+    probing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Wait:
     seconds: float
     slot: float
     why: str
+    cause: str = ""
     said_at: float = field(default_factory=time.monotonic, compare=False)
 
     def left(self) -> float:
@@ -71,6 +77,7 @@ class Defer:
 
     seconds: float
     why: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +127,10 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
         case "cancelled":
             return Cancelled(_claim(answer[1]))
         case "wait":
-            return Wait(float(answer[1]) / MILLISECONDS, float(answer[2]), text(answer[3]))
+            seconds, slot = float(answer[1]) / MILLISECONDS, float(answer[2])
+            return Wait(seconds, slot, text(answer[3]), text(answer[4]))
         case "defer":
-            return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]))
+            return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]), text(answer[3]))
         case "held":
             return Held(text(answer[1]))
         case "replay":
@@ -134,13 +142,16 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
 
 
 def _claim(facts: Sequence[Any]) -> Claim:
-    seen, history, sent, losses, visit = facts
+    seen, history, sent, losses, visit, is_doubted, alone, probing = facts
     return Claim(
         seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
         history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
         sent=int(sent),
         losses=int(losses),
         visit=text(visit),
+        is_doubted=bool(is_doubted),
+        alone=bool(alone),
+        probing=bool(probing),
     )
 
 

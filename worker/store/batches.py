@@ -10,19 +10,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
 from redis import Redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import NoScriptError
 
 from worker.store.connection import StoreError
+from worker.store.replies import classify, report
 
 BATCH_CALLS: Final = 100
 # When a call that has to succeed is repeated, in seconds.
 REPEAT_SECONDS: Final = 0.5
+# How often a call is repeated whose own error it is: what it stumbles over may be gone by then.
+OWN_REPEATS: Final = 20
 
 log = structlog.get_logger()
 
@@ -37,6 +40,7 @@ class _Call:
     answered: Callable[[Any], object]
     until_it_succeeds: bool
     group: str = ""
+    failures: int = 0
 
     def command(self, name: str, script: str) -> tuple[Any, ...]:
         return (name, script, len(self.keys), *self.keys, *self.arguments)
@@ -81,6 +85,7 @@ class ScriptBatches:
     ) -> None:
         """Have a script called until the store answers it; only for what may run twice.
 
+        An error that is the script's own is an answer, too, once it has come OWN_REPEATS times.
         `answered` is called in the thread that serves everybody, so it has to be quick.
         """
         self._put(_Call(script, keys, arguments, answered, until_it_succeeds=True))
@@ -146,20 +151,29 @@ class ScriptBatches:
         return answers
 
     def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Send commands in one write; errors that are answers stand among the answers."""
+        """Send commands in one write; errors that are answers stand among the answers.
+
+        Raises what says that the connection is no good.
+        """
         if self._connection is None:
             self._connection = self._pool.get_connection()
         connection = self._connection
         connection.send_packed_command(connection.pack_commands(commands))
         answers: list[Any] = []
+        is_gone = False
         for _ in commands:
             try:
                 answers.append(connection.read_response())
             except StoreError as error:
-                # One that has become a replica stays one; its address may lead to the primary now.
-                if isinstance(error, ReadOnlyError) or not connection.is_connected:
+                if not connection.is_connected:
                     raise
                 answers.append(error)
+                # A demoted server stays one; its address may lead to the primary now.
+                is_gone = is_gone or classify(error).kind == "gone"
+        if is_gone:
+            self._disconnect()
+            # The pool's other connections are as old as this one.
+            self._pool.disconnect(inuse_connections=False)
         return answers
 
     def _disconnect(self) -> None:
@@ -170,11 +184,14 @@ class ScriptBatches:
 
     def _answer(self, call: _Call, answer: Any) -> None:
         if call.until_it_succeeds and isinstance(answer, StoreError):
-            if not self._again:
-                log.warning("store.away", error=str(answer)[:200], retry_in=REPEAT_SECONDS)
-            self._again.append(call)
-            self._again_at = time.monotonic() + REPEAT_SECONDS
-            return
+            trouble = classify(answer)
+            is_own = trouble.kind == "ours"
+            if is_own or not self._again:
+                report(trouble, retry_in=REPEAT_SECONDS)
+            if call.failures < OWN_REPEATS:
+                self._again.append(replace(call, failures=call.failures + is_own))
+                self._again_at = time.monotonic() + REPEAT_SECONDS
+                return
         try:
             call.answered(answer)
         except Exception:

@@ -8,10 +8,11 @@ from typing import Any, Final
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from config.server_urls import for_redis_py
+from worker.store.replies import WrongServer
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
@@ -28,12 +29,16 @@ HEALTH_SECONDS: Final = 15
 
 StoreError = RedisError
 
+# Whatever a server says to a call, its connection is dropped, and none goes back to the pool that
+# leads to a demoted server. The client itself repeats nothing.
+DROP: Final = Retry(NoBackoff(), 0, supported_errors=(RedisError, OSError))
+
 
 def connect(url: str, *, connections: int = 64) -> Redis:
     """Return a client of the store; it connects at its first use.
 
     Valkey's URL schemes are read as Redis's. A call is never repeated by the client itself: its
-    caller knows whether that is safe.
+    caller knows whether that is safe. A connection is made to a primary alone, see `prepare`.
     """
     known = for_redis_py(url)
     # A socket of the file system has no connection that could be kept alive.
@@ -44,9 +49,59 @@ def connect(url: str, *, connections: int = 64) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         **over_network,
         health_check_interval=HEALTH_SECONDS,
-        retry=Retry(NoBackoff(), 0),
+        retry=DROP,
+        redis_connect_func=prepare,
         max_connections=connections,
     )
+
+
+def prepare(connection: Any) -> None:
+    """Log a new connection in, and see that it leads to a server that takes writes.
+
+    For redis-py's `redis_connect_func`. Raises ReadOnlyError for a replica, as its address may lead
+    to the primary soon, and WrongServer.
+    """
+    connection.on_connect()
+    said = connection.handshake_metadata
+    if not said:
+        # Only the newer protocol begins with it. HELLO needs no right, unlike ROLE and INFO.
+        connection.send_command("HELLO", check_health=False)
+        try:
+            said = connection.read_response()
+        except ResponseError:
+            return
+    demand_primary(said)
+
+
+def demand_primary(said: Any) -> None:
+    """Raise ReadOnlyError or WrongServer for an answer to HELLO that is no primary's."""
+    pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
+    facts = {text(name): value for name, value in pairs}
+    if text(facts.get("mode")) == "cluster":
+        raise WrongServer("the server is a node of a cluster, which Overture does not support yet")
+    if text(facts.get("mode")) == "sentinel":
+        raise WrongServer("the server is a Sentinel, which holds no data")
+    if text(facts.get("role")) in {"replica", "slave"}:
+        raise ReadOnlyError("the server is a replica", status_code="READONLY")
+
+
+def ask(store: Redis, *command: str) -> Any:
+    """Run a command that only reads, at the primary. Raises StoreError.
+
+    A server that was demoted goes on answering reads over the connections it has, from data that
+    stand still: its role is asked for in the same round trip.
+    """
+    pipe: Any  # redis-py gives this method no types
+    with store.pipeline(transaction=False) as pipe:
+        pipe.execute_command("HELLO")
+        pipe.execute_command(*command)
+        said, answer = pipe.execute()
+    try:
+        demand_primary(said)
+    except StoreError:
+        store.connection_pool.disconnect(inuse_connections=False)
+        raise
+    return answer
 
 
 def script(store: Redis, *names: str) -> Script:
@@ -82,6 +137,10 @@ class Keys:
     def conversation(self, conversation_id: str) -> str:
         """Name the note of the job that a conversation was opened for."""
         return f"{self._prefix}conversation:{conversation_id}"
+
+    def doubts(self, consumer_id: str) -> str:
+        """Name the set of a consumer's jobs that may have opened a conversation unnoticed."""
+        return f"{self._prefix}doubts:{consumer_id}"
 
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""

@@ -19,9 +19,10 @@ from worker.messages.job import Job
 from worker.messages.moment import now
 from worker.messages.outcome import Outcome
 from worker.messages.result import Attempt
-from worker.store.answers import Beginning, Lost, Replay, Wait, beginning, ended
+from worker.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
-from worker.store.connection import LIMITER, MILLISECONDS, Keys, script, text
+from worker.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
+from worker.store.limits import log_learned
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -30,7 +31,9 @@ OPEN_SECONDS: Final = 7 * 86_400.0
 # In-flight permits outlive the longest call by this much, in seconds.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
-Feedback = Literal["", "ok", "throttled", "failed"]
+# What the limiter learns: nothing, or that LivePerson took a request, refused it for its pace, gave
+# no answer, or said no to the account: to whoever asks, or to its credentials.
+Feedback = Literal["", "ok", "throttled", "failed", "barred", "credentials"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,15 @@ class Ledger:
         self._repeat_unknown = repeat_unknown
         self._record_ms = int(dedupe_seconds * MILLISECONDS)
         self._flight_ms = int((flight_seconds + FLIGHT_MARGIN_SECONDS) * MILLISECONDS)
+        self._open_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
+        # As `begin` was last told of each account, for a store that has been emptied since.
+        self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store)
-        self._begin = script(store, *LIMITER, "begin")
-        self._finish = script(store, *LIMITER, "finish")
+        self._begin = script(store, *LIMITER, "record", "begin")
+        self._finish = script(store, *LIMITER, "record", "finish")
         self._put_off = script(store, *LIMITER, "put_off")
+        self._wait = script(store, "clock", "record", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -102,14 +109,21 @@ class Ledger:
             dead_owner,
             self._flight_ms,
             int(CLAIM_SECONDS * MILLISECONDS),
-            max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS)),
+            self._open_ms,
             now(),
             patience * MILLISECONDS,
             self._max_losses,
             int(self._repeat_unknown),
             visit,
         ]
-        names = [keys.job(job.job_id), keys.consumer(job.consumer_id), keys.limit, keys.in_flight]
+        names = [
+            keys.job(job.job_id),
+            keys.consumer(job.consumer_id),
+            keys.limit,
+            keys.in_flight,
+            keys.doubts(job.consumer_id),
+        ]
+        self._ceilings[job.account_id] = ceiling
         return beginning(job, self._batches.call(self._begin, names, args))
 
     def finish(
@@ -119,6 +133,7 @@ class Ledger:
         *,
         outcome: Outcome,
         feedback: Feedback = "",
+        cause: str = "",
         then: Callable[[Replay | Lost], None],
     ) -> None:
         """Record the outcome and free what the job held; the store gets it when it can.
@@ -126,9 +141,17 @@ class Ledger:
         `then` is called, in another thread, with the outcome to publish, which is another's if that
         came first.
         """
-        names, args = self._ending(job, owner, "done", outcome=outcome, feedback=feedback)
+        names, args = self._ending(
+            job, owner, "done", outcome=outcome, feedback=feedback, cause=cause
+        )
 
         def answered(answer: Any) -> None:
+            if isinstance(answer, StoreError):
+                # Nothing is written down, so the job comes back, with a request of unknown fate.
+                self.abandon(job, owner)
+                then(Lost())
+                return
+            log_learned(job.account_id, answer)
             then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
@@ -140,20 +163,35 @@ class Ledger:
         *,
         attempts: Sequence[Attempt] = (),
         feedback: Feedback = "",
+        cause: str = "",
         retry_after: float = 0,
         visit: str = "",
+        earlier: Sequence[Attempt] = (),
+        due: float = 0,
+        waits_for: str = "",
     ) -> Replay | Lost | None:
-        """Let the job wait for its next attempt; those that settled nothing are recorded."""
+        """Let the job wait for its next attempt; those that settled nothing are recorded.
+
+        `cause` says why the call failed, if it did. `earlier` attempts are recorded too, if the
+        store has forgotten the job meanwhile. The job is `due` back in so many seconds, if it
+        `waits_for` something.
+        """
         names, args = self._ending(
             job,
             owner,
             "again",
             attempts=attempts,
             feedback=feedback,
+            cause=cause,
             retry_after=retry_after,
             visit=visit,
+            earlier=earlier,
+            due=due,
+            waits_for=waits_for,
         )
-        return ended(job, self._batches.call(self._finish, names, args))
+        answer = self._batches.call(self._finish, names, args)
+        log_learned(job.account_id, answer)
+        return ended(job, answer)
 
     def abandon(self, job: Job, owner: str) -> None:
         """End the claim after an error of our own: the job counts as lost to its next delivery."""
@@ -162,12 +200,27 @@ class Ledger:
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
-        return text(self._store.get(Keys(account_id).conversation(conversation_id)))
+        return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
 
-    def put_off(self, job: Job, *, ceiling: Ceiling) -> float:
-        """Return after how many seconds a job may come back that nobody has a slot for."""
-        answer = self._put_off([Keys(job.account_id).limit], [ceiling.rate, ceiling.in_flight])
-        return float(answer) / MILLISECONDS
+    def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
+        """Return when a job may come back that nobody has a slot for, and what holds its account.
+
+        `waits_for` is written down where nobody has the job; `at_least` is in seconds.
+        """
+        keys = Keys(job.account_id)
+        args: list[Any] = [
+            ceiling.rate,
+            ceiling.in_flight,
+            at_least * MILLISECONDS,
+            waits_for,
+        ]
+        found = self._put_off([keys.limit, keys.job(job.job_id)], args)
+        return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
+
+    def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
+        """Note of a job that is not begun yet until when it waits, and for what."""
+        args = [seconds * MILLISECONDS, waits_for, self._open_ms]
+        self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
@@ -188,22 +241,34 @@ class Ledger:
         attempts: Sequence[Attempt] = (),
         outcome: Outcome | None = None,
         feedback: Feedback = "",
+        cause: str = "",
         retry_after: float = 0,
         visit: str = "",
+        earlier: Sequence[Attempt] = (),
+        due: float = 0,
+        waits_for: str = "",
     ) -> tuple[list[str], list[Any]]:
         keys = Keys(job.account_id)
+        ceiling = self._ceilings.get(job.account_id)
         args: list[Any] = [
             owner,
             job.job_id,
             verb,
-            ",".join(json.dumps(attempt.to_dict()) for attempt in attempts),
+            _written(attempts),
             feedback,
             retry_after * MILLISECONDS,
-            self._record_ms,
+            self._record_ms if outcome else self._open_ms,
             outcome.body if outcome else "",
             outcome.routing_key if outcome else "",
             outcome.count if outcome else "",
             visit,
+            job.digest,
+            _written(earlier),
+            due * MILLISECONDS,
+            ceiling.rate if ceiling else "",
+            ceiling.in_flight if ceiling else "",
+            cause,
+            waits_for,
         ]
         names = [
             keys.job(job.job_id),
@@ -211,7 +276,12 @@ class Ledger:
             keys.limit,
             keys.in_flight,
             keys.counts,
+            keys.doubts(job.consumer_id),
         ]
         if outcome and outcome.created_id:
             names.append(keys.conversation(outcome.created_id))
         return names, args
+
+
+def _written(attempts: Sequence[Attempt]) -> str:
+    return ",".join(json.dumps(attempt.to_record()) for attempt in attempts)

@@ -10,7 +10,7 @@ from typing import Final
 
 from redis import Redis
 
-from worker.store.connection import MILLISECONDS, Keys, script, text
+from worker.store.connection import MILLISECONDS, Keys, ask, script, text
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
@@ -25,9 +25,12 @@ class SharedTokens:
         self._refresh_seconds = refresh_seconds
         self._drop_if_same = script(store, "drop_if_same")
 
-    def get_app_token(self, account_id: str) -> str | None:
-        """Return the account's token, if there is one."""
-        return text(self._store.get(Keys(account_id).app_token)) or None
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
+        """Return the account's token, if there is one, and for how many seconds it is kept."""
+        name = Keys(account_id).app_token
+        token = text(ask(self._store, "GET", name))
+        left = int(str(ask(self._store, "PTTL", name))) if token else 0
+        return (token, left / MILLISECONDS) if left > 0 else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
@@ -44,8 +47,9 @@ class SharedTokens:
         name, mark = Keys(account_id).token_lock, secrets.token_hex(8)
         milliseconds = int(self._refresh_seconds * MILLISECONDS)
         if not self._store.set(name, mark, px=milliseconds, nx=True):
+            self._left(name, milliseconds)
             deadline = time.monotonic() + self._refresh_seconds
-            while self._store.exists(name) and time.monotonic() < deadline:
+            while ask(self._store, "EXISTS", name) and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS)
             yield False
             return
@@ -54,13 +58,24 @@ class SharedTokens:
         finally:
             self._drop_if_same([name], [mark])
 
-    def token_pause(self, account_id: str) -> float:
-        """Return how long the pool has yet to wait before it may ask for a token, in seconds."""
-        left = self._store.pttl(Keys(account_id).token_pause)
-        return max(0, int(str(left))) / MILLISECONDS
+    def token_pause(self, account_id: str) -> tuple[float, str]:
+        """Return for how many seconds the pool may not ask for a token, and the reason given."""
+        name = Keys(account_id).token_pause
+        asked, _, why = text(ask(self._store, "GET", name)).partition(" ")
+        return (self._left(name, int(asked)) / MILLISECONDS, why) if asked else (0.0, "")
 
-    def pause_tokens(self, account_id: str, seconds: float) -> None:
+    def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
         """Let nobody ask for a token for so long; a longer pause stays."""
-        if seconds > self.token_pause(account_id):
+        if seconds > self.token_pause(account_id)[0]:
             milliseconds = max(1, int(seconds * MILLISECONDS))
-            self._store.set(Keys(account_id).token_pause, 1, px=milliseconds)
+            self._store.set(Keys(account_id).token_pause, f"{milliseconds} {why}", px=milliseconds)
+
+    def _left(self, name: str, most: int) -> int:
+        """Return for how many milliseconds a key lasts, which are never more than so many.
+
+        More of them mean that the store's clock was set back; it lasts for the most from now.
+        """
+        left = max(0, int(str(ask(self._store, "PTTL", name))))
+        if left > most:
+            self._store.pexpire(name, most)
+        return min(left, most)

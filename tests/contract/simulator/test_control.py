@@ -153,3 +153,29 @@ def test_a_limit_is_a_number_that_ends(client: Client, number: str) -> None:
     answer = client.call("POST", "/control/limits", data=f'{{"rate": {number}}}')
 
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+def test_tokens_are_invalidated(simulator: SimulatorProcess, client: Client, consumer: str) -> None:
+    """All that were issued so far, of one kind; newer ones are good."""
+    old = client.tokens(consumer)
+    invalidated = simulator.control("invalidate", {"tokens": "consumer"})["invalidated"]
+    assert invalidated == len(simulator.stats()["accounts"])
+    assert client.create(old).json()["body"]["errorCode"] == 40103
+    newer = client.tokens(consumer)
+    simulator.control("invalidate", {"tokens": "app", "account": ACCOUNT})
+    assert client.create(newer).json()["body"]["errorCode"] == 40102
+    assert client.create(client.tokens(consumer)).status_code == 200
+    assert client.call("POST", "/control/invalidate", json={"tokens": "all"}).status_code == 400
+
+
+def test_credentials_are_rotated(
+    simulator: SimulatorProcess, client: Client, consumer: str
+) -> None:
+    """The old secret is refused from then on, and so are the tokens got with it."""
+    old = client.tokens(consumer)
+    simulator.control("credentials", {"account": ACCOUNT, "clientSecret": "another"})
+    assert client.log_in().status_code == 401
+    assert client.create(old).status_code == 401
+    simulator.control("credentials", {"account": ACCOUNT, "clientSecret": "demo-secret"})
+    assert client.create(client.tokens(consumer)).status_code == 200
+    assert client.call("POST", "/control/credentials", json={"account": "1"}).status_code == 400

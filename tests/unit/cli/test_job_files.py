@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import io
 import json
+import lzma
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.operator.csv_columns import Misnamed, column
 from worker.operator.csv_rows import read_csv
+from worker.operator.file_kind import foreign_kind
 from worker.operator.job_file import Format, UnreadableFile, guess_format
-from worker.operator.job_source import Source
+from worker.operator.job_source import Source, open_source
 from worker.operator.json_array import read_json_array
 from worker.operator.json_lines import read_json_lines
 
@@ -189,7 +197,11 @@ def test_csv_cells_become_fields_of_their_type() -> None:
         ),
         (5, {"jobId": "c", "consumerId": "c\n3", "priority": "x"}, None),
         (7, None, "the row has 2 cells; there are 10 columns"),
-        (8, None, "the row is not CSV: ';' expected after '\"'"),
+        (
+            8,
+            None,
+            "the row is not CSV: ';' expected after '\"'; a quote within a cell is written twice",
+        ),
         (9, None, "metadata: takes JSON; the cell is not JSON: Expecting value at line 1 column 6"),
         (10, {"jobId": "g", "consumerId": "c7", "priority": 9}, None),
     ]
@@ -219,7 +231,8 @@ def test_a_row_that_is_not_utf8_is_reported() -> None:
         (b"\n", "no first row"),
         (b"jobId,profile.firstname\n", "did you mean profile.firstName?"),
         (b"jobId,consumerid\n", "did you mean consumerId?"),
-        (b"jobId,,consumerId\n", "the column '' names no field of a job"),
+        (b" , ,\n", "no first row"),
+        (b'jobId,"consumerId\n', "is not CSV: unexpected end of data"),
         (b"jobId,jobId\n", "the columns jobId and jobId hold the same field"),
         (b"metadata.a,jobId,metadata\n", "metadata and metadata.a hold the same field"),
     ],
@@ -229,6 +242,105 @@ def test_a_csv_file_with_wrong_columns_is_refused_as_a_whole(header: bytes, faul
     with pytest.raises(UnreadableFile) as raised:
         read(read_csv, header + b"a,b,c\n")
     assert fault in str(raised.value)
+
+
+JOB = {"jobId": "a", "consumerId": "c"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"jobId,consumerId,\na,c,\n",
+        b"jobId,consumerId\na,c,,\n",
+        b"jobId,,consumerId, \na, ,c,\n",
+        b"jobId;consumerId;;\na;c;;\n;;;\n",
+        b"jobId\tconsumerId\t\na\tc\t\n",
+    ],
+)
+def test_what_a_spreadsheet_leaves_behind_is_no_fault(data: bytes) -> None:
+    """Columns without a name that hold nothing, cells beyond the last column, and empty rows."""
+    assert [entry[1:] for entry in read(read_csv, data)] == [(JOB, None)]
+
+
+def test_a_cell_under_no_name_is_a_fault() -> None:
+    """What it was for is unknown, so the row is not sent without it."""
+    data = b"jobId,consumerId,\na,c,x\na,c,\na,c,,x\n"
+    assert read(read_csv, data) == [
+        (2, None, "the cell in column 3 stands under no name; name the column, or empty it"),
+        (3, JOB, None),
+        (4, None, "the row has 4 cells; there are 3 columns"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [("sep=;", ";"), ("SEP=,", ","), ('"sep=|"', "|"), ("sep=\t", "\t"), ("sep=;;;", ";")],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_of_excels_names_the_separator(first: str, delimiter: str, end: str) -> None:
+    """And is no row; the others keep the number of their line."""
+    lines = [first, delimiter.join(JOB), delimiter.join(JOB.values()), f"a{delimiter}"]
+    assert read(read_csv, BOM + end.join(lines).encode()) == [
+        (3, JOB, None),
+        (4, {"jobId": "a"}, None),
+    ]
+
+
+@pytest.mark.parametrize("cell", ["1.23E+11", "1,23E+11", "4E+15", "-1.5E-07", "1.23e+11"])
+@pytest.mark.parametrize("name", ["consumerId", "conversation.skillId", "metadata.phone"])
+def test_an_id_that_excel_has_rounded_is_refused(name: str, cell: str) -> None:
+    """Its last digits are gone: it would be somebody else's."""
+    data = f"jobId;{name}\na;{cell}\na;12E4\n"
+    first, second = read(read_csv, data.encode())
+    assert first[2] is not None
+    assert first[2].startswith(f"{name}: is a number as Excel shows long ones")
+    assert cell not in first[2].replace("(1.23E+11)", "")
+    assert second[2] is None
+
+
+@pytest.mark.parametrize("cell", ["#N/A", "#REF!", "#NAME?", "########"])
+@pytest.mark.parametrize("name", ["consumerId", "priority", "metadata"])
+def test_a_spreadsheets_error_is_no_value(name: str, cell: str) -> None:
+    """Nobody meant to send it."""
+    ((_, document, fault),) = read(read_csv, f"{name}\n{cell}\n".encode())
+    assert document is None
+    assert fault == f"{name}: is an error of a spreadsheet (such as #N/A); correct its cell"
+
+
+@pytest.mark.parametrize("rest", ["", "b,c\n", "b,c\n" * MAX_BYTES])
+def test_a_quote_that_is_never_closed_ends_the_file(rest: str) -> None:
+    """What follows is in its cell, or a row of its own: it is not sent on a guess."""
+    entries = read_csv(
+        io.BytesIO(f'jobId,consumerId\na,c\nb,"d\n{rest}'.encode()), max_bytes=MAX_BYTES
+    )
+    assert next(entries).document == JOB
+    with pytest.raises(UnreadableFile, match=r"row at line 3 is not closed.* --skip 2"):
+        next(entries)
+
+
+def test_a_quote_that_another_row_closes_costs_the_rows_between() -> None:
+    """They are named together, and the rows behind them are read."""
+    data = b'jobId,consumerId\na,"c\nb,d\ne,"f"\na,c\n'
+    first, second = read(read_csv, data)
+    assert first[2] is not None
+    assert first[2].startswith("the row (lines 2 to 4) is not CSV: ")
+    assert second == (5, JOB, None)
+
+
+def test_a_row_that_is_too_long_is_passed_over() -> None:
+    """It is reported, and the next row is read as if nothing had been."""
+    data = b"jobId,consumerId\na," + b"x" * 3 * MAX_BYTES + b"\na,c\n"
+    assert read(read_csv, data) == [
+        (2, None, "the row has a line that is too long"),
+        (3, JOB, None),
+    ]
+
+
+def test_a_nul_in_a_row_is_a_fault() -> None:
+    """It is no character of any text."""
+    ((_, _, fault),) = read(read_csv, b"jobId,consumerId\na,c\0\n")
+    assert fault is not None
+    assert fault.startswith("the row contains a NUL")
 
 
 @pytest.mark.parametrize(
@@ -278,3 +390,90 @@ def test_a_list_takes_numbers_for_names() -> None:
 def test_the_format_is_told_from_name_and_start(name: str, start: bytes, form: str) -> None:
     """So that --format is rarely needed."""
     assert guess_format(name, start) == form
+
+
+TEXT = "jobId,consumerId\na,c\n"
+JSON_LINE = '{"jobId":"a","consumerId":"c"}'
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00", r"Excel workbook \(.xlsx\).*CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", r"Excel workbook \(.xls\).*CSV UTF-8"),
+        (gzip.compress(TEXT.encode(), mtime=0), "gzip.*gunzip"),
+        (bz2.compress(TEXT.encode()), "bzip2.*bunzip2"),
+        (lzma.compress(TEXT.encode()), "xz.*xz -dc"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd.*zstd -dc"),
+        (b"PAR1\x15\x04", "Parquet.*JSON Lines or CSV"),
+        (b"SQLite format 3\0", "SQLite"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"<?xml version='1.0'?>\n<Workbook>", "XML or HTML"),
+        (BOM + b" <html><table>", "XML or HTML"),
+        (b'{\n  "jobId": "a"', "object over several lines.*one job a line"),
+        (BOM + b'{ \r\n"jobs": [', "object over several lines"),
+        (b"\0" * 100, "binary"),
+        (b"\x7fELF\x02\x01\x01\xff\xfe", "binary"),
+        (b"a" * 257 + b"ustar\x00", "tar"),
+        *(
+            (mark + text.encode(code), f"{name}.*save it as UTF-8")
+            for text in (TEXT, JSON_LINE, f"[{JSON_LINE}]", "{")
+            for mark, code, name in (
+                (b"\xff\xfe", "utf-16-le", "UTF-16"),
+                (b"\xfe\xff", "utf-16-be", "UTF-16"),
+                (b"", "utf-16-le", "UTF-16"),
+                (b"", "utf-16-be", "UTF-16"),
+                (b"\xff\xfe\0\0", "utf-32-le", "UTF-32"),
+                (b"\0\0\xfe\xff", "utf-32-be", "UTF-32"),
+                (b"", "utf-32-le", "UTF-32"),
+                (b"", "utf-32-be", "UTF-32"),
+            )
+        ),
+    ],
+)
+def test_a_file_that_is_no_text_is_said_to_be(start: bytes, what: str) -> None:
+    """In one sentence, with what to do; not in a thousand lines about its lines."""
+    sentence = foreign_kind(start)
+    assert sentence is not None
+    assert re.search(what, sentence)
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        TEXT.encode(),
+        BOM + TEXT.encode(),
+        JSON_LINE.encode(),
+        b"[",
+        b"\n\n",
+        b"consumerId\nZ\xfcrich\n",
+        "consumerId\n消費者".encode()[:-1],
+        b"jobId,consumerId\na,c\0\n",
+        b"ORCHARD.jobId",
+        b"PKconsumerId",
+    ],
+)
+def test_what_may_be_jobs_is_read(start: bytes) -> None:
+    """Single rows may be faulty; they are reported one by one."""
+    assert foreign_kind(start) is None
+
+
+@given(st.binary(max_size=600))
+def test_whatever_a_file_begins_with_is_told(start: bytes) -> None:
+    """A sentence or nothing, and never an error."""
+    sentence = foreign_kind(start)
+    assert sentence is None or sentence.startswith(("is ", "holds "))
+
+
+@pytest.mark.parametrize("text", [TEXT, f"{JSON_LINE}\n", f"[{JSON_LINE}]\n"])
+def test_lines_may_end_in_a_carriage_return(tmp_path: Path, text: str) -> None:
+    """As Excel writes them for a Mac; read twice as well."""
+    file = tmp_path / "jobs"
+    file.write_bytes(BOM + text.replace("\n", "\r").encode())
+    with open_source(str(file), None, twice=True) as source:
+        for _ in range(2):
+            entries = list(source.entries(max_bytes=MAX_BYTES, skip=0))
+            assert [entry.document for entry in entries] == [JOB]
+            assert source.position() == source.size
+            source.rewind()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from worker.cli.dead_letters import COLUMNS as DEAD_LETTER_COLUMNS
 from worker.cli.results import COLUMNS
 from worker.cli.rows import Column, Rows, at
-from worker.cli.view import describe
+from worker.cli.view import console, describe, show_overview
 from worker.messages.fields.examples import EXAMPLES
 from worker.operator.addresses import public_url, without_passwords
+from worker.operator.overview import Overview
 from worker.operator.records import Record
 
 
@@ -44,6 +47,51 @@ def test_a_csv_row_has_a_cell_for_each_column() -> None:
     assert row["metadata"] == '{"orderId":4711}'
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1",
+        "\n=1",
+        "\u00a0=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff201",
+        "\x1b[2J\x00\x7f\x9b31m",
+        "\x00=1",
+    ],
+)
+def test_a_csv_cell_is_no_formula_and_steers_no_terminal(cell: str) -> None:
+    """What a producer wrote is opened in a spreadsheet by somebody else."""
+    rows = Rows("csv", (Column("x", at("x")), Column("y", at("y"))))
+    ((shown, number),) = csv.reader(io.StringIO(rows.line({"x": cell, "y": -1}), newline=""))
+    assert shown.lstrip()[:1] not in {*"=+-@\uff1d\uff0b\uff0d\uff20"}
+    assert shown[0] not in "\t\r"
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
+    assert number == "-1"
+
+
+@pytest.mark.parametrize("cell", ["a=b", "ü, “x”\nline\ttwo", "消費者", "1-2", "'x"])
+def test_any_other_csv_cell_stays_as_it_is(cell: str) -> None:
+    """Lines, tabs and quotes within it too."""
+    rows = Rows("csv", (Column("x", at("x")),))
+    assert list(csv.reader(io.StringIO(rows.line({"x": cell}), newline=""))) == [[cell]]
+
+
+def test_a_json_line_steers_no_terminal_and_means_the_same() -> None:
+    """JSON allows some control characters in a text as they stand."""
+    document = {"x": "\x1b\x7f\x9b31m\u202e\u2028 ü\U0001f600"}
+    line = Rows("jsonl", ()).line(document)
+    assert json.loads(line) == document
+    assert all(one.isprintable() for one in line)
+
+
 def test_every_field_of_a_result_is_in_its_csv() -> None:
     """So that nothing is lost on the way into a spreadsheet."""
     written = {column.name for column in COLUMNS}
@@ -57,6 +105,7 @@ def test_a_table_cannot_steer_the_terminal() -> None:
     assert rows.header == "ID    X"
     assert rows.line({"id": "123456", "x": "a\x1b[31m\nb"}) == "123456  a?[31m?b"
     assert rows.line({"id": None}) == "-     -"
+    assert rows.line({"id": "1\u00a0000\u3000", "x": "\u202e\u200b\x9b"}) == "1\u00a0000\u3000  ???"
 
 
 def test_a_dead_letter_has_a_table_row() -> None:
@@ -80,6 +129,8 @@ def record(**changes: Any) -> Record:
         "sending_since": None,
         "sent": 1,
         "is_cancelled": False,
+        "next_attempt_at": None,
+        "waits_for": None,
         "attempts": (),
         "outcome": None,
     }
@@ -102,15 +153,41 @@ def record(**changes: Any) -> Record:
             {"attempts": ({"at": "T", "httpStatus": None, "outcome": "replayed"},)},
             "T  replayed by an operator",
         ),
+        (
+            {"attempts": ({"at": "T", "httpStatus": 502, "outcome": "unknown", "cause": "C"},)},
+            "T  attempt: HTTP 502, unknown: C",
+        ),
+        (
+            {"waits_for": "notBefore", "next_attempt_at": "T"},
+            "T  next attempt: waits for its time (notBefore)",
+        ),
+        ({"waits_for": "new", "next_attempt_at": "T"}, "T  next attempt: waits for new"),
         ({"sending_since": "T", "owner": "w/1"}, "T  sent, no answer yet (w/1)"),
         ({"is_cancelled": True}, "cancelled: takes effect at its next turn"),
         (
             {"outcome": EXAMPLES["result"][1]},
             "reused: conversation cbf6e739-dfe6-4e3c-a544-2504afbe8747 after 1 request, found",
         ),
-        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Missing"),
+        ({"outcome": EXAMPLES["dead-letter"][0]}, "failed as rejected: HTTP 400: Bad"),
     ],
 )
 def test_a_jobs_story_tells_what_happened(changes: dict[str, Any], line: str) -> None:
     """A line each, with its time."""
     assert line in "\n".join(describe(record(**changes)))
+
+
+def test_what_keeps_a_worker_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the workers; what the broker said of it steers no terminal."""
+    overview = Overview(
+        at="T",
+        queues=[],
+        delayed=0,
+        accounts=[],
+        workers=["7-a", "8-b"],
+        troubles={"8-b": "memory alarm\x1b[31m [red]"},
+    )
+    console().print(show_overview(overview))
+    *_, workers, trouble = capsys.readouterr().out.splitlines()
+    assert workers.rstrip() == "workers: 2  7-a 8-b"
+    assert trouble.rstrip() == "worker 8-b is held up: memory alarm?[31m [red]"
+    assert overview.to_dict()["troubles"] == overview.troubles

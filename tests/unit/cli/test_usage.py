@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.overture_command import overture
 from tests.worker_process import environment
 from worker.cli import main
 from worker.cli.group import COMMANDS
@@ -70,6 +73,10 @@ def test_help_comes_at_once() -> None:
         ["limits", "set", "--max-rate", "1", "--reset"],
         ["worker", "--concurrency", "0"],
         ["worker", "--queues", "celery"],
+        ["worker", "--queues", ","],
+        ["worker", "--queues", "conversations.jobs,conversations.jobs."],
+        ["worker", "--queues", "conversations.jobs.a b"],
+        ["worker", "--concurrency", "many"],
         ["cancel"],
         ["schema", "jobs"],
     ],
@@ -99,6 +106,45 @@ def test_every_fault_of_the_settings_is_said_by_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker"],
+        ["submit", "-"],
+        ["results"],
+        ["status"],
+        ["watch"],
+        ["cancel", "a"],
+        ["limits", "show"],
+        ["dead-letters", "list"],
+        ["dead-letters", "replay", "--all"],
+    ],
+)
+def test_every_command_refuses_rabbitmq_without_a_store(arguments: list[str]) -> None:
+    """In one sentence, and with no embedded server started for a store of this folder's own."""
+    result = run(*arguments, OVERTURE_BROKER_URL="amqp://u:canary@localhost//")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "overture: OVERTURE_STORE_URL: RabbitMQ needs a store that all workers share: set "
+        "OVERTURE_STORE_URL"
+    )
+    assert result.stderr.count("\n") == 1
+    assert not Path(".overture").exists()
+
+
+def test_check_says_of_the_settings_what_the_others_say() -> None:
+    """A broker that keeps nothing is none, and RabbitMQ needs a store."""
+    for url, said in (
+        ("amqp://host//", "✗ settings: OVERTURE_STORE_URL: RabbitMQ needs a store that all "),
+        ("memory://", "✗ settings: OVERTURE_BROKER_URL: memory:// is not a broker that "),
+        ("redis+cluster://:canary@h", "✗ settings: OVERTURE_BROKER_URL: redis+cluster:// is not "),
+    ):
+        result = run("check", OVERTURE_BROKER_URL=url)
+        assert result.exit_code == 1
+        assert result.stdout.startswith(said)
+        assert "canary" not in result.output
+
+
 def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
     """It is no traceback."""
     (tmp_path / "overture.toml").write_text("max_rate = ")
@@ -109,10 +155,42 @@ def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
 
 def test_a_worker_without_account_says_how_to_configure_one() -> None:
     """In one sentence, and at once."""
-    result = run("worker")
-    assert result.exit_code == 1
+    result = overture("worker", settings={})
+    assert result.returncode == 1
     assert result.stderr.startswith("overture: no account is configured: set OVERTURE_ACCOUNT_ID,")
     assert len(result.stderr.splitlines()) == 1
+
+
+ONE_ACCOUNT = {
+    "OVERTURE_ACCOUNT_ID": "1",
+    "OVERTURE_CLIENT_ID": "app",
+    "OVERTURE_CLIENT_SECRET": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker", "--queues", "conversations.jobs,conversations.jobs.2"],
+        ["submit", "-", "--queue", "conversations.jobs.2"],
+        ["submit", "-", "--account", "2"],
+    ],
+)
+def test_an_account_that_is_not_configured_is_named(arguments: list[str]) -> None:
+    """Its jobs would become dead letters, or nobody would look at them."""
+    result = run(*arguments, **ONE_ACCOUNT)
+    assert result.exit_code == 1
+    said = "overture: account 2 is not configured; configured accounts: 1\n"
+    assert (result.stdout, result.stderr) == ("", said)
+
+
+def test_a_health_file_that_cannot_be_written_is_said_to_be() -> None:
+    """A probe would end the worker over it again and again."""
+    result = run("worker", **ONE_ACCOUNT, OVERTURE_HEALTH_FILE="no-such-folder/file")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "overture: OVERTURE_HEALTH_FILE: no-such-folder/file cannot be written: No such file or "
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,6 +280,63 @@ def test_jobs_are_not_overwritten_by_what_is_rejected(tmp_path: Path) -> None:
     result = run("submit", str(file), "--dry-run", "--rejected", str(file))
     assert (result.exit_code, file.read_bytes()) == (1, before)
     assert "is the input file" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04", "is an Excel workbook (.xlsx), or another ZIP archive, not UTF-8 text: "),
+        ("consumerId\n".encode("utf-16"), "is UTF-16 text (as Windows calls Unicode), not UTF-8"),
+        (b"", "is empty: there is no job in it\n"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--format", "csv"], ["--all-or-nothing"]])
+def test_a_file_that_holds_no_text_is_refused_in_one_sentence(
+    tmp_path: Path, content: bytes, said: str, form: list[str]
+) -> None:
+    """Before any of it is read as jobs; and nothing is left beside it."""
+    file = tmp_path / "jobs.csv"
+    file.write_bytes(content)
+    result = run("submit", str(file), "--dry-run", *form)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"overture: {file} {said}")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("kind", ["a folder", "missing"])
+def test_what_is_no_file_is_wrong_use(tmp_path: Path, kind: str) -> None:
+    """It is named."""
+    name = str(tmp_path) if kind == "a folder" else "no-such-file"
+    result = run("submit", name, "--dry-run")
+    assert result.exit_code == 2
+    assert name in result.stderr
+
+
+def test_a_pipe_in_the_file_system_is_a_file(tmp_path: Path) -> None:
+    """Also one that is to be read twice."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = '{"consumerId": "c", "accountId": "1"}\n'
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    result = run("submit", str(pipe), "--dry-run", "--all-or-nothing")
+    writer.join()
+    assert (result.exit_code, result.stdout) == (0, "1 valid job; none was submitted\n")
+
+
+@pytest.mark.parametrize("rejected", ["/dev/full", "no-such-folder/file"])
+def test_a_reject_file_that_cannot_be_written_stops_nothing(tmp_path: Path, rejected: str) -> None:
+    """It is said once, with what to do; then every reason is reported, since none is kept."""
+    good = '{"consumerId": "c", "accountId": "1"}\n'
+    (tmp_path / "jobs.jsonl").write_text(good + "{\n" * 30 + good)
+    result = run("submit", "jobs.jsonl", "--dry-run", "--rejected", rejected)
+    assert (result.exit_code, result.stdout) == (1, "2 valid jobs; none was submitted\n")
+    first, *others = result.stderr.splitlines()
+    assert first.startswith(f"overture: {rejected} cannot be written: ")
+    assert "--rejected" in first
+    assert len(others) == 31
+    assert others[-1] == "overture: 30 lines rejected"
 
 
 @pytest.mark.parametrize(("name", "status"), [("-", 1), ("jobs.jsonl", 0)])

@@ -138,6 +138,30 @@ def test_every_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secrets_of(load_settings()) == {"client", "bro%2Fker", "bro/ker", "store"}
 
 
+@pytest.mark.parametrize("url", ["amqp://host//", "amqps://a//;amqp://b//", "PYAMQP://host"])
+def test_rabbitmq_needs_a_store_that_all_workers_share(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """An embedded one would be this folder's alone: two folders, two ledgers, two limits."""
+    set_all(monkeypatch, BROKER_URL=url, MAX_RATE="-1")
+    assert [fault.partition(":")[0] for fault in faults()] == [
+        "OVERTURE_MAX_RATE",
+        "OVERTURE_STORE_URL",
+    ]
+    assert "RabbitMQ needs a store that all workers share: set OVERTURE_STORE_URL" in faults()[1]
+    set_all(monkeypatch, MAX_RATE="1", STORE_URL="redis://host/0")
+    assert load_settings().store_url is not None
+
+
+def test_a_redis_broker_is_a_store_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a store may be named without a broker, which is the embedded one then."""
+    set_all(monkeypatch, BROKER_URL="Valkey://host/0")
+    assert load_settings().store_url is None
+    monkeypatch.delenv("OVERTURE_BROKER_URL")
+    set_all(monkeypatch, STORE_URL="redis://host/0")
+    assert load_settings().broker_url is None
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8070", "http://localhost", "https://a.test"])
 def test_the_domain_api_may_be_local_or_behind_tls(
     monkeypatch: pytest.MonkeyPatch, url: str
@@ -199,6 +223,20 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     (fault,) = faults()
     assert str(file) in fault
     assert said in fault
+
+
+def test_a_byte_order_mark_is_no_part_of_a_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows' editors write one before a file and before a secret."""
+    (tmp_path / "settings.toml").write_text("max_rate = 4", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_ACCOUNT_ID").write_text("7", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_CLIENT_ID").write_text("app", encoding="utf-8-sig")
+    (tmp_path / "OVERTURE_CLIENT_SECRET").write_text(SECRET, encoding="utf-8-sig")
+    set_all(monkeypatch, CONFIG=str(tmp_path / "settings.toml"), SECRETS_DIR=str(tmp_path))
+    settings = load_settings()
+    assert settings.max_rate == 4
+    assert settings.accounts["7"].client_secret.get_secret_value() == SECRET
 
 
 def test_a_secrets_folder_that_is_not_there_is_one_sentence(

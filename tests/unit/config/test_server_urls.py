@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from ssl import CERT_REQUIRED
 from typing import Any
 
 import pytest
 
 from config.server_urls import (
+    AMQP_SCHEMES,
+    REDIS_SCHEMES,
     demand_broker,
     demand_store,
     for_kombu,
     for_redis_py,
     passwords_of,
+    with_plain_scheme,
 )
 from worker.messaging import broker
 from worker.store.connection import connect
@@ -21,45 +25,141 @@ from worker.store.connection import connect
 @pytest.mark.parametrize(
     "url",
     [
+        "amqp://",
         "amqp://guest:guest@host:5672//",
         "amqps://user:p%40ss%23@host/%2F?heartbeat=10",
+        "amqps://[::1]:5671/v?ssl_ca_certs=/ca.pem",
+        "pyamqp://host/%2Fv",
         "amqp://one//;amqp://two//",
+        "amqp://one//;amqps://two//",
         "redis://",
         "redis://:secret@[::1]:6379/3",
         "rediss://host/0?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=/ca.pem",
         "valkeys://host",
         "unix:///run/redis.sock?db=2",
+        "unix://user:pass@/run/redis.sock",
         "redis+socket:///run/redis.sock?virtual_host=2",
-        "memory://",
     ],
 )
-def test_what_a_library_can_use_is_taken(url: str) -> None:
-    """RabbitMQ, Redis and Valkey in all spellings, and kombu's other transports."""
+def test_what_keeps_every_job_is_taken(url: str) -> None:
+    """RabbitMQ, Redis and Valkey in all spellings."""
     demand_broker(url)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "memory",
+        "filesystem",
+        "sqs",
+        "sentinel",
+        "sentinels",
+        "redis+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+        "sqla+sqlite",
+        "librabbitmq",
+        "mongodb",
+        "kafka",
+        "gcpubsub",
+        "http",
+        "foo",
+    ],
+)
+@pytest.mark.parametrize("where", ["{}", "amqp://one//;{}"])
+def test_any_other_broker_is_refused_by_name(scheme: str, where: str) -> None:
+    """Kombu takes some for a Redis at localhost, and gives it the password."""
+    with pytest.raises(ValueError, match=rf"^{re.escape(scheme)}:// is not a broker") as caught:
+        demand_broker(where.format(f"{scheme}://user:canary@host:7000/0"))
+    sentence = str(caught.value)
+    assert "canary" not in sentence
+    for known in REDIS_SCHEMES | AMQP_SCHEMES:
+        assert f"{known}://" in sentence
+
+
+@pytest.mark.parametrize("scheme", ["sentinel", "redis+cluster", "amqp", "memory", "http"])
+def test_any_other_store_is_refused_by_name(scheme: str) -> None:
+    """A node of a cluster, or a sentinel, is no store by itself."""
+    with pytest.raises(ValueError, match=rf"^{re.escape(scheme)}:// is not a store") as caught:
+        demand_store(f"{scheme}://user:canary@host:7000/0")
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "foo://host",
-        "sqs://",
         "amqp://host:abc//",
         "amqp://host:99999//",
+        "amqp://host:0//",
         "amqp://host//?heartbeat=often",
+        "amqp://host//?connect_timeout=5",
+        "amqp://host//?credential_provider=os.system",
+        "amqp://user:secret@/v",
+        "amqp://:5672//",
+        "amqp://one,two//",
+        "amqp://ho st//",
         "redis://[::1",
+        "redis://::1:6379/0",
+        "redis://:secret@/0",
+        "redis://:6379/0",
+        "redis://one:1,two:2/0",
         "redis://host/abc",
         "redis://host/0?foo=1",
+        "redis://host/0?visibility_timeout=3600",
         "redis://one;redis://two",
+        "amqp://one//;redis://two/0",
+        "redis://one/0;amqp://two//",
         "amqp://one//;amqp://two:abc//",
+        "amqp://one//;two",
+        "amqp://one//;",
+        ";amqp://one//",
+        "unix://",
+        "unix://run/redis.sock",
+        "redis:/host",
+        "://host",
+        "hunter2",
+        "",
     ],
 )
 def test_what_no_library_can_use_is_a_fault(url: str) -> None:
     """It is found with the settings, not as a traceback of the library's."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError) as caught:
         demand_broker(url)
+    assert not {"secret", "hunter2"} & set(re.split(r"\W+", str(caught.value)))
 
 
-@pytest.mark.parametrize("url", ["redis://host:abc", "redis://host/abc", "unix:///s?foo=1"])
+@pytest.mark.parametrize("url", [" AMQP://Guest:Pa@Host//;Amqps://b//\n", "VALKEY://Host/0"])
+def test_a_scheme_is_the_same_in_capitals(url: str) -> None:
+    """Nothing else of a URL changes its case, and blanks around it are none of it."""
+    plain = with_plain_scheme(url)
+    demand_broker(plain)
+    assert plain in {"amqp://Guest:Pa@Host//;amqps://b//", "valkey://Host/0"}
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://user:p%3B%40ss@[::1]:7/2", "valkey://user:p%3B%40ss@[::1]:7/2"]
+)
+def test_both_libraries_read_the_same(url: str) -> None:
+    """An IPv6 address, and a password with characters that mean something in a URL."""
+    demand_broker(url)
+    by_kombu = broker.connection(url)
+    by_redis = connect(url).connection_pool.connection_kwargs
+    assert (by_kombu.hostname, by_kombu.port, by_kombu.password) == ("::1", 7, "p;@ss")
+    assert (by_redis["host"], by_redis["port"], by_redis["password"]) == ("::1", 7, "p;@ss")
+    assert (by_kombu.virtual_host, by_redis["db"]) == ("2", 2)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host:abc",
+        "redis://host/abc",
+        "unix:///s?foo=1",
+        "redis://a/0;redis://b/0",
+        "host",
+        "",
+    ],
+)
 def test_a_store_that_cannot_be_used_is_a_fault(url: str) -> None:
     """Likewise."""
     with pytest.raises(ValueError):

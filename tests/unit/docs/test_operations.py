@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.documents import ROOT, codes, read, rows, section
 from worker.messages.result import ERROR_CODES
+from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS
 
 LEVELS: Final = {"exception": "error"} | {
     level: level for level in ("debug", "info", "warning", "error", "critical")
@@ -38,6 +39,15 @@ def test_every_code_of_a_dead_letter_is_explained() -> None:
     """In the order in which the contract and the code have them."""
     table = rows(section(read("docs/operations.md"), "Dead letters"))
     assert [codes(row[0])[0] for row in table] == list(ERROR_CODES)
+
+
+def test_every_right_of_a_redis_user_is_named() -> None:
+    """Those that check tries, in the rule that creates the user."""
+    _, _, behind = read("docs/operations.md").partition("ACL SETUSER overture on >PASSWORD ")
+    needed = {**STORE_RIGHTS, **BROKER_RIGHTS}
+    commands = {f"+{name}" for commands in needed.values() for name in commands}
+    patterns = [f"~{pattern}" for pattern in needed]
+    assert behind.partition("```")[0].split() == [*patterns, *sorted(commands)]
 
 
 def test_every_limit_is_that_of_the_code() -> None:

@@ -1,38 +1,83 @@
-"""What it means that a call got no answer."""
+"""What it means that a call got no answer, or one that was not asked for."""
+
+from typing import Any
 
 import pytest
 
-from worker.liveperson.answer import Kind, no_answer
+from tests.unit.liveperson.scripted import jwt, response
+from worker.liveperson.answer import (
+    CAUSE_CHARS,
+    Answer,
+    DomainUnknown,
+    Kind,
+    cause_of,
+    no_answer,
+    refusal,
+)
 from worker.liveperson.http import FateUnknown, NotSent
 from worker.liveperson.trust import UntrustedHost
 
+PLACE = "idp va.idp.liveperson.net"
+
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("error", "cause"),
     [
-        (NotSent("cannot connect"), Kind.NOT_SENT),
-        (FateUnknown("silence"), Kind.NOT_SENT),
-        (UntrustedHost("evil.example"), Kind.NOT_SENT),
-        (NotSent("no such account", http_status=400), Kind.REJECTED),
-        (NotSent("no such page", http_status=404), Kind.REJECTED),
-        (NotSent("who are you", http_status=401), Kind.UNAUTHORIZED),
-        (NotSent("slow", http_status=429), Kind.THROTTLED),
-        (NotSent("a timeout", http_status=408), Kind.NOT_SENT),
-        (NotSent("elsewhere", http_status=302), Kind.NOT_SENT),
-        (NotSent("broken", http_status=503), Kind.NOT_SENT),
-        (NotSent("a login page", http_status=200), Kind.NOT_SENT),
+        (NotSent("cannot connect to a.example"), "idp: cannot connect to a.example"),
+        (FateUnknown("silence"), "idp va.idp.liveperson.net: silence"),
+        (UntrustedHost("evil.example"), "idp: evil.example"),
     ],
 )
-def test_the_domain_apis_answer_stands_for_that_of_the_call(
-    error: NotSent | FateUnknown, kind: Kind
-) -> None:
-    """LivePerson's retry policy holds for it too: a refusal is not asked for again."""
-    answer = no_answer("idp", error)
-    assert answer.kind is kind
-    assert answer.message == f"idp: {error}"
+def test_no_answer_leaves_no_doubt(error: NotSent | FateUnknown, cause: str) -> None:
+    """And says what happened, and where."""
+    answer = no_answer(PLACE, error)
+    expected = Answer(kind=Kind.NOT_SENT, message=f"idp: {error}", cause=cause)
+    assert answer == expected
 
 
-def test_what_the_domain_api_said_is_kept() -> None:
-    """The job's history shows its status, and its pause is honoured."""
-    answer = no_answer("idp", NotSent("slow", http_status=429, retry_after=7.0))
-    assert (answer.http_status, answer.retry_after) == (429, 7.0)
+def test_the_domain_apis_answer_stands_for_that_of_the_call() -> None:
+    """Without a host there is nothing to ask; what it said, and its pause, are kept."""
+    said = Answer(
+        kind=Kind.CREDENTIALS,
+        http_status=401,
+        message="the Domain API says no",
+        cause="Domain API api.liveperson.net: HTTP 401",
+        retry_after=7.0,
+    )
+    answer = no_answer("idp", DomainUnknown(said))
+    assert answer.message == "idp: the Domain API says no"
+    assert (answer.kind, answer.cause, answer.retry_after) == (said.kind, said.cause, 7.0)
+
+
+SAID = {"error": "invalid_client"}
+ERROR = {"code": 400, "body": {"title": "Bad", "errorCode": 40000}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        *((status, SAID, Kind.CREDENTIALS) for status in (401, 403, 451)),
+        *((status, b"", Kind.CREDENTIALS) for status in (401, 403, 451)),
+        *((status, b"<html></html>", Kind.NOT_SENT) for status in (400, 401, 403, 404, 407, 451)),
+        *((status, {"policy": 1}, Kind.NOT_SENT) for status in (400, 401, 403, 404, 410)),
+        *((status, b"", Kind.NOT_SENT) for status in (400, 404, 405, 407, 410)),
+        *((status, ERROR, Kind.REJECTED) for status in (400, 409, 413, 422)),
+        *((status, ERROR, Kind.NOT_SERVED) for status in (402, 404, 405, 410)),
+        (429, b"", Kind.THROTTLED),
+        *((status, ERROR, Kind.NOT_SENT) for status in (200, 302, 408, 500, 503)),
+    ],
+)
+def test_a_refusal_is_the_jobs_the_accounts_or_the_ways(status: int, body: Any, kind: Kind) -> None:
+    """A 4xx without a shape that LivePerson's have came from a proxy or a firewall."""
+    assert refusal(PLACE, response(status, body)).kind is kind
+
+
+def test_a_cause_names_service_host_and_status() -> None:
+    """One bounded line without a token, whatever the error says."""
+    page = refusal(PLACE, response(403, b"<html></html>"))
+    assert page.cause == f"{PLACE}: HTTP 403, a page that is not LivePerson's"
+    coded = refusal(PLACE, response(400, ERROR))
+    assert coded.cause == f"{PLACE}: HTTP 400 (40000)"
+    secret = cause_of(PLACE, f"sent {jwt(a=1)} to\nthem " + "x" * 500)
+    assert secret.startswith(f"{PLACE}: sent [token] to them x")
+    assert len(secret) == CAUSE_CHARS

@@ -11,6 +11,7 @@ from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt
 from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
 from worker.liveperson.app_tokens import (
     CALM_SECONDS,
+    IN_A_ROW_SECONDS,
     PAUSE_SECONDS,
     AppTokens,
 )
@@ -18,7 +19,7 @@ from worker.liveperson.sentinel import Sentinel
 from worker.liveperson.tokens import TokenFailure
 
 HOUR = 3600.0
-REFUSED = Answer(kind=Kind.UNAUTHORIZED, http_status=401, message="invalid_client")
+REFUSED = Answer(kind=Kind.CREDENTIALS, http_status=401, message="invalid_client")
 AWAY = Answer(kind=Kind.NOT_SENT, http_status=503, message="HTTP 503")
 
 
@@ -97,7 +98,7 @@ class CountingStore(InMemoryTokenStore):
         self.expected = expected
         self.reached = threading.Event()
 
-    def get_app_token(self, account_id: str) -> str | None:
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
         self.reads += 1
         if self.reads >= self.expected:
             self.reached.set()
@@ -157,12 +158,16 @@ def test_a_token_that_does_not_say_when_it_ends_is_kept_for_the_documented_hour(
 
 @pytest.mark.parametrize("offset", [-2 * HOUR, 2 * HOUR])
 def test_a_wrong_clock_does_not_spoil_a_new_token(offset: float) -> None:
-    """How long a fresh token lasts is counted from its arrival, not from its dates."""
+    """How long a token lasts is counted from its arrival, here or in the store."""
     pool = Pool()
     worker = pool.worker(clock_offset=offset)
     token = worker.get()
     assert worker.get() == token
+    pool.clock.now += HOUR - 301
+    assert [worker.get(), pool.worker(clock_offset=-offset).get()] == [token, token]
     assert pool.sentinel.asked == 1
+    pool.clock.now += 1
+    assert pool.worker(clock_offset=-offset).get() != token
 
 
 def test_while_one_thread_renews_the_others_go_on_with_the_old_token() -> None:
@@ -260,6 +265,22 @@ def test_token_calls_of_the_pool_keep_a_distance() -> None:
     assert pool.clock.now - began == pytest.approx(9 * CALM_SECONDS)
 
 
+def test_the_second_refused_token_in_a_row_calms_the_pool() -> None:
+    """One is renewed at once; after that a new one is to be had every five seconds."""
+    pool = Pool()
+    worker = pool.worker()
+    assert not worker.invalidate(worker.get())
+    assert worker.invalidate(worker.get())
+    worker.invalidate(worker.get())
+    for one in (worker, pool.worker()):
+        with pytest.raises(TokenFailure) as caught:
+            one.get()
+        assert caught.value.answer.kind is Kind.THROTTLED
+        assert caught.value.answer.retry_after == PAUSE_SECONDS
+    pool.clock.now += IN_A_ROW_SECONDS
+    assert not worker.invalidate(worker.get())
+
+
 def test_a_failure_is_told_to_every_job_and_asked_for_once() -> None:
     """Wrong credentials are wrong for all jobs, and sentinel hears of them once in a while."""
     pool = Pool()
@@ -268,7 +289,7 @@ def test_a_failure_is_told_to_every_job_and_asked_for_once() -> None:
     for left in (None, PAUSE_SECONDS, PAUSE_SECONDS):
         with pytest.raises(TokenFailure, match="invalid_client") as caught:
             worker.get()
-        assert caught.value.answer.kind is Kind.UNAUTHORIZED
+        assert caught.value.answer.kind is Kind.CREDENTIALS
         assert caught.value.answer.retry_after == left
     assert pool.sentinel.asked == 1
     pool.clock.now += PAUSE_SECONDS
@@ -276,14 +297,14 @@ def test_a_failure_is_told_to_every_job_and_asked_for_once() -> None:
 
 
 def test_after_a_failure_the_whole_pool_waits() -> None:
-    """Another worker is told how long, and that it is a pause."""
+    """Another worker learns the reason, and how long it is to wait."""
     pool = Pool()
     pool.sentinel.failures = [AWAY]
     with pytest.raises(TokenFailure, match="503"):
         pool.worker().get()
-    with pytest.raises(TokenFailure, match=r"not ask for an AppJWT for the next 5\.0 s") as caught:
+    with pytest.raises(TokenFailure, match="503") as caught:
         pool.worker().get()
-    assert caught.value.answer.kind is Kind.THROTTLED
+    assert caught.value.answer.kind is AWAY.kind
     assert caught.value.answer.retry_after == PAUSE_SECONDS
     assert pool.sentinel.asked == 1
 
@@ -305,7 +326,7 @@ def test_a_throttled_login_pauses_at_least_five_seconds(
     pool.sentinel.failures = [Answer(kind=Kind.THROTTLED, http_status=429, retry_after=asked_for)]
     with pytest.raises(TokenFailure):
         pool.worker().get()
-    assert pool.store.token_pause(ACCOUNT) == paused
+    assert pool.store.token_pause(ACCOUNT)[0] == paused
 
 
 def test_a_worker_that_waits_in_vain_for_another_one_says_so() -> None:
@@ -323,7 +344,7 @@ def test_without_the_store_there_is_no_token() -> None:
     """The store's own error passes through: the worker fails closed."""
 
     class NoStore(InMemoryTokenStore):
-        def get_app_token(self, account_id: str) -> str | None:
+        def get_app_token(self, account_id: str) -> tuple[str, float] | None:
             raise ConnectionError(account_id)
 
     pool = Pool()

@@ -114,14 +114,26 @@ def test_a_refused_app_jwt_is_renewed_once() -> None:
     assert [call.headers["Authorization"] for call in http.calls[1:]] == ["app-1", "app-2"]
 
 
-def test_a_second_refusal_is_final() -> None:
-    """A new token that is refused as well will not get better."""
+def test_an_app_jwt_that_lacks_a_claim_is_renewed_too() -> None:
+    """400 with errorCode 40001; a second one is the account's."""
+    lacking = response(400, {"body": {"errorCode": 40001, "title": "Missing parameter"}})
+    built, _http, _app_tokens = tokens(lacking, GIVEN)
+    assert built.get("c-1").app_jwt == "app-2"
+    built, _http, _app_tokens = tokens(lacking, lacking, GIVEN)
+    with pytest.raises(TokenFailure) as caught:
+        built.get("c-1")
+    assert caught.value.answer.kind is Kind.CREDENTIALS
+    assert built.get("c-1").app_jwt == "app-3"
+
+
+def test_a_second_refusal_is_the_accounts() -> None:
+    """A new token that is refused as well says something of the credentials."""
     refused = response(401, {"body": {"errorCode": 40102, "title": "Invalid AppJWT: app-2"}})
     built, http, _app_tokens = tokens(response(401), refused)
     with pytest.raises(TokenFailure) as caught:
         built.get("c-1")
     answer = caught.value.answer
-    assert (answer.kind, answer.http_status, answer.error_code) == (Kind.UNAUTHORIZED, 401, 40102)
+    assert (answer.kind, answer.http_status, answer.error_code) == (Kind.CREDENTIALS, 401, 40102)
     assert answer.stale_token is None
     assert "app-2" not in answer.message
     assert len(http.calls) == 3
@@ -131,8 +143,11 @@ def test_a_second_refusal_is_final() -> None:
     ("answer", "kind", "http_status"),
     [
         (response(400, {"body": {"msg": "bad id"}}), Kind.REJECTED, 400),
-        (response(403), Kind.UNAUTHORIZED, 403),
-        (response(404), Kind.REJECTED, 404),
+        (response(400, {"error": "ext_consumer_id is too long"}), Kind.REJECTED, 400),
+        (response(400), Kind.NOT_SENT, 400),
+        (response(403), Kind.CREDENTIALS, 403),
+        (response(403, b"<html></html>"), Kind.NOT_SENT, 403),
+        (response(404), Kind.NOT_SENT, 404),
         (response(429), Kind.THROTTLED, 429),
         (response(500), Kind.NOT_SENT, 500),
         (response(201), Kind.NOT_SENT, 201),

@@ -179,10 +179,11 @@ def test_documented_successes(name: str, request_id: str, conversation_id: str) 
             400,
             "resp_09_400_brand_missing",
             Answer(
-                kind=Kind.REJECTED,
+                kind=Kind.UNAUTHORIZED,
                 http_status=400,
                 error_code=40001,
                 message="HTTP 400: Missing parameter: Brand Id is missing",
+                stale_token="app",
             ),
         ),
         (
@@ -328,20 +329,12 @@ def test_a_success_that_cannot_be_read_is_unknown(status: int, body: Any) -> Non
         (303, Kind.NOT_SENT),
         (307, Kind.NOT_SENT),
         (308, Kind.NOT_SENT),
-        (400, Kind.REJECTED),
-        (401, Kind.UNAUTHORIZED),
-        (403, Kind.REJECTED),
-        (404, Kind.REJECTED),
-        (405, Kind.REJECTED),
+        *((status, Kind.NOT_SENT) for status in (400, 402, 403, 404, 405, 406, 407, 409, 410)),
         (408, Kind.UNKNOWN),
-        (409, Kind.REJECTED),
-        (413, Kind.REJECTED),
-        (415, Kind.REJECTED),
-        (421, Kind.NOT_SENT),
-        (422, Kind.REJECTED),
-        (425, Kind.NOT_SENT),
+        *((status, Kind.NOT_SENT) for status in (411, 413, 414, 415, 417, 421, 422, 425, 426)),
         (429, Kind.THROTTLED),
-        (451, Kind.REJECTED),
+        (431, Kind.NOT_SENT),
+        (451, Kind.NOT_SENT),
         (499, Kind.UNKNOWN),
         (500, Kind.UNKNOWN),
         (502, Kind.UNKNOWN),
@@ -351,11 +344,65 @@ def test_a_success_that_cannot_be_read_is_unknown(status: int, body: Any) -> Non
         (999, Kind.UNKNOWN),
     ],
 )
-@pytest.mark.parametrize("body", [b"", b"<html>a page</html>", b'"Bad Request"'])
-def test_http_statuses_without_a_word_on_our_request(status: int, kind: Kind, body: bytes) -> None:
-    """Where the body says nothing of our request, the status decides."""
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>a page</html>",
+        b'"Bad Request"',
+        b"{}",
+        b'{"message":"Forbidden"}',
+        b'{"error":{"code":403,"reason":"policy"}}',
+        b'{"code":403,"status":"blocked"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_page_that_is_not_livepersons(status: int, kind: Kind, body: bytes) -> None:
+    """Without an item or an error object of LivePerson's nothing was sent, or nothing is known."""
     answer = read(status, body)
     assert (kind, status) == (answer.kind, answer.http_status)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"", Kind.UNAUTHORIZED), (b"<html>who are you?</html>", Kind.NOT_SENT)],
+)
+def test_a_401_has_the_app_jwt_renewed(body: bytes, kind: Kind) -> None:
+    """Also where it may be a proxy's: another token does no harm."""
+    answer = read(401, body)
+    assert (answer.kind, answer.stale_token) == (kind, "app")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Kind.REJECTED),
+        (401, Kind.UNAUTHORIZED),
+        (403, Kind.NOT_SERVED),
+        (404, Kind.NOT_SERVED),
+        (405, Kind.NOT_SERVED),
+        (409, Kind.REJECTED),
+        (410, Kind.NOT_SERVED),
+        (413, Kind.REJECTED),
+        (415, Kind.REJECTED),
+        (422, Kind.REJECTED),
+        (429, Kind.THROTTLED),
+        (451, Kind.NOT_SERVED),
+        (500, Kind.UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "resp", "code": 400, "body": {"title": "No", "details": "No", "errorCode": 40000}},
+        {"code": "BAD_REQUEST", "body": {"msg": "No"}, "reqId": "another"},
+        {"code": 400, "body": "No"},
+        {"body": {"title": "No"}},
+    ],
+)
+def test_an_error_object_of_livepersons(status: int, kind: Kind, body: Any) -> None:
+    """What is refused by status alone may be refused to the whole account."""
+    assert read(status, body).kind is kind
 
 
 def test_a_cut_off_400_is_not_taken_for_bad_input() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, response
 from worker.liveperson.answer import CallFailed, Kind
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.domains import Domains
 from worker.liveperson.engagement import (
     Engaged,
@@ -49,7 +51,10 @@ def monitoring(
         trusted_hosts=[".liveperson.net"],
     )
     built = Monitoring(
-        Services(http, domains), account_id=ACCOUNT, client_id="app/1", clock=clock or Clock()
+        Services(http, domains),
+        account_id=ACCOUNT,
+        credentials=Credentials("app/1", SecretStr("s")),
+        clock=clock or Clock(),
     )
     return built, http
 
@@ -243,7 +248,12 @@ def test_a_throttled_monitoring_is_left_alone() -> None:
 FAILURES = [
     (response(400, {"message": "Invalid data", "internalCode": 5}), Kind.REJECTED, 5),
     (response(400, {"message": "Bad version", "internalCode": 33}), Kind.REJECTED, 33),
-    (response(404, {"message": "Invalid app", "internalCode": 18}), Kind.REJECTED, 18),
+    (response(404, {"message": "Invalid app", "internalCode": 18}), Kind.CREDENTIALS, 18),
+    (response(401), Kind.CREDENTIALS, None),
+    (response(401, {"message": "who are you?"}), Kind.CREDENTIALS, None),
+    (response(403, b"<html></html>"), Kind.NOT_SENT, None),
+    (response(404, b"<html></html>"), Kind.NOT_SENT, None),
+    (response(404, {"message": "no route"}), Kind.NOT_SENT, None),
     (response(500, {"message": "Internal", "internalCode": 18}), Kind.NOT_SENT, 18),
     (response(503), Kind.NOT_SENT, None),
     (response(429, b"", Retry_After="2"), Kind.THROTTLED, None),

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, jwt, response
 from worker.liveperson.answer import Kind
+from worker.liveperson.credentials import Credentials
 from worker.liveperson.domains import Domains
 from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
 from worker.liveperson.sentinel import Sentinel
@@ -31,8 +32,7 @@ def sentinel(*answers: HttpResponse | NotSent | FateUnknown) -> tuple[Sentinel, 
     built = Sentinel(
         Services(http, domains),
         account_id=ACCOUNT,
-        client_id="app-1",
-        client_secret=SecretStr(SECRET),
+        credentials=Credentials("app-1", SecretStr(SECRET)),
     )
     return built, http
 
@@ -57,11 +57,15 @@ def test_the_call_is_the_documented_one() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "http_status", "retry_after"),
     [
-        (response(401, {"error": "invalid_client"}), Kind.UNAUTHORIZED, 401, None),
-        (response(400, {"error": "invalid_grant"}), Kind.UNAUTHORIZED, 400, None),
-        (response(403), Kind.UNAUTHORIZED, 403, None),
-        (response(451), Kind.UNAUTHORIZED, 451, None),
-        (response(404), Kind.REJECTED, 404, None),
+        (response(401, {"error": "invalid_client"}), Kind.CREDENTIALS, 401, None),
+        (response(400, {"error": "invalid_grant"}), Kind.CREDENTIALS, 400, None),
+        (response(403), Kind.CREDENTIALS, 403, None),
+        (response(451), Kind.CREDENTIALS, 451, None),
+        (response(400, b""), Kind.CREDENTIALS, 400, None),
+        (response(404), Kind.NOT_SENT, 404, None),
+        (response(404, {"error": "not_found"}), Kind.NOT_SERVED, 404, None),
+        (response(403, b"<html>firewall</html>"), Kind.NOT_SENT, 403, None),
+        (response(403, {"policy": 17}), Kind.NOT_SENT, 403, None),
         (response(429, b"", Retry_After="12"), Kind.THROTTLED, 429, 12.0),
         (response(503, b"", Retry_After="3"), Kind.NOT_SENT, 503, 3.0),
         (response(302), Kind.NOT_SENT, 302, None),

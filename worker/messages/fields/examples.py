@@ -78,12 +78,22 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
             "status": "failed",
             "error": {
                 "code": "rejected",
-                "message": "HTTP 400: Missing parameter: Brand Id is missing",
+                "message": "HTTP 400: Bad Request: skillId has more than 10 digits",
                 "httpStatus": 400,
-                "errorCode": 40001,
+                "errorCode": 40000,
                 "attempts": [
-                    {"at": "2026-01-31T09:00:01.250Z", "httpStatus": 502, "outcome": "unknown"},
-                    {"at": "2026-01-31T09:00:06.500Z", "httpStatus": 400, "outcome": "rejected"},
+                    {
+                        "at": "2026-01-31T09:00:01.250Z",
+                        "httpStatus": 502,
+                        "cause": "asyncMessagingEnt va.msg.liveperson.net: HTTP 502",
+                        "outcome": "unknown",
+                    },
+                    {
+                        "at": "2026-01-31T09:00:06.500Z",
+                        "httpStatus": 400,
+                        "cause": "asyncMessagingEnt va.msg.liveperson.net: HTTP 400 (40000)",
+                        "outcome": "rejected",
+                    },
                 ],
             },
             "failedAt": "2026-01-31T09:00:06.910Z",

@@ -22,10 +22,11 @@ MESSAGE_ID_MAX_BYTES: Final = 255
 # What every JSON reader holds exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
-_MOMENT: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-)
+_MINUTE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]"
+_OFFSET: Final = r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+_MOMENT: Final = re.compile(f"{_MINUTE}:[0-5][0-9]{_OFFSET}")
+# RFC 3339 has them; Python, and the stores' clocks, have not.
+_LEAP_SECOND: Final = re.compile(f"{_MINUTE}:60{_OFFSET}")
 
 
 def _whole(value: Any) -> Any:
@@ -49,6 +50,11 @@ def _short_string(value: str) -> str:
 
 def _moment(value: Any) -> datetime:
     """Read an RFC 3339 date-time into UTC; it must say its offset."""
+    if isinstance(value, str) and _LEAP_SECOND.fullmatch(value):
+        raise ValueError(
+            "is in a leap second, which no clock here counts; write the second before or after it, "
+            "such as 23:59:59"
+        )
     if not isinstance(value, str) or not _MOMENT.fullmatch(value):
         raise ValueError(
             "is not an RFC 3339 date-time with an offset; write it as 2026-01-31T09:00:00Z"

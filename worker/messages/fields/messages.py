@@ -6,7 +6,7 @@ dead letter's error. Moments are RFC 3339 in UTC, to the millisecond.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Required
+from typing import Annotated, Any, Final, Literal, NotRequired, Required
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -23,6 +23,8 @@ AttemptOutcome = Literal[
     "unknown",
     "not_sent",
     "not_engaged",
+    "not_served",
+    "credentials",
     "unresolved",
     "replayed",
 ]
@@ -49,7 +51,9 @@ ERROR_CODES: Final[dict[ErrorCode, str]] = {
     "unknown_account": "The job's account is not configured here.",
     "conflict": "The jobId was used before, with other content.",
     "rejected": "LivePerson refused the request, and would refuse it again.",
-    "unauthorized": "LivePerson refused the credentials, or a token it had just issued.",
+    "unauthorized": (
+        "LivePerson refused this job or its consumer alone, with tokens that it had just issued."
+    ),
     "already_open": (
         "The consumer had an open conversation, and the job did not ask to reuse it, or its id "
         "could not be found."
@@ -120,6 +124,15 @@ class AttemptMessage(TypedDict):
 
     at: Moment
     httpStatus: Annotated[int | None, about("Null if there was no answer.")]
+    cause: NotRequired[
+        Annotated[
+            str | None,
+            about(
+                "Service, host, and error or HTTP status, such as "
+                "`asyncMessagingEnt va.msg.liveperson.net: HTTP 503`; null if there is none."
+            ),
+        ]
+    ]
     outcome: Annotated[
         AttemptOutcome,
         about(
@@ -156,6 +169,23 @@ class DeadMessage(TypedDict):
     raw: str
     rawEncoding: Annotated[
         Literal["utf-8", "base64"], about("base64 if the message was not UTF-8.")
+    ]
+    rawBytes: NotRequired[
+        Annotated[
+            int,
+            about(
+                "Only where the whole was too large to be kept: its size. `raw` is its beginning."
+            ),
+        ]
+    ]
+    rawSha256: NotRequired[
+        Annotated[str, about("With `rawBytes`: the SHA-256 of the whole, in hexadecimal.")]
+    ]
+    rawSha1: NotRequired[
+        Annotated[
+            str,
+            about("Instead, where the whole never left the Redis server: it knows no SHA-256."),
+        ]
     ]
     status: Literal["failed"]
     error: ErrorMessage

@@ -6,20 +6,21 @@
 local LONG_MS = 300000
 
 local TIMES = {
-  'seen', -- the account's last call or answer
+  'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
   'tat', 'backlog', 'pause', 'waited_at', 'full_at',
-  'since', 'opened', 'flow_at', 'try_at', 'usual_at', 'fell_at',
+  'since', 'opened', 'try_at', 'usual_at', 'fell_at',
   'failing_since', 'probe_at',
 }
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
   'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'alike', 'stood',
-  'usual', 'wait', 'doubts', 'flow',
+  'usual', 'wait', 'doubts', 'flow', 'learned_at', 'learned_from',
   'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
   'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',
-  'failures', 'probe_ms', 'prober',
+  'failures', 'probe_ms', 'prober', 'shut_by', 'cause',
 }
+local TEXTS = { lever = true, state = true, prober = true, shut_by = true, cause = true }
 for _, name in ipairs(TIMES) do
   FIELDS[#FIELDS + 1] = name
 end
@@ -35,7 +36,7 @@ local function open(limit)
   local values = redis.call('HMGET', limit, unpack(FIELDS))
   local a = { changed = {} }
   for i, name in ipairs(FIELDS) do
-    a[name] = name ~= 'prober' and tonumber(values[i]) or values[i] or nil
+    a[name] = values[i] and (TEXTS[name] and values[i] or tonumber(values[i])) or nil
   end
   return a
 end

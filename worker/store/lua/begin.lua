@@ -1,13 +1,13 @@
 -- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
--- KEYS: job, consumer lock, limit, in flight
+-- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt
 -- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
 --       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
 --       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
 --       after an unknown outcome?, visit
-local job, lock, limit, in_flight = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local at, patience = ARGV[12], tonumber(ARGV[13])
 local max_losses, repeat_unknown, visit = tonumber(ARGV[14]), ARGV[15] == '1', ARGV[16]
 local now = clock()
@@ -15,7 +15,7 @@ local now = clock()
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
 
 local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
-  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit')
+  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at')
 local state, holder = is[2], is[3]
 
 if is[1] and is[1] ~= digest then
@@ -24,28 +24,38 @@ end
 if state == 'done' or state == 'published' then
   return { 'replay', is[6], is[5] }
 end
-if holder and holder ~= owner and holder ~= dead and tonumber(is[4]) > now then
+local lease = tonumber(is[4] or 0)
+if not credible(lease, now, lease_ms) then
+  -- The clock was set back: its holder, who may be alive, has as long as for a new one.
+  lease = now + lease_ms
+  redis.call('HSET', job, 'lease', string.format('%.3f', lease))
+end
+if holder and holder ~= owner and holder ~= dead and lease > now then
   return { 'held', holder }
 end
 
 local history, losses = is[7] or '', tonumber(is[9] or 0)
 local seen, sent = is[8] or string.format('%.3f', now), tonumber(is[12] or 0)
+-- Whether a conversation may be open that another job of the consumer opened, and nobody knows of.
+local in_doubt = redis.call('SCARD', doubts)
+local is_doubted = in_doubt > 0 and in_doubt > redis.call('SISMEMBER', doubts, job_id) and 1 or 0
 if state == 'sending' and holder == owner then
   -- It may send since it asked before; that answer was lost on its way.
-  return { 'go', { seen, history, sent, losses, is[13] or '' } }
+  return { 'go', { seen, history, sent, losses, is[13] or '', is_doubted, 0, 0 } }
 end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
   losses = losses + 1
   if is[11] then
-    local lost = string.format('{"at":"%s","httpStatus":null,"outcome":"unknown"}', is[11])
+    local lost = string.format('{"at":"%s","httpStatus":null,'
+      .. '"cause":"the worker was lost before it had an answer","outcome":"unknown"}', is[11])
     history = history == '' and lost or history .. ',' .. lost
     redis.call('HDEL', job, 'sending')
   end
 end
 redis.call('HSET', job, 'digest', digest, 'state', 'claimed', 'owner', owner, 'seen', seen,
   'lease', string.format('%.3f', now + lease_ms), 'history', history, 'losses', losses)
-redis.call('PEXPIRE', job, record_ms)
+keep(job, record_ms, is_unknown(history), is[10])
 
 if visit ~= '' then
   redis.call('HSET', job, 'visit', visit)
@@ -53,56 +63,83 @@ else
   visit = is[13] or ''
 end
 
-local facts = { seen, history, sent, losses, visit }
+local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }
 if is[10] then
   return { 'cancelled', facts }
 end
-local in_doubt = not repeat_unknown and string.find(history, '"unknown"', 1, true)
+local may_not_repeat = not repeat_unknown and is_unknown(history)
 local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
-if purpose == 'claim' or losses > max_losses or in_doubt or unresolved then
+
+-- Whether others of the account were accepted since the job was refused.
+local function is_alone(flow_at)
+  return is[14] and flow_at and flow_at > tonumber(is[14]) and 1 or 0
+end
+
+if unresolved then
+  facts[7] = is_alone(tonumber(redis.call('HGET', limit, 'flow_at')))
+end
+if purpose == 'claim' or losses > max_losses or may_not_repeat or unresolved then
   return { 'claimed', facts }
+end
+
+local first, is_overdue = locked_for(lock, now)
+if first == job_id then
+  lock_for(lock, job_id, now, lease_ms)
 end
 
 local account = recall(limit, now)
 give(account, rate, cap)
+go_on_trying(account, now, owner)
+facts[7] = is_alone(account.flow_at)
 
 -- The job goes back to the broker, so nobody holds it.
 local function hand_back(ms, why)
   redis.call('HDEL', job, 'owner', 'lease')
-  redis.call('HSET', job, 'state', 'waiting')
+  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', why)
+  if first == job_id then
+    lock_for(lock, job_id, now, ms)
+  end
   save(account, limit)
-  return { 'defer', tostring(ms), why }
+  return { 'defer', tostring(ms), why, cause_of(account, why) }
 end
 
 if purpose == 'fail' then
   local shut = blocked(account, now)
   if shut then
-    return hand_back(queue_up(account, now, shut), 'circuit')
+    return hand_back(queue_up(account, now, shut), shut_by(account))
   end
-  probe(account, now, owner, flight_ms)
+  facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
   save(account, limit)
   return { 'claimed', facts }
 end
 
-local first = redis.call('GET', lock)
-if first and first ~= job_id then
+if first and first ~= job_id and not is_overdue then
   return hand_back(BUSY_MS, 'consumer')
 end
-local wait = permit(account, in_flight, now, slot, patience, flight_ms)
+bring_near(in_flight, now, flight_ms)
+local wait = permit(account, in_flight, now, slot, patience)
 if wait then
-  if wait[1] > patience then
+  -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
+  if wait[1] > patience or wait[3] == 'credentials' then
     return hand_back(queue_up(account, now, wait[1]), wait[3])
   end
   save(account, limit)
-  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3] }
+  return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3], cause_of(account, wait[3]) }
 end
 
+if first and first ~= job_id then
+  -- It may come back yet, and what it sent may have opened a conversation.
+  redis.call('SADD', doubts, first)
+  redis.call('PEXPIRE', doubts, record_ms)
+  facts[6] = 1
+end
 -- The attempt is written down before the request leaves.
 facts[3] = sent + 1
 local refused_before = string.find(string.match(history, '{[^{}]*}$') or '', '"throttled"', 1, true)
 local permit_record = depart(account, in_flight, now, owner, flight_ms, refused_before)
-probe(account, now, owner, flight_ms)
+facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
 save(account, limit)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)
-redis.call('SET', lock, job_id, 'PX', record_ms)
+keep(job, record_ms, true, is[10])
+lock_for(lock, job_id, now, flight_ms)
 return { 'go', facts }

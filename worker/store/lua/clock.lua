@@ -11,3 +11,11 @@ local function credible(at, now, most)
     return at
   end
 end
+
+-- The same for the members of a sorted set: each is brought to where its rule puts it from now.
+local function bring_near(set, now, most)
+  local due = string.format('%.3f', now + most)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', set, '(' .. due, '+inf')) do
+    redis.call('ZADD', set, due, member)
+  end
+end

@@ -41,26 +41,17 @@ local function book(a, now, patience)
   return due, booked
 end
 
--- A lease that ends later than any call can was written before the clock was set back.
-local function end_leases(in_flight, now, flight_ms)
-  redis.call('ZREMRANGEBYSCORE', in_flight, '-inf', now)
-  local latest = string.format('%.3f', now + flight_ms)
-  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', in_flight, '(' .. latest, '+inf')) do
-    redis.call('ZADD', in_flight, latest, owner)
-  end
-end
-
 -- Returns nil when the request may go now, or {wait in ms, booked slot or 0, what holds it}.
-local function permit(a, in_flight, now, slot, patience, flight_ms)
+local function permit(a, in_flight, now, slot, patience)
   if (a.pause or 0) > now then
     return { a.pause - now, 0, 'pause' }
   end
   local shut = blocked(a, now)
   if shut then
-    return { shut, 0, 'circuit' }
+    return { shut, 0, shut_by(a) }
   end
 
-  end_leases(in_flight, now, flight_ms)
+  redis.call('ZREMRANGEBYSCORE', in_flight, '-inf', now)
   if redis.call('ZCARD', in_flight) >= width_in_force(a) then
     if now - (a.full_at or 0) > LATE_MS then
       put(a, 'full_at', now)
@@ -119,11 +110,11 @@ local function share_refused(a)
   return a.first_refused / math.max(1, a.firsts)
 end
 
--- What happened, for the log; `was` and `is` are levels.
+-- What happened, for the log; `was` and `now` are levels, `refused` is the share that taught it.
 local function note(a, event, was, refused)
   a.note = {
-    event = event, what = a.lever or 'rate', was = was, is = a.level, refused = refused,
-    again = a.try_at and math.max(0, a.try_at - a.seen) / SECOND_MS,
+    event = event, what = a.lever or 'rate', was = was, now = a.level, refused = refused,
+    retry_in = math.max(0, a.try_at - a.seen) / SECOND_MS,
   }
 end
 
@@ -224,6 +215,8 @@ end
 -- At a lower level fewer were refused: it is the limit. Or as many, twice: they are not about it.
 local function conclude(a, now, flow)
   if a.verdict >= SURE then
+    put(a, 'learned_at', a.before)
+    put(a, 'learned_from', a.share)
     if not a.stood then
       put(a, 'share', nil)
     elseif a.stood == 2 then
@@ -231,7 +224,7 @@ local function conclude(a, now, flow)
     end
     put(a, 'usual', nil)
     keep(a, now, a.level, WAIT_MS)
-    note(a, 'limit.learned', a.before, a.share)
+    note(a, 'limit.learned', a.before, a.learned_from)
     return
   end
   put(a, 'alike', a.alike + 1)
@@ -257,7 +250,6 @@ local function weigh(a, now)
   local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
   local refused = a.evidence >= 4 * SURE
   put(a, 'flow', flow)
-  put(a, 'flow_at', now)
   if a.state == 'check' then
     if math.abs(a.verdict) < SURE then
       if refused then
@@ -359,6 +351,15 @@ local function learn(a, now, record, was_refused, retry_after_ms)
   end
 end
 
+-- Accepted calls a second, as they were measured last.
+local function accepted_lately(a, now)
+  if not a.flow_at or now - a.flow_at > WAIT_MS then
+    return 0
+  end
+  local whole = a.opened and now - a.opened >= SECOND_MS
+  return whole and SECOND_MS * a.accepted / (now - a.opened) or a.flow or 0
+end
+
 -- The record as it stands now. What was learned is forgotten when an account was idle for long; a
 -- shorter idle time is no time in which anything was measured.
 local function recall(limit, now)
@@ -367,7 +368,7 @@ local function recall(limit, now)
   local idle = now - (a.seen or now)
   if idle > LONG_MS then
     for _, name in ipairs({
-      'lever', 'level', 'state', 'share', 'usual', 'doubts', 'crowded', 'opened', 'since', 'fell_at',
+      'lever', 'level', 'state', 'share', 'usual', 'learned_at', 'learned_from', 'doubts', 'crowded', 'opened', 'since', 'fell_at',
     }) do
       put(a, name, nil)
     end
@@ -379,6 +380,7 @@ local function recall(limit, now)
 end
 
 local function accepted(a, now, record)
+  put(a, 'flow_at', now)
   learn(a, now, record, false, 0)
 end
 

@@ -27,20 +27,22 @@ local function wrap(count, payload)
   return mark .. payload
 end
 
--- KEYS holds for each queue its records, leases and delayed, then a list per step, highest first.
+-- KEYS holds for each queue its records, leases, delayed and since, then a list per step, highest
+-- first. Times are whole milliseconds of `clock`.
 local function open_queues(steps)
   local queues = {}
-  local width = 3 + #steps
+  local width = 4 + #steps
   for first = 1, #KEYS, width do
     local queue = {
       records = KEYS[first], -- hash: lease -> record
-      leases = KEYS[first + 1], -- sorted set: lease -> when it runs out
+      leases = KEYS[first + 1], -- sorted set: lease -> when it runs out, and half a ms the second time
       delayed = KEYS[first + 2], -- sorted set: lease -> when it is due
+      since = KEYS[first + 3], -- sorted set: lease -> when it was put off
       lists = {},
       lowest = KEYS[first + width - 1],
     }
     for place, step in ipairs(steps) do
-      queue.lists[step] = KEYS[first + 2 + place]
+      queue.lists[step] = KEYS[first + 3 + place]
     end
     -- Two writes that change nothing. They fail, before anything has moved, where a key is of
     -- another type; and a script that has written may go on when the server's memory is full,
@@ -63,7 +65,13 @@ local function put_back(queue, lease, failures)
   end
 end
 
-local function clock_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- A lease runs out twice: it is handed out the second time, and its holder renews it before that,
+-- also where the server was away or its clock was set forward, so that all ran out together.
+local function lease_half(lease_ms)
+  return math.floor(lease_ms / 2)
+end
+
+local function put_off(queue, lease, now, ms)
+  redis.call('ZADD', queue.delayed, now + ms, lease)
+  redis.call('ZADD', queue.since, now, lease)
 end

@@ -5,7 +5,7 @@
 
 local count = tonumber(ARGV[1])
 local queues = open_queues({ unpack(ARGV, 2, 1 + count) })
-local now = clock_ms()
+local now = math.floor(clock())
 
 local verbs = {}
 
@@ -20,12 +20,12 @@ function verbs.requeue(queue, lease)
 end
 
 function verbs.defer(queue, lease, ms)
-  redis.call('ZADD', queue.delayed, now + ms, lease)
+  put_off(queue, lease, now, ms)
   redis.call('ZREM', queue.leases, lease)
 end
 
 function verbs.renew(queue, lease, ms)
-  redis.call('ZADD', queue.leases, now + ms, lease)
+  redis.call('ZADD', queue.leases, now + lease_half(ms), lease)
 end
 
 local gone = {}

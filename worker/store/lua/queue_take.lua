@@ -1,19 +1,18 @@
 -- Takes messages off queues, highest priority first, and leases them, in one step.
 --
--- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, the steps.
+-- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, how many bytes
+-- a message may have and how many are kept of one that has more, the steps.
 -- Returns for each message: its lease, the number of its queue, its failed deliveries, its payload.
 
 local limit, lease_ms, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local steps = { unpack(ARGV, 4) }
+local most, kept = tonumber(ARGV[4]), tonumber(ARGV[5])
+local steps = { unpack(ARGV, 6) }
 local queues = open_queues(steps)
-local now = clock_ms()
+local now = math.floor(clock())
 local taken = {}
 
--- A server that has just come back gives the holders of leases time to renew them first.
-local function was_reachable()
-  local uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
-  return tonumber(uptime) * 1000 >= lease_ms
-end
+local AGAIN = 0.5 -- no whole number of ms: this lease has run out before
+local SHIFTED = 1000 -- so many delays are set right in one step
 
 -- No more come back than can be taken now: so the earliest of many is never overtaken.
 local function due(set)
@@ -24,22 +23,50 @@ local function bring_back(queue, set, leases, failures)
   for i = #leases, 1, -1 do
     put_back(queue, leases[i], failures)
     redis.call('ZREM', set, leases[i])
+    redis.call('ZREM', queue.since, leases[i])
+  end
+end
+
+-- Returns the leases that have run out for the second time; the others have theirs to come.
+local function run_out(queue)
+  local over = {}
+  for _, id in ipairs(due(queue.leases)) do
+    if tonumber(redis.call('ZSCORE', queue.leases, id)) % 1 == AGAIN then
+      over[#over + 1] = id
+    else
+      redis.call('ZADD', queue.leases, string.format('%d.5', now + lease_half(lease_ms)), id)
+    end
+  end
+  return over
+end
+
+-- What was put off later than now was so before the clock was set back: its delay begins now.
+local function shift(queue)
+  local later = string.format('(%d', now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, SHIFTED)) do
+    local at, since = redis.call('ZSCORE', queue.delayed, id), redis.call('ZSCORE', queue.since, id)
+    put_off(queue, id, now, at - since)
   end
 end
 
 local function lease(queue, number, step, element)
   local count, payload = unwrap(element)
+  if #payload > most then
+    -- Kept whole it would be written to disk with each delivery, and read by a worker each time:
+    -- for longer than a lease, so that no message behind it would ever be handed out.
+    local known = string.format('"bytes":%.0f,"sha1":"%s"', #payload, redis.sha1hex(payload))
+    payload = '{"overture-cut":{' .. known .. '}}\n' .. string.sub(payload, 1, kept)
+  end
   local id = prefix .. ':' .. #taken
   redis.call('HSET', queue.records, id, step .. ' ' .. count .. ' ' .. payload)
-  redis.call('ZADD', queue.leases, now + lease_ms, id)
+  redis.call('ZADD', queue.leases, now + lease_half(lease_ms), id)
   taken[#taken + 1] = { id, number, count, payload }
 end
 
 for _, queue in ipairs(queues) do
-  local expired = due(queue.leases)
-  if #expired > 0 and was_reachable() then
-    bring_back(queue, queue.leases, expired, 1)
-  end
+  bring_near(queue.leases, now, lease_ms)
+  shift(queue)
+  bring_back(queue, queue.leases, run_out(queue), 1)
   bring_back(queue, queue.delayed, due(queue.delayed), 0)
 end
 

@@ -2,7 +2,7 @@
 -- KEYS: job, counts
 -- ARGV: the dead letter it is recorded with, its count, its attempts, how many they are, record ms
 local job, counts = KEYS[1], KEYS[2]
-local letter, count, history, sent, record_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local letter, count, history, sent, record_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 local is = redis.call('HMGET', job, 'state', 'outcome')
 if is[1] == 'done' or is[1] == 'published' then
@@ -16,5 +16,5 @@ elseif is[1] then
   return 0
 end
 redis.call('HSET', job, 'state', 'waiting', 'history', history, 'sent', sent)
-redis.call('PEXPIRE', job, record_ms)
+keep(job, record_ms, is_unknown(history), false)
 return 1

@@ -1,0 +1,181 @@
+"""What an error of Redis, Valkey or RabbitMQ means for whoever called: wait, ask, or give up.
+
+Every call to store and broker goes by this one classification, at the start, at a reconnect and in
+flight. Sources: the servers' own texts (Redis 7.0 and Valkey 9.1, tried; Redis 6.2 wraps a script's
+errors in one of its own), redis-py's and py-amqp's classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+from amqp.exceptions import AMQPError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,  # noqa: A004 - redis-py's
+    ExternalAuthProviderError,
+    InvalidResponse,
+    MaxConnectionsError,
+    RedisError,
+    TimeoutError,  # noqa: A004 - redis-py's
+)
+
+# gone: this connection is no good any more, and a new one may be; such as after a failover.
+# not yet: the server cannot do it now; it can by itself later, or once its state is mended.
+# refused: the server will not do it until an operator changes something.
+# ours: no server is to blame; a script's error, or foreign data under one of our keys.
+Kind = Literal["gone", "not yet", "refused", "ours"]
+
+MOST_CHARACTERS: Final = 200
+
+_RIGHTS: Final = "give its user the commands and keys that docs/operations.md lists"
+_LOGIN: Final = "correct the user or the password, in the URL or on the server"
+_CLUSTER: Final = "it is a node of a cluster: name a server that is none"
+
+_BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
+    "READONLY": ("gone", ""),
+    "UNBLOCKED": ("gone", ""),
+    "REDIRECT": ("gone", ""),
+    "LOADING": ("not yet", ""),
+    "MASTERDOWN": ("not yet", ""),
+    "CLUSTERDOWN": ("not yet", ""),
+    "TRYAGAIN": ("not yet", ""),
+    "NOSCRIPT": ("not yet", ""),
+    "NOREPLICAS": ("not yet", "bring its replicas back, or lower min-replicas-to-write"),
+    "MISCONF": ("not yet", "free its disk: it cannot save its data"),
+    "OOM": ("not yet", "raise its maxmemory"),
+    "BUSY": ("not yet", "if it lasts, end the script that keeps it busy: SCRIPT KILL"),
+    "UNKILLABLE": ("not yet", ""),
+    "NOPERM": ("refused", _RIGHTS),
+    "NOAUTH": ("refused", _LOGIN),
+    "WRONGPASS": ("refused", _LOGIN),
+    "DENIED": ("refused", "turn its protected mode off, or give it a password"),
+    "NOPROTO": ("refused", "use Redis 6.2 or newer, or Valkey"),
+    "MOVED": ("refused", _CLUSTER),
+    "ASK": ("refused", _CLUSTER),
+    "CROSSSLOT": ("refused", _CLUSTER),
+}
+# What the servers say under the common code ERR, in lower case.
+_BY_WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
+    "acl failure in script": ("refused", _RIGHTS),
+    "the user executing the script can't": ("refused", _RIGHTS),
+    "unknown command": ("refused", "use Redis 6.2 or newer, or Valkey"),
+    "unknown redis command": ("refused", "use Redis 6.2 or newer, or Valkey"),
+    "unknown subcommand": ("refused", "use Redis 6.2 or newer, or Valkey"),
+    "non local key in a cluster node": ("refused", _CLUSTER),
+    "select is not allowed in cluster mode": ("refused", _CLUSTER),
+    "db index": ("refused", "correct the database number at the end of the URL"),
+    "invalid password": ("refused", _LOGIN),
+    "without any password configured": ("refused", _LOGIN),
+    "no password is set": ("refused", _LOGIN),
+    "max number of clients": ("not yet", "raise its maxclients"),
+    "script killed by user": ("not yet", ""),
+    "transaction discarded": ("not yet", ""),
+}
+_AMQP_REFUSED: Final[Mapping[int, str]] = {
+    403: "correct the user, the password or the user's permissions",
+    405: "another connection uses the queue for itself alone",
+    406: "a queue or an exchange has other arguments: delete it first",
+    530: "correct the virtual host, or let the user use it",
+}
+_PRECONDITION_FAILED: Final = 406
+_OTHER_ARGUMENTS: Final = "inequivalent arg"
+_CODE: Final = re.compile(r"([A-Z]{3,})\b")
+# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
+_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
+
+log = structlog.get_logger()
+
+
+class WrongServer(RedisError):
+    """The server is of a kind that Overture does not work with; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What kind of error it is, what was said, and what an operator can do; empty for nothing."""
+
+    kind: Kind
+    cause: str
+    todo: str = ""
+
+    @property
+    def is_over_soon(self) -> bool:
+        """Whether the server answers, and by itself will do so otherwise soon."""
+        return self.kind == "not yet" or self.cause.startswith("READONLY")
+
+
+def classify(error: BaseException) -> Trouble:
+    """Tell what an error of store or broker means; one that comes from neither is `ours`."""
+    # kombu puts an error of its own before that of the library below.
+    if error.__cause__ is not None and not isinstance(error, RedisError | AMQPError):
+        return classify(error.__cause__)
+    # redis-py takes the code off the text of an error that it has a class for.
+    code = getattr(error, "status_code", None) or ""
+    text = " ".join(f"{code.removeprefix('ERR')} {error}".split())
+    kind, todo = _amqp(error) if isinstance(error, AMQPError) else _redis(error, text)
+    return Trouble(kind, text[:MOST_CHARACTERS] or type(error).__name__, todo)
+
+
+def report(trouble: Trouble, retry_in: float) -> None:
+    """Write to the log what is wrong with the store, in the words for its kind."""
+    facts = _facts(trouble, retry_in)
+    match trouble.kind:
+        case "refused":
+            log.error("store.refused", **facts)
+        case "ours":
+            log.error("store.failed", **facts)
+        case _:
+            log.warning("store.away", **facts)
+
+
+def report_broker(trouble: Trouble, retry_in: float) -> None:
+    """Write to the log what is wrong with the broker, in the words for its kind."""
+    facts = _facts(trouble, retry_in)
+    if trouble.kind in {"gone", "not yet"}:
+        log.warning("broker.away", **facts)
+    else:
+        log.error("broker.refused", **facts)
+
+
+def _facts(trouble: Trouble, retry_in: float) -> dict[str, object]:
+    facts: dict[str, object] = {"kind": trouble.kind, "error": trouble.cause, "retry_in": retry_in}
+    return {**facts, "todo": trouble.todo} if trouble.todo else facts
+
+
+def _amqp(error: AMQPError) -> tuple[Kind, str]:
+    code = int(getattr(error, "reply_code", 0) or 0)
+    if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
+        # Of a channel that kept a message for too long, say: the next one is as good as any.
+        return "gone", ""
+    return ("refused", _AMQP_REFUSED[code]) if code in _AMQP_REFUSED else ("gone", "")
+
+
+def _redis(error: BaseException, text: str) -> tuple[Kind, str]:
+    for found in (_CODE.match(text), _INNER_CODE.search(text)):
+        if found and found[1] in _BY_CODE:
+            return _BY_CODE[found[1]]
+    words = text.lower()
+    for part, meaning in _BY_WORDS.items():
+        if part in words:
+            return meaning
+    return _by_class(error)
+
+
+def _by_class(error: BaseException) -> tuple[Kind, str]:
+    match error:
+        case WrongServer():
+            return "refused", "name a server that is no cluster node and no Sentinel"
+        case MaxConnectionsError() | ExternalAuthProviderError():
+            return "not yet", ""
+        case AuthenticationError() | AuthorizationError():
+            return "refused", _LOGIN
+        case ConnectionError() | TimeoutError() | InvalidResponse() | OSError():
+            return "gone", ""
+        case _:
+            return "ours", ""
