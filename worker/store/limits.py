@@ -76,7 +76,7 @@ def read_standing(store: Redis, account_id: str) -> Standing:
 
 def log_learned(account_id: str, answer: Sequence[Any]) -> None:
     """Say in the log what the limiter learned with the end of an attempt, if anything."""
-    if len(answer) < 2 or text(answer[0]) != "ok" or not answer[1]:  # noqa: PLR2004
+    if len(answer) < 2 or text(answer[0]) != "ok" or not answer[1]:
         return
     found: dict[str, Any] = json.loads(text(answer[1]))
     event = found.pop("event")

@@ -60,14 +60,15 @@ local function save(a, limit)
   end
 end
 
--- Where the store's clock was set back, every time in the record goes back with it, so that no wait
--- grows by the step. A time further ahead than `seen` allows cannot stand there then.
+-- Where the store's clock was set back, every time in the record goes back with it, so that nothing
+-- waits for longer than its own rule says; only the booked slots are void.
 local function keep_up(a, now)
   local back = (a.seen or now) - now
   if back > 0 then
     for _, name in ipairs(TIMES) do
       put(a, name, a[name] and a[name] - back)
     end
+    put(a, 'tat', nil)
   end
 end
 

@@ -6,9 +6,9 @@
 
 local SECOND_MS = 1000  -- what is accepted is measured over so long; slots are booked so far ahead
 local LATE_MS = 100     -- a slot this late is made up for; later ones are lost, so nobody bursts
-local CALLS = 20        -- ... and over so many calls; the first second of an account has half of them
+local CALLS = 20        -- ... and over so many calls; half of them are a second's to start with, or
 local STEP = 0.03       -- a level is kept so far below what was accepted, and first raised so far
-local GROW = 3          -- each further step is so many times as large
+local GROW = 3          -- each further step is so many times as large; an account starts two below
 local BURST_MS = 1500   -- a bucket gives a second's calls at once, and refills while it is measured
 local USUAL = 0.005     -- the share of calls that anybody's limit refuses now and then
 local MOST = 0.15       -- refusals of a larger share are never taken for strays
@@ -21,7 +21,7 @@ end
 
 local function rate_in_force(a)
   return a.lever == 'in_flight' and rate_ceiling(a)
-    or math.min(rate_ceiling(a), a.level or CALLS / 2)
+    or math.min(rate_ceiling(a), a.level or math.max(CALLS / 2, rate_ceiling(a) / GROW ^ 2))
 end
 
 local function width_in_force(a)
@@ -60,9 +60,9 @@ local function permit(a, in_flight, now, slot, patience)
     return { 0, 0, 'in_flight' }
   end
 
-  if slot > now or slot < now - math.max(LATE_MS, SECOND_MS / rate_in_force(a)) then
+  if slot >= now + 1 or slot < now - math.max(LATE_MS, SECOND_MS / rate_in_force(a)) then
     local due, booked = book(a, now, patience)
-    if due > now then
+    if due >= now + 1 then
       put(a, 'waited_at', now)
       return { due - now, booked and due or 0, 'rate' }
     end
@@ -279,7 +279,7 @@ local function weigh(a, now)
     if used then
       rise(a, now)
     else
-      set_level(a, now, a.level, a.state)
+      measure(a, now)
     end
   end
 end
