@@ -91,6 +91,7 @@ def test_a_full_results_queue_holds_up_results_alone(
     rabbit_server: RabbitServer,
     client: BrokerClient,
     worker: WorkerProcess,
+    settings: dict[str, object],
 ) -> None:
     """Dead letters and put-off jobs go on; each result comes out once there is room."""
     rabbit_server.control(
@@ -107,6 +108,10 @@ def test_a_full_results_queue_holds_up_results_alone(
         client.put_raw([b"no job"] * 3)
         wait_until(lambda: client.waiting("conversations.dead-letters") == 3, "the dead letters")
         assert client.waiting(RESULTS_QUEUE) < 10
+        wait_until(
+            lambda: "the broker refuses" in overture("status", settings=settings).stdout,
+            "status names it",
+        )
     finally:
         rabbit_server.control("clear_policy", "full")
     out = client.wait_for(10, seconds=60)

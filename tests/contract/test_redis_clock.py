@@ -85,6 +85,21 @@ def test_what_was_put_off_waits_no_longer_than_its_delay(
         assert client.zcount(f"{JOBS_QUEUE}:delayed", 0, latest) == 1
 
 
+def test_a_delay_that_somebody_deleted_holds_nothing_up(
+    url: str, client: Redis, clock: SteppedClock
+) -> None:
+    """An operator's hand, or a worker of an earlier version, knows nothing of its beginning."""
+    publish(url, ["deleted"])
+    with RedisConsumer(url) as consumer:
+        (message,) = consumer.receive(1)
+        consumer.channel.defer(message.delivery_tag, 60)
+        wait_until(lambda: depth(client) == Depth(0, 1, 0), "it is put off")
+        client.delete(f"{JOBS_QUEUE}:delayed")
+        clock.step(-HOUR_SECONDS)
+        publish(url, ["next"])
+        assert bodies(receive(consumer, 1, seconds=6)) == ["next"]
+
+
 def test_an_idle_consumer_goes_on_after_a_step_back(url: str, clock: SteppedClock) -> None:
     """Its wait was to end at a time of the server's, which now lies an hour ahead."""
     with RedisConsumer(url) as consumer:

@@ -79,6 +79,10 @@ class Lane:
         """Return for how many seconds the connection has been open."""
         return time.monotonic() - self._connected_at if self._producer else 0.0
 
+    def late(self) -> float:
+        """Return for how many seconds what was sent has waited for any confirm."""
+        return time.monotonic() - self._progress_at if self.sent else 0.0
+
     def ready_at(self) -> float:
         """Return from when on it is worth trying, after a broker that was away."""
         return self._ready_at

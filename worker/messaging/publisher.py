@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import count
+from itertools import count as counter
 from typing import Any, Final
 
 import structlog
@@ -34,6 +34,8 @@ BATCH_MESSAGES: Final = 500
 LOOK_SECONDS: Final = 0.1
 # After so long the next suspect is sent beside one whose confirm is late, in seconds.
 LATE_SECONDS: Final = 2.0
+# A broker that has confirmed nothing for so long is reported, in seconds.
+SLOW_SECONDS: Final = 20.0
 # How often an idle connection is looked at, in seconds.
 IDLE_SECONDS: Final = 5.0
 # When a message that was refused is tried again, in seconds: the first time, then twice as long
@@ -80,7 +82,7 @@ class Publisher:
         self._due: deque[Letter] = deque()
         self._suspects: deque[Letter] = deque()
         self._later: list[tuple[float, int, Letter]] = []
-        self._order = count()
+        self._order = counter()
         self._faults: Counter[object] = Counter()
         self._blocked = self._away = ""
         self._is_refused = False
@@ -214,7 +216,7 @@ class Publisher:
             if not lane.sent:
                 # It could not even be connected.
                 letters.extendleft(reversed(batch))
-            self._lose(lane, error)
+            self._lose(lane, error, unsent=len(batch))
 
     def _look(self, lane: Lane, *, until: float) -> None:
         """See what became of what was sent, waiting until then at most for all of it."""
@@ -231,13 +233,14 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 - likewise
             self._lose(lane, error)
 
-    def _lose(self, lane: Lane, error: Exception) -> None:
+    def _lose(self, lane: Lane, error: Exception, *, unsent: int = 0) -> None:
         """Have what was under way sent again; find out who it was if the broker refused one."""
         refusal = refusal_of(error)
         letters = lane.give_up(error)
         if refusal is None:
             self._away = str(error)[:300] or type(error).__name__
-            log.warning("publisher.retry", messages=len(letters), error=self._away)
+            if count := len(letters) or unsent:
+                log.warning("publisher.retry", messages=count, error=self._away)
         if len(letters) == 1 and refusal is not None:
             self._refuse(letters[0], refusal)
             return
@@ -323,7 +326,11 @@ class Publisher:
             reasons = (one.refusal.why for one in self._letters.values() if one.refusal is not None)
             why = next(reasons, "")[:300]
             return f"messages that the broker refuses: {refused.total()}, one because {why}"
-        return f"the broker is away: {self._away}" if self._away and self._letters else ""
+        if self._away and self._letters:
+            return f"the broker is away: {self._away}"
+        if max(self._together.late(), self._alone.late()) > SLOW_SECONDS:
+            return "the broker answers, and confirms nothing of what it was sent"
+        return ""
 
     def _call(self, callback: Callback) -> None:
         try:

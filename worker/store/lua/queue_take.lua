@@ -45,7 +45,11 @@ local function shift(queue)
   local later = string.format('(%d', now)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, SHIFTED)) do
     local at, since = redis.call('ZSCORE', queue.delayed, id), redis.call('ZSCORE', queue.since, id)
-    put_off(queue, id, now, at - since)
+    if at then
+      put_off(queue, id, now, at - since)
+    else
+      redis.call('ZREM', queue.since, id) -- of a delay that somebody has deleted
+    end
   end
 end
 
