@@ -21,7 +21,9 @@ DOCS = ROOT / "docs"
 # What an account that knows no limit has for a ceiling, in limits.
 FAR = 10
 WARM_UP = 5
-LEARNED_AFTER = 30
+LEARNED = 10
+# A cap is found by this second.
+CAPPED = 15
 SMALL_RATE = 3
 
 
@@ -60,28 +62,53 @@ class Bench:
         self._chart("limit-known", "Known limit of 50/s: calls a second", lines)
 
     def learned(self) -> None:
-        """Find an unknown limit, which falls to a quarter in the middle and comes back."""
-        learn, cut, back = (45, 20, 25) if self._quick else (60, 30, 40)
-        for limit, workers in ((50, 2),) if self._quick else ((50, 1), (200, 4), (50, 4)):
-            changes = [(learn, limit / 4), (learn + cut, limit)]
+        """Find an unknown limit, from cold."""
+        for limit, workers in ((50, 2),) if self._quick else ((50, 1), (50, 4), (200, 4)):
+            seen = self._runs.overture(limit, workers, 30, max_rate=FAR * limit)
+            self._row(f"unknown limit, {limit}/s", "overture", workers, seen, limit, LEARNED, 30)
+        plain = self._runs.celery(50, 2, 20)
+        self._row("unknown limit, 50/s", "Celery retries", 2, plain, 50, LEARNED, 20)
+
+    def strays(self) -> None:
+        """Meet refusals that have nothing to do with the pace."""
+        seconds = 40 if self._quick else 180
+        # The simulator's own limit is out of the way.
+        seen = self._runs.overture(1e6, 2, seconds, jobs_a_second=50, max_rate=50, refused=0.01)
+        self._row("1 % of calls refused, ceiling 50/s", "overture", 2, seen, 50, 0, seconds)
+        last = seconds - seconds // 3
+        self._row("  its last third", "overture", 2, seen, 50, last, seconds)
+        seconds = 30 if self._quick else 60
+        seen = self._runs.overture(
+            1e6, 2, seconds, jobs_a_second=50, max_rate=50, stray_consumers=0.05
+        )
+        possible = 50 / (1 + 0.05 * 3)
+        name = "5 % of consumers refused three times"
+        self._row(name, "overture", 2, seen, possible, WARM_UP, seconds)
+
+    def changing(self) -> None:
+        """Follow a limit that falls to a quarter, or to half, and comes back."""
+        learn, cut, back = (20, 25, 25)
+        for limit, workers, part in (
+            ((50, 2, 4),) if self._quick else ((50, 1, 4), (200, 4, 4), (50, 2, 2))
+        ):
+            changes = [(learn, limit / part), (learn + cut, limit)]
             seconds = learn + cut + back
             seen = self._runs.overture(
                 limit, workers, seconds, max_rate=FAR * limit, changes=changes
             )
-            name = f"unknown limit, {limit}/s"
-            self._row(name, "overture", workers, seen, limit, LEARNED_AFTER, learn)
             calm, whole = calm_after(seen, learn, learn + cut), back_after(seen, learn + cut, limit)
-            low = seen.goodput(learn + 5, learn + cut) / (limit / 4)
+            after = 5 if part == 4 else 10
+            low = seen.goodput(learn + after, learn + cut) / (limit / part)
             share, notes = seen.refused_share(learn + 5, learn + cut), f"below 1 % after {calm} s"
-            self._report.row("  cut to a quarter", "overture", workers, low, share, notes)
+            name = f"{limit}/s falls to 1/{part} of it"
+            self._report.row(name, "overture", workers, low, share, notes)
             self._report.row("  restored", "overture", workers, None, None, f"90 % after {whole} s")
-            if (limit, workers) == (50, 2 if self._quick else 1):
+            if (limit, part) == (50, 4):
                 plain = self._runs.celery(limit, workers, seconds, changes=changes)
-                self._row(name, "Celery retries", workers, plain, limit, LEARNED_AFTER, learn)
                 share = plain.refused_share(learn + 5, learn + cut)
-                self._report.row("  cut to a quarter", "Celery retries", workers, None, share)
-                limits = [(0, limit), (learn, limit), (learn, limit / 4)]
-                limits += [(learn + cut, limit / 4), (learn + cut, limit), (seconds, limit)]
+                self._report.row(name, "Celery retries", workers, None, share)
+                limits = [(0, limit), (learn, limit), (learn, limit / part)]
+                limits += [(learn + cut, limit / part), (learn + cut, limit), (seconds, limit)]
                 lines = [
                     Line("the limit", limits, dashed=True),
                     accepted_line("Overture, accepted", seen),
@@ -108,11 +135,11 @@ class Bench:
         )
         killed = f"most in flight {seen.most_in_flight}, a worker killed at {seconds // 2} s"
         self._row("  with a worker killed", "overture", 2, seen, limit, 0, seconds, killed)
-        seconds = 40 if self._quick else 60
+        seconds = 30
         seen = self._runs.overture(
             limit, 2, seconds, max_rate=10 * limit, max_in_flight=100, cap=cap
         )
-        self._row(f"cap of {cap}, unknown", "overture", 2, seen, limit, LEARNED_AFTER, seconds)
+        self._row(f"cap of {cap}, unknown", "overture", 2, seen, limit, CAPPED, seconds)
         seen = self._runs.celery(limit, 2, 15, cap=cap)
         self._row(f"cap of {cap}, unknown", "Celery retries", 2, seen, limit, WARM_UP, 15)
 
@@ -175,6 +202,8 @@ def scenarios(bench: Bench) -> Iterator[tuple[str, Callable[[], None]]]:
     """Name the scenarios, in their order."""
     yield "known", bench.known
     yield "learned", bench.learned
+    yield "strays", bench.strays
+    yield "changing", bench.changing
     yield "concurrent", bench.concurrent
     yield "fair", bench.fair
 
@@ -182,15 +211,16 @@ def scenarios(bench: Bench) -> Iterator[tuple[str, Callable[[], None]]]:
 def main() -> None:
     """Run the scenarios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter, two minutes in all")
-    parser.add_argument("--only", help="known, learned, concurrent or fair")
+    parser.add_argument("--quick", action="store_true", help="shorter")
+    parser.add_argument("--only", help="known, learned, strays, changing, concurrent or fair")
+    parser.add_argument("--times", type=int, default=1, help="how often to run each")
     parser.add_argument("--plots", type=Path, default=DOCS, help="folder for the SVG files")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         stage = Stage(stack, "--any-account", "--latency", LATENCY)
         bench = Bench(stage, Report(), quick=arguments.quick, folder=arguments.plots)
         for name, scenario in scenarios(bench):
-            if arguments.only in {None, name}:
+            for _ in range(arguments.times if arguments.only in {None, name} else 0):
                 scenario()
 
 

@@ -1,4 +1,4 @@
-"""The limiter in made-up time: a table of what it reaches, and plots of how it gets there.
+"""The limiter in made-up time, beside other ways to find a limit: a table, and a plot.
 
 The model is `limit_simulation`; what it says holds as far as a machine keeps up with its threads.
 """
@@ -7,20 +7,163 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from redis import Redis
 
 from benchmarks.limit_pool import ROOT
+from benchmarks.limit_rivals import Aimd, Bbr, Cubic, Gradient2, Rival, Rule
 from benchmarks.limit_servers import Bucket, Cap, Server, Window
-from benchmarks.limit_simulation import OurLimiter, Pool, Run, Simulation
+from benchmarks.limit_simulation import Limiter, OurLimiter, Pool, Run, Simulation
 from benchmarks.svg import Line, write_chart
 from tests.redis_server import RedisServer
 
-LEARNED, END = 30, 90
-CUT, BACK, OVER = 60, 90, 130
+RIVALS: Final[Mapping[str, Callable[[], Rule]]] = {
+    "AIMD": Aimd,
+    "CUBIC": Cubic,
+    "BBR": Bbr,
+    "Gradient2": Gradient2,
+}
+OURS: Final = "Overture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A limit, a ceiling, and what is possible between two seconds, in calls a second."""
+
+    name: str
+    server: Callable[[], Server]
+    ceiling: float
+    possible: float
+    pool: Pool = field(default_factory=Pool)
+    changes: tuple[tuple[float, Callable[[], Server]], ...] = ()
+    first: int = 10
+    last: int = 60
+    in_flight: int = 500
+
+
+def bucket(rate: float, burst: float) -> Callable[[], Server]:
+    """Return a maker of buckets."""
+    return lambda: Bucket(rate, burst)
+
+
+def _steady(rate: float, burst: float, **pool: float) -> Scenario:
+    about = "".join(f", {name} {value:g}" for name, value in pool.items())
+    long = rate < 50
+    return Scenario(
+        name=f"{rate:g}/s, ceiling ten times that, burst {burst:g} s{about}",
+        server=bucket(rate, burst),
+        ceiling=10 * rate,
+        possible=rate,
+        pool=Pool(workers=4, slots=150 if rate > 500 else 50, **pool),  # type: ignore[arg-type]
+        first=60 if long else 10,
+        last=180 if long else 60,
+    )
+
+
+def _strays(share: float, times: int = 1, retry_after: float = 0) -> Scenario:
+    after = f", Retry-After {retry_after:g}" if retry_after else ""
+    repeated = f", {times} times" if times > 1 else ""
+    return Scenario(
+        name=f"{100 * share:g} % of jobs refused{repeated}{after}, ceiling 50/s",
+        server=bucket(1e6, 1),
+        ceiling=50,
+        possible=50 / (1 + share * times),
+        pool=Pool(strays=share, stray_times=times, retry_after=retry_after),
+        first=0,
+        last=180,
+    )
+
+
+def _changing(
+    name: str, rate: float, *steps: tuple[float, float], first: int, last: int
+) -> Scenario:
+    low = [value for at, value in steps if at <= first]
+    return Scenario(
+        name=name,
+        server=bucket(rate, 0.2),
+        ceiling=10 * rate,
+        possible=low[-1] if low else rate,
+        changes=tuple((at, bucket(value, 0.2)) for at, value in steps),
+        first=first,
+        last=last,
+    )
+
+
+def _cap(most: int, latency: float, jitter: float) -> Scenario:
+    return Scenario(
+        name=f"{most} at a time, {latency:g} s ± {100 * jitter:.0f} %, nobody told",
+        server=lambda: Cap(most),
+        ceiling=10 * most / latency,
+        possible=most / latency,
+        pool=Pool(latency=latency, jitter=jitter),
+        first=15,
+        in_flight=200,
+    )
+
+
+def _idle(now: float) -> float:
+    return 100.0 if now % 200 < 30 else 0.2
+
+
+SCENARIOS: Final = (
+    *(
+        Scenario(
+            name=f"{rate:g}/s known, {workers} workers",
+            server=bucket(rate, 0.2),
+            ceiling=rate,
+            possible=rate,
+            pool=Pool(workers=workers),
+            first=5,
+            last=30,
+        )
+        for rate, workers in ((50, 1), (50, 16), (200, 4))
+    ),
+    _steady(10, 0.2),
+    _steady(50, 0.02),
+    _steady(50, 0.2),
+    _steady(50, 1),
+    _steady(200, 0.2),
+    _steady(200, 1, latency=0.3),
+    _steady(1000, 0.2),
+    Scenario(
+        name="50 in each second of the clock, ceiling ten times that",
+        server=lambda: Window(50),
+        ceiling=500,
+        possible=50,
+    ),
+    _strays(0.001),
+    _strays(0.01),
+    _strays(0.01, retry_after=5),
+    _strays(0.05),
+    _strays(0.05, 3),
+    _strays(0.1),
+    _changing(
+        "50/s falls to a quarter: the 5th to the 25th second", 50, (30, 12.5), first=35, last=55
+    ),
+    _changing(
+        "comes back: the 15th to the 30th second", 50, (30, 12.5), (60, 50), first=75, last=90
+    ),
+    _changing("rises fourfold: the 15th to the 30th second", 50, (60, 200), first=75, last=90),
+    _changing("a second tenant takes half: from the 10th second", 50, (30, 25), first=40, last=60),
+    _changing("gives it back: from the 10th second", 50, (30, 25), (60, 50), first=70, last=90),
+    _cap(10, 0.1, 0.2),
+    _cap(10, 0.5, 0.5),
+    _cap(40, 0.1, 0.2),
+    Scenario(
+        name="50/s, ceiling 500, a hundred jobs a second after three quiet minutes",
+        server=bucket(50, 0.2),
+        ceiling=500,
+        possible=50,
+        pool=Pool(demand=_idle),
+        first=212,
+        last=227,
+    ),
+)
 
 
 @contextmanager
@@ -36,116 +179,57 @@ def quick_store() -> Iterator[Redis]:
             server.stop()
 
 
-class Model:
-    """Runs of the model on one store."""
-
-    def __init__(self, store: Redis, folder: Path, *, quick: bool) -> None:
-        self._store = store
-        self._folder = folder
-        self._quick = quick
-
-    def run(
-        self,
-        server: Server,
-        *,
-        ceiling: float,
-        in_flight: int = 200,
-        seconds: int = END,
-        changes: tuple[tuple[float, Server], ...] = (),
-        pool: Pool | None = None,
-    ) -> Run:
-        """Run a pool before a server."""
-        limiter = OurLimiter(self._store, rate=ceiling, in_flight=in_flight)
-        return Simulation(
-            limiter, server, pool=pool or Pool(), seconds=seconds, changes=changes
-        ).run()
-
-    def steady(self) -> None:
-        """Tell what is reached from the thirtieth second on."""
-        print("limit  ceiling   burst  workers   goodput  refused")
-        for limit in (50,) if self._quick else (10, 50, 200):
-            for times in (1, 2, 20):
-                for burst in (0.1, 1):
-                    for workers in (1, 4) if limit == 50 else (4,):
-                        pool = Pool(workers=workers)
-                        seen = self.run(Bucket(limit, burst), ceiling=times * limit, pool=pool)
-                        row = f"{limit:3}/s {times:7} × {burst:5} s {workers:8}"
-                        print(row, _figures(seen, limit), flush=True)
-
-    def slow_threads(self) -> None:
-        """Tell what threads that wake late cost."""
-        print("\na thread wakes late by  limit  burst  goodput  refused")
-        for overhead in (0.0015, 0.01, 0.03):
-            for burst in (0.1, 1):
-                seen = self.run(Bucket(50, burst), ceiling=200, pool=Pool(overhead=overhead))
-                print(f"{1000 * overhead:19.1f} ms  50/s   {burst:3} s {_figures(seen, 50)}")
-
-    def changing(self) -> None:
-        """Tell and plot how a limit is followed that falls to a quarter and comes back."""
-        print("\nlimit  burst  refused from the 5th second of the cut on   back to 90 % after")
-        for limit in (50,) if self._quick else (50, 200):
-            for burst in (0.1, 1):
-                seen = self._changed(limit, burst)
-                whole = range(BACK, OVER - 5)
-                after = [s - BACK for s in whole if seen.goodput(s, s + 5) >= 0.9 * limit]
-                share = 100 * seen.refused_share(CUT + 5, BACK)
-                print(
-                    f"{limit:4}/s {burst:5} s {share:12.2f} % {after[0] if after else '>35':38} s"
-                )
-                if (limit, burst) == (50, 1):
-                    self._plot(limit, seen)
-
-    def _changed(self, limit: float, burst: float) -> Run:
-        changes = ((CUT, Bucket(limit / 4, burst)), (BACK, Bucket(limit, burst)))
-        return self.run(Bucket(limit, burst), ceiling=4 * limit, seconds=OVER, changes=changes)
-
-    def _plot(self, limit: float, seen: Run) -> None:
-        corners = ((0, limit), (CUT, limit), (CUT, limit / 4), (BACK, limit / 4), (BACK, limit))
-        lines = [
-            Line("the limit", [*corners, (OVER, limit)], dashed=True),
-            Line("the rate in force", [p for p in seen.rates if p[1] <= 2 * limit]),
-            Line("accepted", list(enumerate(seen.accepted[:OVER]))),
-            Line("429", list(enumerate(seen.refused[:OVER]))),
-        ]
-        title = "The model: an unknown limit of 50/s, with a ceiling of 200/s"
-        path = self._folder / "limit-model.svg"
-        write_chart(path, title, lines, x="seconds", y="calls/s")
-
-    def other_limits(self) -> None:
-        """Tell what becomes of limits that are no bucket."""
-        print("\nanother limit                     goodput  refused")
-        for limit in (10, 50):
-            seen = self.run(Window(limit), ceiling=4 * limit)
-            print(f"{limit} in each second of the clock    {_figures(seen, limit)}")
-        for cap in (10,) if self._quick else (3, 10, 40):
-            for latency, jitter in ((0.1, 0.2), (0.5, 0.5)):
-                pool, most_a_second = Pool(latency=latency, jitter=jitter), cap / latency
-                for known in (True, False):
-                    most = cap if known else 200
-                    ceiling = 10 * most_a_second
-                    seen = self.run(Cap(cap), ceiling=ceiling, in_flight=most, pool=pool)
-                    what = f"{cap} at a time, {latency} s ± {100 * jitter:.0f} %"
-                    found = "told" if known else f"found {seen.widths[-1][1]:.0f}"
-                    print(f"{what:24} {found:9}{_figures(seen, most_a_second)}", flush=True)
+def play(scenario: Scenario, limiter: Limiter) -> Run:
+    """Run one scenario."""
+    changes = [(at, make()) for at, make in scenario.changes]
+    return Simulation(
+        limiter, scenario.server(), pool=scenario.pool, seconds=scenario.last, changes=changes
+    ).run()
 
 
-def _figures(seen: Run, limit: float) -> str:
-    share = 100 * seen.refused_share(LEARNED, END)
-    return f"{seen.goodput(LEARNED, END) / limit:8.3f}  {share:6.2f} %"
+def _limiter(name: str, scenario: Scenario, store: Redis) -> Limiter:
+    if name == OURS:
+        return OurLimiter(store, rate=scenario.ceiling, in_flight=scenario.in_flight)
+    return Rival(RIVALS[name](), rate=scenario.ceiling, in_flight=scenario.in_flight)
+
+
+def _plot(store: Redis, folder: Path) -> None:
+    scenario = _changing("", 50, (40, 12.5), (70, 50), first=0, last=110)
+    seen = play(scenario, _limiter(OURS, scenario, store))
+    corners = ((0, 50), (40, 50), (40, 12.5), (70, 12.5), (70, 50), (110, 50))
+    lines = [
+        Line("the limit", corners, dashed=True),
+        Line("the rate in force", [point for point in seen.rates if point[1] <= 100]),
+        Line("accepted", list(enumerate(seen.accepted[:110]))),
+        Line("429", list(enumerate(seen.refused[:110]))),
+    ]
+    title = "The model: an unknown limit of 50/s, with a ceiling of 500/s"
+    write_chart(folder / "limit-model.svg", title, lines, x="seconds", y="calls/s")
 
 
 def main() -> None:
     """Run the model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rows")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this")
+    parser.add_argument("--ours", action="store_true", help="without the other ways")
     parser.add_argument("--plots", type=Path, default=ROOT / "docs", help="folder for the SVG")
     arguments = parser.parse_args()
+    names = [OURS] if arguments.ours else [OURS, *RIVALS]
+    print("| goodput ÷ what is possible, share refused |", " | ".join(names), "|")
+    print("|---" * (len(names) + 1), "|", sep="")
     with quick_store() as store:
-        model = Model(store, arguments.plots, quick=arguments.quick)
-        model.steady()
-        model.slow_threads()
-        model.changing()
-        model.other_limits()
+        for scenario in SCENARIOS:
+            if arguments.only not in scenario.name:
+                continue
+            cells = []
+            for name in names:
+                seen = play(scenario, _limiter(name, scenario, store))
+                good = seen.goodput(scenario.first, scenario.last) / scenario.possible
+                share = seen.refused_share(scenario.first, scenario.last)
+                cells.append(f"{good:.2f}, {100 * share:.1f} %")
+            print(f"| {scenario.name} |", " | ".join(cells), "|", flush=True)
+        if not arguments.only:
+            _plot(store, arguments.plots)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,13 @@ class Stage:
         nothing = {"rate": None, "burst": None, "maxConcurrent": None}
         self.liveperson.control("limits", {**nothing, **limits})
 
+    def refuse(self, *, share: float = 0, consumers: Iterable[str] = (), times: int = 1) -> None:
+        """Answer a share of the calls with 429, or the next ones of some consumers."""
+        self.liveperson.control("faults", {"probabilities": {"too_many_requests": share}})
+        for consumer in consumers:
+            fault = {"consumer": consumer, "fault": "too_many_requests", "times": times}
+            self.liveperson.control("faults", fault)
+
     def fill(self, jobs: Iterable[Mapping[str, Any]]) -> None:
         """Put jobs on the queue."""
         enqueue(self.server.url, jobs)
@@ -168,8 +175,10 @@ class Stage:
         return {**common, **settings}
 
 
-def jobs(count: int, *, account: str = "", first: int = 0) -> Iterator[dict[str, Any]]:
+def jobs(
+    count: int, *, account: str = "", first: int = 0, consumers: int = CONSUMERS
+) -> Iterator[dict[str, Any]]:
     """Make jobs of consumers who come round again."""
     for number in range(first, first + count):
-        job = {"jobId": f"{account}-{number}", "consumerId": f"consumer-{number % CONSUMERS}"}
+        job = {"jobId": f"{account}-{number}", "consumerId": f"consumer-{number % consumers}"}
         yield {**job, "accountId": account} if account else job

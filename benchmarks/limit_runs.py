@@ -35,12 +35,23 @@ class Runs:
         *,
         changes: Changes = (),
         cap: int | None = None,
+        jobs_a_second: float = 0,
+        refused: float = 0,
+        stray_consumers: float = 0,
         **settings: object,
     ) -> Seen:
-        """Run workers of ours."""
+        """Run workers of ours.
+
+        The share `refused` of the calls is answered with 429 at any pace; and so are the first
+        three calls of the share `stray_consumers` of the consumers, of whom each has one job.
+        """
         stage = self._stage
         self._prepare(limit, cap)
-        stage.fill(jobs(_backlog(limit, seconds)))
+        backlog = _backlog(jobs_a_second or limit, seconds)
+        every = round(1 / stray_consumers) if stray_consumers else backlog
+        strays = (f"consumer-{number}" for number in range(every - 1, backlog, every))
+        stage.refuse(share=refused, consumers=strays if stray_consumers else (), times=3)
+        stage.fill(jobs(backlog, consumers=backlog) if stray_consumers else jobs(backlog))
         settings = {"max_in_flight": 500, **settings}
         with stage.overture(workers, **settings), Changing(stage, changes):
             seen = stage.watch(seconds)
@@ -61,6 +72,7 @@ class Runs:
         """Run plain Celery's."""
         stage = self._stage
         self._prepare(limit, cap)
+        stage.refuse()
         stage.fill_plain(_backlog(limit, seconds))
         with stage.celery(workers, rate_limit=rate_limit), Changing(stage, changes):
             return stage.watch(seconds)

@@ -143,7 +143,8 @@ local function try(a, now)
 end
 
 -- Refused only with more in flight than the accepted ones left with on average, every time: then it
--- is the number in flight that is limited. Returns whether that is clear, and supposes it.
+-- is the number in flight that is limited. Returns whether that is clear, and supposes it: the rate is
+-- free then, since a cap at any rate would do where the rate is limited.
 local function supposes_a_cap(a, now)
   if a.lever == 'in_flight' or a.refused == 0 or a.accepted < CALLS / 2 then
     return false
@@ -151,7 +152,7 @@ local function supposes_a_cap(a, now)
   local alone = a.lowest >= math.max(4, a.places / a.accepted + 0.5)
   put(a, 'crowded', alone and (a.crowded or 0) + a.refused or 0)
   put(a, 'crowded_from', alone and math.min(a.crowded_from or a.lowest, a.lowest) or nil)
-  if a.crowded < CALLS / 2 * 2 ^ (a.doubts or 0) then
+  if a.crowded < CALLS * 2 ^ (a.doubts or 0) then
     return false
   end
   put(a, 'lever', 'in_flight')
