@@ -15,7 +15,7 @@ from redis import Redis
 
 from benchmarks.limit_pool import ROOT
 from benchmarks.limit_servers import Bucket, Cap, Server, Window
-from benchmarks.limit_simulation import Limiter, Pool, Run, Simulation
+from benchmarks.limit_simulation import OurLimiter, Pool, Run, Simulation
 from benchmarks.svg import Line, write_chart
 from tests.redis_server import RedisServer
 
@@ -55,7 +55,7 @@ class Model:
         pool: Pool | None = None,
     ) -> Run:
         """Run a pool before a server."""
-        limiter = Limiter(self._store, rate=ceiling, in_flight=in_flight)
+        limiter = OurLimiter(self._store, rate=ceiling, in_flight=in_flight)
         return Simulation(
             limiter, server, pool=pool or Pool(), seconds=seconds, changes=changes
         ).run()

@@ -1,7 +1,7 @@
 """A discrete-event model of a pool at a limit.
 
-The limiter in it is the real one, its Lua scripts in a real store; only the time, the workers and
-LivePerson are made up, so that a minute takes seconds.
+The limiter in it is any that can be asked; the time, the workers and LivePerson are made up, so
+that a minute takes seconds.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from redis import Redis
 
@@ -23,28 +24,47 @@ EPOCH_MS = 1.7e12
 POLL_SECONDS = 0.02
 AHEAD_SECONDS = 0.1
 LONGEST_SLEEP_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
 FLIGHT_MS = 40_000
 LOOK_SECONDS = 0.25
 
 ASK = """
-local a, now = recall(KEYS[1], tonumber(ARGV[1])), tonumber(ARGV[1])
+local now = tonumber(ARGV[1])
+local a = recall(KEYS[1], now)
 give(a, tonumber(ARGV[2]), tonumber(ARGV[3]))
 local wait = permit(a, KEYS[2], now, tonumber(ARGV[4]), 1e6)
-local record = not wait and depart(a, KEYS[2], now, ARGV[5], tonumber(ARGV[6]))
+local record = not wait and depart(a, KEYS[2], now, ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1')
 save(a, KEYS[1])
 return wait and { tostring(wait[1]), tostring(wait[2]) } or record
 """
 ANSWER = """
-local a, now = recall(KEYS[1], tonumber(ARGV[1])), tonumber(ARGV[1])
+local now = tonumber(ARGV[1])
+local a = recall(KEYS[1], now)
 redis.call('ZREM', KEYS[2], ARGV[2])
-if ARGV[3] == 'accepted' then accepted(a, now) else refused(a, now, ARGV[4], 0) end
+if ARGV[3] == 'accepted' then
+  accepted(a, now, ARGV[4])
+else
+  refused(a, now, ARGV[4], tonumber(ARGV[5]))
+end
 save(a, KEYS[1])
 return { tostring(rate_in_force(a)), tostring(width_in_force(a)) }
 """
 
 
-class Limiter:
-    """The limiter of one account, on the model's clock."""
+class Limiter(Protocol):
+    """What limits an account in the model; times are seconds of the model's clock."""
+
+    def ask(self, now: float, owner: int, slot: float, *, again: bool) -> tuple[float, float] | str:
+        """Ask for a permit: its record, or (seconds to wait, booked slot)."""
+
+    def answer(
+        self, now: float, owner: int, record: str, *, accepted: bool, retry_after: float
+    ) -> tuple[float, float]:
+        """Tell what LivePerson answered; returns rate and width in force."""
+
+
+class OurLimiter:
+    """The product's limiter of one account: its Lua scripts in a real store."""
 
     def __init__(self, store: Redis, *, rate: float, in_flight: int) -> None:
         text = "\n".join((SCRIPTS / f"{name}.lua").read_text("utf-8") for name in LIMITER)
@@ -54,18 +74,22 @@ class Limiter:
         self._keys = [f"model:{{{id(self)}}}:limit", f"model:{{{id(self)}}}:in-flight"]
         store.delete(*self._keys)
 
-    def ask(self, now: float, owner: int, slot: float) -> tuple[float, float] | str:
+    def ask(self, now: float, owner: int, slot: float, *, again: bool) -> tuple[float, float] | str:
         """Ask for a permit: its record, or (seconds to wait, booked slot)."""
         at = EPOCH_MS + now * 1000
-        answer: Any = self._ask(self._keys, [at, *self._ceiling, slot, owner, FLIGHT_MS])
+        given: list[float] = [at, *self._ceiling, slot, owner, FLIGHT_MS, int(again)]
+        answer: Any = self._ask(self._keys, given)
         if isinstance(answer, bytes):
             return answer.decode()
         return float(answer[0]) / 1000, float(answer[1])
 
-    def answer(self, now: float, owner: int, record: str, *, accepted: bool) -> tuple[float, float]:
+    def answer(
+        self, now: float, owner: int, record: str, *, accepted: bool, retry_after: float
+    ) -> tuple[float, float]:
         """Tell what LivePerson answered; returns rate and width in force."""
         at, what = EPOCH_MS + now * 1000, "accepted" if accepted else "refused"
-        rate, width = self._answer(self._keys, [at, owner, what, record])
+        told: list[Any] = [at, owner, what, record, retry_after * 1000]
+        rate, width = self._answer(self._keys, told)
         return float(rate), float(width)
 
 
@@ -73,8 +97,10 @@ class Limiter:
 class Pool:
     """Workers and the way to LivePerson; times in seconds.
 
-    An answer takes `latency`, give or take the share `jitter`; a 429 `refusal`. Waking a thread
-    takes `overhead` on average. `demand` is jobs a second at a time; None is an endless backlog.
+    An answer takes `latency`, give or take the share `jitter`; a 429 `refusal`, and says to come
+    back after `retry_after`. Waking a thread takes `overhead` on average. `demand` is jobs a second
+    at a time; None is an endless backlog. The share `strays` of the jobs is refused `stray_times`
+    times at whatever pace.
     """
 
     workers: int = 2
@@ -82,8 +108,23 @@ class Pool:
     latency: float = 0.1
     jitter: float = 0.2
     refusal: float = 0.004
+    retry_after: float = 0.0
     overhead: float = 0.0015
     demand: Callable[[float], float] | None = None
+    strays: float = 0.0
+    stray_times: int = 1
+
+
+@dataclass(slots=True)
+class Job:
+    """A job: how often it is still refused whatever the pace, and was refused in a row."""
+
+    strays: int
+    row: int = 0
+
+    def pause(self) -> float:
+        """Return how long it waits after a 429, as worker/retry.py has it, in seconds."""
+        return min(2.0 ** (self.row - 1), LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(slots=True)
@@ -128,8 +169,8 @@ class Simulation:
         self._free = [pool.slots] * pool.workers
         self._asks = [False] * pool.workers
         # Who waits for a request to end has a number, so that it asks once: then, or in due course.
-        self._polls = [0] * pool.workers
-        self._backlog = 0
+        self._polls: list[tuple[int, Job] | None] = [None] * pool.workers
+        self._ready: deque[Job] = deque()
         self._run = Run([0] * (seconds + 1), [0] * (seconds + 1))
         for second, changed in changes:
             self._at(second, self._change, changed)
@@ -155,93 +196,127 @@ class Simulation:
         del now
         self._server = server
 
+    def _job(self) -> Job:
+        is_stray = self._pool.strays and self._random.random() < self._pool.strays
+        return Job(self._pool.stray_times if is_stray else 0)
+
     def _enqueue(self, now: float) -> None:
         assert self._pool.demand is not None
-        self._backlog += 1
+        self._put(now, self._job())
+        self._at(now + self._random.expovariate(self._pool.demand(now)), self._enqueue)
+
+    def _put(self, now: float, job: Job) -> None:
+        """Have a job wait for a slot of any worker."""
+        self._ready.append(job)
         for worker in self._random.sample(range(self._pool.workers), self._pool.workers):
             self._next(now, worker)
-        self._at(now + self._random.expovariate(self._pool.demand(now)), self._enqueue)
 
     def _next(self, now: float, worker: int) -> None:
         """Let a worker's next job ask; one thread of a worker asks at a time."""
-        waiting = self._pool.demand is None or self._backlog > 0
+        waiting = bool(self._ready) or self._pool.demand is None
         if waiting and not self._asks[worker] and self._free[worker] > 0:
-            self._backlog -= 1
-            self._asks[worker] = True
-            self._at(now + self._wake(), self._ask, worker)
-
-    def _ask(self, now: float, worker: int) -> None:
-        call = next(self._numbers)
-        answer = self._limiter.ask(now, call, 0)
-        if isinstance(answer, str):
+            job = self._ready.popleft() if self._ready else self._job()
             self._free[worker] -= 1
+            self._asks[worker] = True
+            self._at(now + self._wake(), self._ask, worker, job)
+
+    def _ask(self, now: float, worker: int, job: Job) -> None:
+        call = next(self._numbers)
+        answer = self._limiter.ask(now, call, 0, again=job.row > 0)
+        if isinstance(answer, str):
             self._asks[worker] = False
-            self._at(now + 0.001, self._arrive, worker, call, answer)
+            self._at(now + 0.001, self._arrive, worker, call, answer, job)
             self._next(now, worker)
             return
         wait, booked = answer
         if booked:
             # Those with a slot that is near wait by themselves, and let the next one ask.
             self._at(now + max(0, wait - AHEAD_SECONDS), self._let_next_ask, worker)
-            self._free[worker] -= 1
-            self._at(now + wait + self._wake(), self._claim, worker, booked)
+            self._at(now + wait + self._wake(), self._claim, worker, booked, job)
         elif wait:
             pause = min(wait, LONGEST_SLEEP_SECONDS)
-            self._at(now + pause + self._wake(), self._ask, worker)
+            self._at(now + pause + self._wake(), self._ask, worker, job)
         else:
-            self._polls[worker] = call
+            self._polls[worker] = (call, job)
             self._at(now + POLL_SECONDS, self._poll, worker, call)
 
     def _poll(self, now: float, worker: int, number: int) -> None:
-        if number == self._polls[worker]:
-            self._polls[worker] = 0
-            self._at(now + self._wake(), self._ask, worker)
+        waiting = self._polls[worker]
+        if waiting is not None and waiting[0] == number:
+            self._polls[worker] = None
+            self._at(now + self._wake(), self._ask, worker, waiting[1])
 
     def _let_next_ask(self, now: float, worker: int) -> None:
         self._asks[worker] = False
         self._next(now, worker)
 
-    def _claim(self, now: float, worker: int, slot: float) -> None:
+    def _claim(self, now: float, worker: int, slot: float, job: Job) -> None:
         """Ask again when the booked slot is due; without it, stand in line again."""
-        self._free[worker] += 1
         call = next(self._numbers)
-        answer = self._limiter.ask(now, call, slot)
+        answer = self._limiter.ask(now, call, slot, again=job.row > 0)
         if isinstance(answer, str):
-            self._free[worker] -= 1
-            self._at(now + 0.001, self._arrive, worker, call, answer)
+            self._at(now + 0.001, self._arrive, worker, call, answer, job)
         elif answer[1]:
-            self._free[worker] -= 1
-            self._at(now + answer[0] + self._wake(), self._claim, worker, answer[1])
+            self._at(now + answer[0] + self._wake(), self._claim, worker, answer[1], job)
         else:
-            self._backlog += 1
+            self._free[worker] += 1
+            self._ready.appendleft(job)
             self._next(now, worker)
 
-    def _arrive(self, now: float, worker: int, call: int, record: str) -> None:
+    def _arrive(self, now: float, worker: int, call: int, record: str, job: Job) -> None:
         pool, server = self._pool, self._server
-        accepted = server.enter(now)
+        accepted = job.strays == 0 and server.enter(now)
+        job.strays = max(0, job.strays - 1)
         counts = self._run.accepted if accepted else self._run.refused
         counts[int(now)] += 1
         takes = pool.refusal
         if accepted:
             takes = pool.latency * self._random.uniform(1 - pool.jitter, 1 + pool.jitter)
-        self._at(now + takes, self._answer, worker, call, record, server if accepted else None)
+        self._at(now + takes, self._answer, worker, call, record, job, server if accepted else None)
 
     def _answer(
-        self, now: float, worker: int, call: int, record: str, server: Server | None
+        self, now: float, worker: int, call: int, record: str, job: Job, server: Server | None
     ) -> None:
         if server is not None:
             server.leave()
         later = now + self._wake()
-        self._at(later, self._finish, worker, call, record, server is not None)
+        self._at(later, self._finish, worker, call, record, job, server is not None)
 
-    def _finish(self, now: float, worker: int, call: int, record: str, accepted: bool) -> None:  # noqa: FBT001 - called by the event loop alone
-        rate, width = self._limiter.answer(now, call, record, accepted=accepted)
+    def _finish(
+        self,
+        now: float,
+        worker: int,
+        call: int,
+        record: str,
+        job: Job,
+        accepted: bool,  # noqa: FBT001 - called by the event loop alone
+    ) -> None:
+        retry_after = 0 if accepted else self._pool.retry_after
+        rate, width = self._limiter.answer(
+            now, call, record, accepted=accepted, retry_after=retry_after
+        )
         if not self._run.rates or now > self._run.rates[-1][0] + LOOK_SECONDS:
             self._run.rates.append((now, rate))
             self._run.widths.append((now, width))
-        self._free[worker] += 1
-        if not accepted:
-            self._backlog += 1
-        if self._polls[worker]:
-            self._poll(now, worker, self._polls[worker])
+        if accepted:
+            self._free[worker] += 1
+        else:
+            self._refused(now, worker, job)
+        waiting = self._polls[worker]
+        if waiting is not None:
+            self._poll(now, worker, waiting[0])
         self._next(now, worker)
+
+    def _refused(self, now: float, worker: int, job: Job) -> None:
+        """Let a job wait: for a second in its slot, longer in the broker."""
+        job.row += 1
+        pause = max(job.pause(), self._pool.retry_after)
+        if pause <= 1:
+            self._at(now + pause, self._wait_no_longer, worker, job)
+        else:
+            self._free[worker] += 1
+            self._at(now + pause, self._put, job)
+
+    def _wait_no_longer(self, now: float, worker: int, job: Job) -> None:
+        self._free[worker] += 1
+        self._put(now, job)

@@ -33,3 +33,7 @@ class StoreClock:
         """Let time pass; less than none sets the clock back."""
         self._now += seconds * 1000
         self._store.set(KEY, f"{self._now:.3f}")
+
+    def seconds(self) -> float:
+        """Return the time, in Unix seconds."""
+        return self._now / 1000

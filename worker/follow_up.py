@@ -24,6 +24,7 @@ from worker.retry import (
     Hold,
     LookUp,
     Throttled,
+    throttled_pause,
 )
 from worker.shutdown import Shutdown, insist
 from worker.step import HELD_SECONDS, AtOnce, Ended, PutOff, Step, Turn
@@ -176,15 +177,26 @@ class FollowUp:
         )
 
     def _throttled(self, turn: Turn) -> Step:
-        """Pause the whole pool after a 429; one for a token has a pause of its own."""
+        """Let the job wait after a 429; the pool waits only if the limiter says so.
+
+        One for a token has a pause of its own.
+        """
         asked = turn.answer.retry_after if turn.answer else None
-        pause = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        retry_after = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        pause = max(retry_after, throttled_pause(turn.history)) if turn.sent else retry_after
         attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
-        other = self._release(turn, attempts, retry_after=pause, due=pause)
+        is_put_off = turn.sent and pause > SHORT_PAUSE_SECONDS
+        other = self._release(
+            turn,
+            attempts,
+            retry_after=retry_after,
+            due=pause,
+            waits_for="throttled" if is_put_off else "",
+        )
         if other is not None:
             return other
         if turn.sent:
-            return AtOnce(0)
+            return PutOff(pause, "throttled", turn.cause) if is_put_off else AtOnce(pause)
         why = "throttled before sending"
         found = self._line_up(turn, max(pause, TOKEN_PAUSE_SECONDS), why)
         return PutOff(found.seconds, why, turn.cause)

@@ -25,6 +25,8 @@ REPLAYED: Final = "replayed"
 # What stands there where a conversation was looked for, and nothing could be told. While it stands
 # last, the job is looked for again and not sent (worker/store/lua/begin.lua).
 UNRESOLVED: Final = "unresolved"
+# The longest pause of a job that is refused with 429 again and again, in seconds.
+LONGEST_THROTTLED_SECONDS: Final = 60.0
 # LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
 MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
 # Pauses before a repeat with a new token, in seconds. A ConsumerJWS that is refused after each of
@@ -85,7 +87,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The pool pauses; the job keeps its place and loses no retry."""
+    """The job waits for its next turn and loses no retry; the limiter decides about the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,19 @@ def decide(
         case Kind.UNKNOWN:
             pause = _pause(answer, history, policy) if policy.repeat_unknown else None
             return pause or _look_first(_given_up(policy), history, policy)
+
+
+def throttled_pause(history: Sequence[Attempt]) -> float:
+    """Return how long a job waits after its latest 429, in seconds: LivePerson asks for a second.
+
+    It doubles while nothing but 429 comes, for a limit that is its consumer's own or very low.
+    """
+    row = 0
+    for attempt in reversed(history):
+        if attempt.outcome != Kind.THROTTLED:
+            break
+        row += 1
+    return min(2.0 ** min(row - 1, 10), LONGEST_THROTTLED_SECONDS)
 
 
 def conclude(code: ErrorCode, history: Sequence[Attempt], *, policy: Policy) -> Fail | LookUp:

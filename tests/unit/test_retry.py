@@ -21,6 +21,7 @@ from worker.retry import (
     decide,
     is_unresolved,
     look_again,
+    throttled_pause,
 )
 
 POLICY = Policy(schedule=(5, 10, 15))
@@ -284,3 +285,23 @@ def test_giving_up_after_an_unknown_attempt_looks_first(code: str) -> None:
     assert looked == look_up(given_up, later(3))
     known = conclude(given_up.code, history("unknown", "already_open"), policy=POLICY)
     assert known == ours(later(3), given_up)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds"),
+    [
+        ([], 1),
+        (["throttled"], 2),
+        (["throttled"] * 4, 16),
+        (["throttled"] * 3 + ["unknown"], 1),
+        (["throttled"] * 9, 60),
+        (["throttled"] * 5000, 60),
+    ],
+)
+def test_a_refused_job_waits_ever_longer(before: list[str], seconds: float) -> None:
+    """A second at least, as LivePerson asks; a minute at most; other failures begin it anew."""
+    attempts = [
+        Attempt(at="2026-11-23T10:00:00.000Z", http_status=None, outcome=outcome)
+        for outcome in [*before, "throttled"]
+    ]
+    assert throttled_pause(attempts) == seconds

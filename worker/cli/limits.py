@@ -11,7 +11,7 @@ from worker.cli.pick import the_account
 from worker.cli.plain import printable
 from worker.cli.problem import say
 from worker.cli.reach import reach, read_settings
-from worker.cli.view import held_by
+from worker.cli.view import held_by, lesson
 from worker.operator.accounts import known_accounts
 from worker.operator.overview import AccountView, view_account
 from worker.store.limits import reset_ceiling, set_ceiling
@@ -66,7 +66,9 @@ def sentence(account: AccountView) -> str:
     rate = "any rate" if account.max_rate is None else f"{account.max_rate:g}/s"
     most = "any number" if account.max_in_flight is None else f"{account.max_in_flight}"
     source = "set by an operator" if standing.is_set else "from the settings"
+    learned = lesson(standing)
     return (
         f"account {account.account_id}: at most {rate} and {most} in flight ({source}); now "
         f"{standing.accepted:.3g}/s and {standing.in_flight} in flight; held by {held_by(standing)}"
+        f"{f' ({learned})' if learned else ''}"
     )

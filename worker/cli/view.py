@@ -151,6 +151,21 @@ def held_by(standing: Standing) -> str:
     return f"{what}; learned: {', '.join(learned)}" if learned else what
 
 
+def lesson(standing: Standing) -> str:
+    """Say what the learned limit is learned from, and when a higher one is tried; or nothing."""
+    parts = []
+    is_learned = standing.learned_rate is not None or standing.learned_in_flight is not None
+    if is_learned and standing.learned_from is not None and standing.learned_at is not None:
+        above = "more" if standing.learned_rate is None else f"{standing.learned_at:.3g}/s"
+        parts.append(f"{standing.learned_from:.0%} were refused at {above}")
+    if is_learned:
+        again = "now" if standing.try_in is None else f"in {standing.try_in:.0f} s"
+        parts.append(f"more is tried {again}")
+    if standing.tolerated is not None:
+        parts.append(f"{standing.tolerated:.1%} are refused at any pace")
+    return "; ".join(parts)
+
+
 def _failures(overview: Overview) -> Iterator[Text]:
     for account in overview.accounts:
         if codes := _codes(account):

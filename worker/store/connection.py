@@ -16,7 +16,7 @@ from worker.store.replies import WrongServer
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
-LIMITER: Final = ("clock", "account", "level", "learn", "circuit", "limit")
+LIMITER: Final = ("clock", "account", "circuit", "limit")
 
 # The scripts count in these.
 MILLISECONDS: Final = 1000

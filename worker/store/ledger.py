@@ -22,6 +22,7 @@ from worker.messages.result import Attempt
 from worker.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from worker.store.batches import ScriptBatches
 from worker.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
+from worker.store.limits import log_learned
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -150,6 +151,7 @@ class Ledger:
                 self.abandon(job, owner)
                 then(Lost())
                 return
+            log_learned(job.account_id, answer)
             then(ended(job, answer) or Replay(outcome))
 
         self._batches.post(self._finish, names, args, answered)
@@ -187,7 +189,9 @@ class Ledger:
             due=due,
             waits_for=waits_for,
         )
-        return ended(job, self._batches.call(self._finish, names, args))
+        answer = self._batches.call(self._finish, names, args)
+        log_learned(job.account_id, answer)
+        return ended(job, answer)
 
     def abandon(self, job: Job, owner: str) -> None:
         """End the claim after an error of our own: the job counts as lost to its next delivery."""

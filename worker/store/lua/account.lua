@@ -1,51 +1,44 @@
 -- What the limiter knows of an account: read at once, changed with `put`, written at once.
--- Times are milliseconds of `clock`, levels are calls a second or calls in flight.
+-- Times are milliseconds of `clock`; what limit.lua measures is explained there.
 
+-- After so long without a call what was learned is forgotten; jobs that wait in the broker come back
+-- within it. LivePerson's limit may be any by then.
+local LONG_MS = 300000
+
+local TIMES = {
+  'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
+  'tat', 'backlog', 'pause', 'waited_at', 'full_at',
+  'since', 'opened', 'try_at', 'usual_at', 'fell_at',
+  'failing_since', 'probe_at',
+}
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
-  'pause', 'tat', 'backlog', 'full_at', 'busy', 'crowd',
-  'flow', 'flow_at', 'cut_at', 'resumed', 'row',
-  'refused_place', 'patience', 'doubts', 'rate_before',
-  'rate', 'rate_calm', 'rate_hold', 'rate_since', 'rate_fell',
-  'width', 'width_calm', 'width_hold', 'width_since', 'width_fell',
-  'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober', 'shut_by', 'cause',
+  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'alike', 'stood',
+  'usual', 'wait', 'doubts', 'flow', 'learned_at', 'learned_from',
+  'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
+  'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',
+  'failures', 'probe_ms', 'prober', 'shut_by', 'cause',
 }
-local TEXTS = { prober = true, shut_by = true, cause = true }
-
--- How far ahead the rule of each time can put it at most, in ms; what has happened is not ahead.
-local AHEAD_MS = {
-  pause = 300000, resumed = 300000, backlog = 300000, probe_at = 300000,
-  full_at = 0, flow_at = 0, cut_at = 0, rate_since = 0, width_since = 0, failing_since = 0,
-}
-local BOOKED_AHEAD_MS = 1000 -- `tat` lies so far ahead, and the time of one call more
+local TEXTS = { lever = true, state = true, prober = true, shut_by = true, cause = true }
+for _, name in ipairs(TIMES) do
+  FIELDS[#FIELDS + 1] = name
+end
 
 local function put(a, name, value)
-  a[name] = value
-  a.changed[name] = true
+  if a[name] ~= value then
+    a[name] = value
+    a.changed[name] = true
+  end
 end
 
--- A clock that was set back leaves times that are void: but whoever tried for all may be tried for.
-local function without_void_times(a, now)
-  local interval_ms = 1000 / math.min(1, a.max_rate or a.given_rate or 1)
-  for name, most in pairs(AHEAD_MS) do
-    if a[name] and not credible(a[name], now, most) then
-      put(a, name, name == 'probe_at' and now or nil)
-    end
-  end
-  if a.tat and not credible(a.tat, now, BOOKED_AHEAD_MS + interval_ms) then
-    put(a, 'tat', nil)
-  end
-  return a
-end
-
-local function open(limit, now)
+local function open(limit)
   local values = redis.call('HMGET', limit, unpack(FIELDS))
   local a = { changed = {} }
   for i, name in ipairs(FIELDS) do
-    a[name] = TEXTS[name] and values[i] or tonumber(values[i])
+    a[name] = values[i] and (TEXTS[name] and values[i] or tonumber(values[i])) or nil
   end
-  return without_void_times(a, now)
+  return a
 end
 
 local function save(a, limit)
@@ -67,12 +60,22 @@ local function save(a, limit)
   end
 end
 
+-- Where the store's clock was set back, every time in the record goes back with it, so that nothing
+-- waits for longer than its own rule says; only the booked slots are void.
+local function keep_up(a, now)
+  local back = (a.seen or now) - now
+  if back > 0 then
+    for _, name in ipairs(TIMES) do
+      put(a, name, a[name] and a[name] - back)
+    end
+    put(a, 'tat', nil)
+  end
+end
+
 -- The limits as the workers' settings have them, kept so that whoever looks on knows them too.
 local function give(a, rate, in_flight)
-  if a.given_rate ~= rate or a.given_in_flight ~= in_flight then
-    put(a, 'given_rate', rate)
-    put(a, 'given_in_flight', in_flight)
-  end
+  put(a, 'given_rate', rate)
+  put(a, 'given_in_flight', in_flight)
 end
 
 local function rate_ceiling(a)
@@ -81,4 +84,12 @@ end
 
 local function in_flight_ceiling(a)
   return a.max_in_flight or a.given_in_flight
+end
+
+-- Returns when a job that cannot wait here should come back, in ms: a thousand of them come back one
+-- by one, twice as fast as they can go, so that a limit that rises finds them there.
+local function queue_up(a, now, wait)
+  local due = math.max(a.backlog or 0, now + math.max(wait, 1000)) + 500 / rate_ceiling(a)
+  put(a, 'backlog', math.min(due, now + math.max(wait, LONG_MS)))
+  return a.backlog - now
 end

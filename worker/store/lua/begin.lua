@@ -135,7 +135,8 @@ if first and first ~= job_id then
 end
 -- The attempt is written down before the request leaves.
 facts[3] = sent + 1
-local permit_record = depart(account, in_flight, now, owner, flight_ms)
+local refused_before = string.find(string.match(history, '{[^{}]*}$') or '', '"throttled"', 1, true)
+local permit_record = depart(account, in_flight, now, owner, flight_ms, refused_before)
 facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
 save(account, limit)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)

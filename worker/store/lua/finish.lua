@@ -18,6 +18,7 @@ local now = clock()
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit',
   'cancelled')
 local is_forgotten = not is[1]
+local note = '' -- what the limiter learned, as JSON
 
 redis.call('ZREM', in_flight, owner)
 if feedback ~= '' then
@@ -33,8 +34,9 @@ if feedback ~= '' then
     if feedback == 'throttled' then
       refused(account, now, is[2] == owner and is[6], retry_after_ms)
     else
-      accepted(account, now)
+      accepted(account, now, is[2] == owner and is[6])
     end
+    note = account.note and cjson.encode(account.note) or ''
   end
   save(account, limit)
 end
@@ -76,7 +78,7 @@ if verb ~= 'done' then
   elseif first == job_id then
     redis.call('DEL', lock)
   end
-  return { 'ok' }
+  return { 'ok', note }
 end
 
 redis.call('HSET', job, 'state', 'done', 'outcome', outcome, 'key', key)
@@ -97,4 +99,4 @@ else
   redis.call('SREM', doubts, job_id)
 end
 redis.call('HINCRBY', counts, count, 1)
-return { 'ok' }
+return { 'ok', note }

@@ -10,18 +10,30 @@ elseif a.probe_at then
   holds, ms = shut_by(a), blocked(a, now) or 0
 elseif now - (a.full_at or 0) < 1000 then
   holds = 'in_flight'
-elseif (a.tat or 0) > now and (a.busy or 0) > 0.5 then
+elseif now - (a.waited_at or 0) < 1000 then
   holds = 'rate'
 end
+local function below(a, ceiling)
+  local level = ceiling and a.state ~= 'start' and (a.state == 'raise' and a.base or a.level)
+  if level and level < ceiling then
+    return level
+  end
+end
+
 return cjson.encode({
   holds = holds,
   seconds = ms / 1000,
   cause = cause_of(a, holds),
   in_flight = redis.call('ZCOUNT', in_flight, string.format('(%.3f', now), '+inf'),
-  accepted = rate_ceiling(a) and flow(a, now) or 0,
+  accepted = accepted_lately(a, now),
   max_rate = rate_ceiling(a),
   max_in_flight = in_flight_ceiling(a),
-  learned_rate = a.rate and rate_ceiling(a) and rate_in_force(a) or nil,
-  learned_in_flight = a.width and in_flight_ceiling(a) and width_in_force(a) or nil,
+  state = a.state or '',
+  learned_rate = a.level and a.lever ~= 'in_flight' and below(a, rate_ceiling(a)) or nil,
+  learned_in_flight = a.lever == 'in_flight' and below(a, in_flight_ceiling(a)) or nil,
+  learned_at = a.learned_at,
+  learned_from = a.learned_from,
+  tolerated = a.usual,
+  try_in = a.state == 'keep' and a.try_at and math.max(0, a.try_at - now) / 1000 or nil,
   is_set = a.max_rate ~= nil or a.max_in_flight ~= nil,
 })
