@@ -9,10 +9,9 @@ from typing import Any, Final, Literal
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from worker.operator.addresses import public_url, said
+from worker.operator.addresses import advice, public_url, said
 from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from worker.store.connection import text
-from worker.store.replies import classify
 
 Verdict = Literal["works", "warning", "fails"]
 
@@ -61,7 +60,7 @@ def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
 
 
 def _unusable(what: str, url: str, error: RedisError) -> Finding:
-    todo = classify(error).todo or f"start it, or correct OVERTURE_{what.upper()}_URL"
+    todo = advice(error, f"start it, or correct OVERTURE_{what.upper()}_URL")
     return Finding("fails", what, f"{public_url(url)} cannot be used: {said(error, url)}; {todo}")
 
 

@@ -86,8 +86,9 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
 _PRECONDITION_FAILED: Final = 406
 _OTHER_ARGUMENTS: Final = "inequivalent arg"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
-# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
-_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
+# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself, and our
+# producer that it quotes.
+_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -|answers ['\"])([A-Z]{3,}) ")
 
 log = structlog.get_logger()
 
