@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from worker.operator.accounts import troubles, workers_alive
 from worker.operator.addresses import advice, public_url, said
 from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from worker.store.connection import text
@@ -45,7 +46,15 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
         return
     yield Finding("works", "store", f"{name} answers")
     yield _rights("store rights", missing)
+    if not missing:
+        yield from _workers(store)
     yield from _durability(store)
+
+
+def _workers(store: Redis) -> Iterator[Finding]:
+    """Pass on what the workers that run find wrong, such as a results queue that is full."""
+    for worker, words in troubles(store, workers_alive(store)).items():
+        yield Finding("warning", "worker", f"{worker} is held up: {words}")
 
 
 def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
