@@ -187,7 +187,7 @@ class FollowUp:
             return AtOnce(0)
         why = "throttled before sending"
         found = self._line_up(turn, max(pause, TOKEN_PAUSE_SECONDS), why)
-        return PutOff(found.seconds, why, turn.cause)
+        return PutOff(found.seconds, found.why or why, found.cause or turn.cause)
 
     def _is_repeated(self, turn: Turn) -> bool:
         """Tell whether a job is kept from being sent once more: hours of that are one attempt."""
