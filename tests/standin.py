@@ -148,7 +148,6 @@ def _app_token_stale(call: Call) -> None:
     if call.number:
         call.answer()
     else:
-        call.handler.state.revoke()
         details = "AppJWT has expired or is invalid"
         call.handler.say(401, problem(401, 40102, "Invalid AppJWT", details))
 
@@ -229,11 +228,6 @@ class State:
         now = int(time.time())
         claims = {"aud": ACCOUNT, "iss": "Sentinel", "iat": now, "exp": now + TOKEN_SECONDS}
         return jwt({**claims, "jti": uuid.uuid4().hex})
-
-    def revoke(self) -> None:
-        """Let the AppJWT be good no longer."""
-        with self._lock:
-            self.app_token = self._new_token()
 
     def open(self, consumer: str, opener: str) -> str:
         """Open a conversation; "" where the consumer has one."""

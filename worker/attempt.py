@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -63,7 +64,8 @@ class Attempts:
         account = self._accounts[work.job.account_id]
         with self._permits.seat(work) as seated:
             if not seated:
-                return PutOff(self._permits.put_off(work, account), "crowded")
+                wait = self._permits.put_off(work, account)
+                return PutOff(wait.seconds, wait.why, wait.cause)
             return self._make(work, account)
 
     def _make(self, work: Work, account: Account) -> Step:
@@ -96,7 +98,7 @@ class Attempts:
             case _:
                 return _elsewhere(begun, work)
         if claim.probing and is_sent and answer is not None and is_taken(answer.kind):
-            account.hold.ends()
+            account.hold.ends(asked=time.monotonic())
         turn = Turn(
             work=work,
             account=account,

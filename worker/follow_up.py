@@ -199,7 +199,7 @@ class FollowUp:
             return PutOff(pause, "throttled", turn.cause) if is_put_off else AtOnce(pause)
         why = "throttled before sending"
         found = self._line_up(turn, max(pause, TOKEN_PAUSE_SECONDS), why)
-        return PutOff(found.seconds, why, turn.cause)
+        return PutOff(found.seconds, found.why or why, found.cause or turn.cause)
 
     def _is_repeated(self, turn: Turn) -> bool:
         """Tell whether a job is kept from being sent once more: hours of that are one attempt."""

@@ -52,11 +52,13 @@ class Hold:
         else:
             log.warning("account.held", **said)
 
-    def ends(self) -> None:
-        """Say that the account goes on, if it was held."""
+    def ends(self, *, asked: float) -> None:
+        """Say that the account goes on, if it was held when the store was asked."""
         if not self._why:  # asked for every job: without the lock
             return
         with self._lock:
+            if asked < self._since:
+                return
             why, cause, self._why = self._why, self._cause, ""
             self._ended = time.monotonic()
         if why:

@@ -55,13 +55,13 @@ class Permits:
         """Hold one of the process's slots for a job's account, if it has not too many already."""
         return self._seats.seat(work.job.account_id)
 
-    def put_off(self, work: Work, account: Account) -> float:
-        """Return after how many seconds a job may come back that got no seat. Raises Stopping."""
+    def put_off(self, work: Work, account: Account) -> Defer:
+        """Return when a job may come back that got no seat, and why. Raises Stopping."""
         found = insist(
             lambda: self._ledger.put_off(work.job, ceiling=account.ceiling, waits_for="crowded"),
             until=self._shutdown.draining,
         )
-        return found.seconds
+        return found if found.why else Defer(found.seconds, "crowded")
 
     def claim(
         self, work: Work, account: Account, *, visit: str = "", failing: bool = False
@@ -177,7 +177,7 @@ class Permits:
             case Wait(seconds=seconds, why=why, cause=cause) | Defer(seconds, why, cause):
                 account.hold.begins(why, cause=cause, seconds=seconds, asked=asked)
             case Go(claim) if not claim.probing:
-                account.hold.ends()
+                account.hold.ends(asked=asked)
 
 
 def _rank(work: Work) -> Rank:

@@ -93,6 +93,10 @@ class Pool:
         """Send one more job and have it answered at once."""
         self.end(self.go(), feedback)
 
+    def put_off(self, number: int) -> Defer:
+        """Put off a job that nobody has a seat for."""
+        return self._ledger.put_off(make_job(number), ceiling=self.ceiling, waits_for="crowded")
+
     def learned(self) -> int | None:
         """Return the rate that was learned, in whole calls a second."""
         rate = read_standing(self.store, ACCOUNT).learned_rate
@@ -353,9 +357,20 @@ def test_a_prober_that_is_killed_keeps_nobody_out_for_long(pool: Pool) -> None:
     fail(pool, 50, every=0.7)
     pool.clock.advance(6)
     pool.go()
-    assert round(pool.wait().seconds) == FLIGHT_SECONDS + MARGIN_SECONDS
-    pool.clock.advance(FLIGHT_SECONDS + MARGIN_SECONDS + 0.1)
+    pool.clock.advance(FLIGHT_SECONDS + MARGIN_SECONDS - 1)
+    assert round(pool.wait().seconds) == 1
+    pool.clock.advance(1.1)
     pool.go()
+
+
+def test_jobs_look_again_soon_while_one_tries(pool: Pool) -> None:
+    """Its answer can come at any moment: nobody stays away for as long as its call may last."""
+    pool.end(pool.go(), "credentials")
+    pool.clock.advance(5.1)
+    pool.go()
+    shut = pool.ask()
+    assert isinstance(shut, Defer)
+    assert round(shut.seconds) == 5
 
 
 @pytest.mark.parametrize(
@@ -462,6 +477,20 @@ def test_a_jobs_record_says_when_it_comes_back(pool: Pool) -> None:
     record = read_record(pool.store, ACCOUNT, make_job(pool.jobs).job_id)
     assert record is not None
     assert (record.next_attempt_at, record.waits_for) == ("2023-11-14T22:13:25.000Z", "credentials")
+
+
+def test_a_job_that_got_no_seat_has_a_record_of_its_wait(pool: Pool) -> None:
+    """Behind refused credentials it says so, although no worker has begun it."""
+    assert pool.put_off(7).why == ""
+    record = read_record(pool.store, ACCOUNT, make_job(7).job_id)
+    assert record is not None
+    assert record.waits_for == "crowded"
+    pool.end(pool.go(), "credentials", cause="sentinel: HTTP 401")
+    found = pool.put_off(7)
+    assert (found.why, found.cause) == ("credentials", "sentinel: HTTP 401")
+    record = read_record(pool.store, ACCOUNT, make_job(7).job_id)
+    assert record is not None
+    assert record.waits_for == "credentials"
 
 
 def test_how_an_account_stands(pool: Pool) -> None:

@@ -6,6 +6,7 @@ from redis import Redis
 
 from tests.waiting import wait_until
 from worker.operator.accounts import troubles, workers_alive
+from worker.operator.checks import check_store
 from worker.store.pulse import Pulse
 
 
@@ -26,6 +27,8 @@ def test_what_keeps_a_worker_is_told_to_whoever_looks_on(store: Redis) -> None:
         pulse.start()
     wait_until(lambda: len(workers_alive(store)) == 2, "both show themselves")
     assert troubles(store, workers_alive(store)) == {kept.worker: "memory alarm"}
+    (found,) = [one for one in check_store(store, "redis://") if one.what == "worker"]
+    assert (found.verdict, found.text) == ("warning", f"{kept.worker} is held up: memory alarm")
     for pulse in (kept, fine):
         pulse.stop(seconds=5)
     assert troubles(store, [kept.worker]) == {}

@@ -100,6 +100,10 @@ def test_what_a_server_says(reply: str, kind: str) -> None:
         (ValueError("a bug"), "ours"),
         (AccessRefused("ACCESS_REFUSED - Login was refused", (10, 50)), "refused"),
         (NotAllowed("NOT_ALLOWED - vhost / not found", (10, 40)), "refused"),
+        (
+            NotAllowed("NOT_ALLOWED - connection refused for user 'u': user connection limit (1)"),
+            "not yet",
+        ),
         (PreconditionFailed("PRECONDITION_FAILED - inequivalent arg 'x-queue-type'"), "refused"),
         (PreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement timed out"), "gone"),
         (ConnectionForced("CONNECTION_FORCED - broker forced connection closure"), "gone"),

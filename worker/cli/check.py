@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import Final
+from typing import Final, TextIO
 
 import click
 
@@ -89,8 +89,10 @@ def _accounts(settings: Settings) -> Iterator[Finding]:
 
 
 def _can_write(text: str) -> bool:
+    # Python has no such stream where it was started with the file closed.
+    stdout: TextIO | None = sys.stdout
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode((stdout and stdout.encoding) or "ascii")
     except UnicodeEncodeError:
         return False
     return True

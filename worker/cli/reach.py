@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -12,12 +12,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
+from config.server_urls import is_redis
 from config.settings import Settings
 from worker.cli.problem import Problem, complain
 from worker.embedded.server import EmbeddedServerError
 from worker.messaging import broker
+from worker.messaging.alarm import alarm
 from worker.messaging.confirms import Blocked, NotConfirmed
-from worker.operator.addresses import public_url, said
+from worker.operator.addresses import advice, public_url, said
+from worker.operator.rights import BROKER_WRITE, STORE_WRITE, Arguments, missing_rights
 from worker.servers import servers
 from worker.store.connection import connect
 from worker.store.replies import classify
@@ -89,8 +92,25 @@ def _diagnosis(within: Reach, error: BaseException) -> str:
     except RedisError as store_error:
         return _away("store", within.store_url, store_error)
     name, words = public_url(within.broker_url), said(error, within.broker_url)
-    todo = classify(error).todo or "try again"
+    todo = advice(error, "try again")
     return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
+
+
+def complain_of_servers(within: Reach) -> None:
+    """Say what answers and takes nothing, so that everything waits: an alarm, no memory."""
+    if found := alarm(within.broker_url):
+        complain(takes_nothing(within.broker_url, found))
+    _complain_of_writes("store", within.store_url, within.store, STORE_WRITE)
+    if is_redis(within.broker_url) and within.broker_url != within.store_url:
+        with closing(connect(within.broker_url, connections=1)) as server:
+            _complain_of_writes("broker", within.broker_url, server, BROKER_WRITE)
+
+
+def _complain_of_writes(what: str, url: str, server: Redis, write: Mapping[str, Arguments]) -> None:
+    try:
+        missing_rights(server, write)
+    except RedisError as error:
+        complain(_away(what, url, error))
 
 
 def takes_nothing(broker_url: str, alarm: str) -> str:
@@ -102,9 +122,7 @@ def takes_nothing(broker_url: str, alarm: str) -> str:
 
 
 def _away(what: str, url: str, error: BaseException) -> str:
-    trouble = classify(error)
-    if trouble.cause.startswith("LOADING"):
+    if classify(error).cause.startswith("LOADING"):
         return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
-    correct = f"start it, or correct OVERTURE_{what.upper()}_URL"
-    todo = trouble.todo or ("try again in a moment" if trouble.is_over_soon else correct)
+    todo = advice(error, f"start it, or correct OVERTURE_{what.upper()}_URL")
     return f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; {todo}"

@@ -9,10 +9,9 @@ import click
 
 from worker.cli.names import NAME
 from worker.cli.plain import printable
-from worker.cli.problem import Problem, complain, say, writing
-from worker.cli.reach import Reach, reach, read_settings, takes_nothing
+from worker.cli.problem import Problem, say, writing
+from worker.cli.reach import Reach, complain_of_servers, reach, read_settings
 from worker.cli.view import console, describe, show_overview
-from worker.messaging.alarm import alarm
 from worker.operator.accounts import known_accounts
 from worker.operator.overview import take_overview
 from worker.operator.records import read_record
@@ -36,8 +35,7 @@ def command(job: str | None, *, form: Literal["text", "json"]) -> None:
     """
     settings = read_settings()
     with reach(settings) as within:
-        if found := alarm(within.broker_url):
-            complain(takes_nothing(within.broker_url, found))
+        complain_of_servers(within)
         if job is None:
             overview = take_overview(within.broker_url, within.store, settings)
             if form == "json":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missi
 from worker.run import on_signals, run_worker, secrets_of
 from worker.shutdown import outlast
 from worker.store.connection import connect
-from worker.store.replies import report, report_broker
+from worker.store.replies import Trouble, report, report_broker
 
 
 @click.command()
@@ -68,11 +68,11 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         outlast(within.store.ping, report)
-        _demand_rights("store", within.store, STORE_RIGHTS)
+        _demand_rights("store", within.store, STORE_RIGHTS, report)
         if is_redis(within.broker_url):
             with closing(connect(within.broker_url, connections=1)) as server:
                 outlast(server.ping, report_broker)
-                _demand_rights("broker", server, BROKER_RIGHTS)
+                _demand_rights("broker", server, BROKER_RIGHTS, report_broker)
         return run_worker(
             settings,
             broker_url=within.broker_url,
@@ -82,9 +82,14 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         )
 
 
-def _demand_rights(what: str, server: Redis, needed: Mapping[str, Arguments]) -> None:
+def _demand_rights(
+    what: str,
+    server: Redis,
+    needed: Mapping[str, Arguments],
+    say: Callable[[Trouble, float], None],
+) -> None:
     """Raise Problem where the server's user lacks a right that a job would need some day."""
-    if missing := missing_rights(server, needed):
+    if missing := outlast(lambda: missing_rights(server, needed), say):
         raise Problem(
             f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
         )

@@ -155,8 +155,9 @@ def refusal(
     )
     said = reading.said(document) or "no readable reason"
     code = reading.error_code(document)
+    kind = _harmless(kind)
     return Answer(
-        kind=_harmless(kind),
+        kind=kind,
         http_status=status,
         error_code=code,
         message=f"{name or place.partition(' ')[0]} answered HTTP {status}: {said}",
@@ -205,11 +206,15 @@ class DomainUnknown(NotSent):
 
 
 def is_page(kind: Kind, status: int | None) -> bool:
-    """Tell whether a 4xx was judged to come from something on the way to LivePerson."""
+    """Tell whether something on the way to LivePerson answered: a firewall, or a sign-in page."""
     return (
         status is not None
         and kind is Kind.NOT_SENT
-        and kind_of(status) in {Kind.REJECTED, Kind.UNAUTHORIZED}
+        and (
+            kind_of(status) in {Kind.REJECTED, Kind.UNAUTHORIZED}
+            or status == 200
+            or 300 <= status < 400
+        )
     )
 
 

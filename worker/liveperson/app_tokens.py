@@ -123,6 +123,10 @@ class AppTokens:
         self._store.drop_app_token(self._account_id, token)
         return self._row > 1
 
+    def accepted(self) -> None:
+        """Note that a token was accepted: the next one to be refused is the first in a row."""
+        self._row = 0
+
     def _renewed(self) -> _Held:
         held = self._held
         if held and self._clock() < held.renew_at:

@@ -146,6 +146,8 @@ class LivePersonClient:
         )
         if answer.kind is not Kind.CREATED:
             answer = replace(answer, cause=cause)
+        if answer.kind is Kind.CREATED:
+            self.app_tokens.accepted()
         is_not_found = answer.http_status == 404 and answer.kind in OF_THE_ACCOUNT
         if is_not_found and self.domains.has_moved(_SERVICE, origin):
             answer = replace(answer, kind=Kind.NOT_SENT, message="HTTP 404: the service has moved")

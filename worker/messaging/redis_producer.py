@@ -22,6 +22,7 @@ from worker.messages.json_text import dumps_compact
 from worker.messages.outgoing import PERSISTENT, Outgoing
 from worker.messaging.confirms import Kind, NotConfirmed, Refusal, Unsendable
 from worker.redis_transport.queue import Layout
+from worker.store.replies import classify
 
 BATCH: Final = 500
 # How long the queues that an exchange leads to are taken as known, in seconds.
@@ -128,7 +129,7 @@ def _refusal_of(answer: Exception, what: str) -> Refusal:
     if isinstance(answer, ReadOnlyError) or not isinstance(answer, ResponseError):
         raise answer
     kind = Kind.DENIED if isinstance(answer, NoPermissionError) else Kind.NOT_STORED
-    return Refusal(kind, f"Redis answers {str(answer)!r} for {what}")
+    return Refusal(kind, f"Redis answers {classify(answer).cause!r} for {what}")
 
 
 def write_envelope(message: Outgoing) -> bytes:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from config.server_urls import passwords_of
+from worker.store.replies import classify
 
 HIDDEN: Final = "[redacted]"
 MOST_CHARACTERS: Final = 300
@@ -28,6 +29,12 @@ def said(error: BaseException, url: str) -> str:
     # py-amqp puts the place of an error before its words.
     words = str(error).removeprefix("(0, 0): ") or type(error).__name__
     return without_passwords(words, url)[:MOST_CHARACTERS].strip().rstrip(".")
+
+
+def advice(error: BaseException, otherwise: str) -> str:
+    """Return what to do about an error of store or broker, where it does not tell itself."""
+    trouble = classify(error)
+    return trouble.todo or ("try again in a moment" if trouble.is_over_soon else otherwise)
 
 
 def _public(url: str) -> str:

@@ -20,7 +20,7 @@ from worker.messaging.alarm import alarm, probe
 from worker.messaging.broker import DELAY_EXCHANGE, Refused
 from worker.messaging.confirms import Kind, NotConfirmed
 from worker.messaging.producers import confirmed_producer
-from worker.operator.addresses import public_url, said
+from worker.operator.addresses import advice, public_url, said
 from worker.operator.checks import Finding
 
 Right = Literal["configure", "write", "read"]
@@ -61,7 +61,7 @@ def check_broker(url: str, settings: Settings) -> Iterator[Finding]:
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
     except errors as error:
-        todo = "start it, or correct OVERTURE_BROKER_URL"
+        todo = advice(error, "start it, or correct OVERTURE_BROKER_URL")
         yield Finding("fails", "broker", f"{name} cannot be used: {said(error, url)}; {todo}")
         return
     try:
@@ -177,13 +177,16 @@ def _on_others(url: str, connection: Connection, queues: list[str]) -> Iterator[
         broker.declare(connection, queues)
         yield Finding("works", "queues", "are declared")
     except errors as error:
-        yield Finding("fails", "queues", f"are refused: {said(error, url)}")
+        yield Finding("fails", "queues", f"are refused: {said(error, url)}; {_todo(error)}")
     try:
         _echo(connection)
         yield Finding("works", "message", "a test message came back")
     except errors as error:
-        todo = "the user needs to write and to read the keys that operations.md lists"
-        yield Finding("fails", "message", f"is refused: {said(error, url)}; {todo}")
+        yield Finding("fails", "message", f"is refused: {said(error, url)}; {_todo(error)}")
+
+
+def _todo(error: BaseException) -> str:
+    return advice(error, "the user needs to write and to read the keys that operations.md lists")
 
 
 def _echo(connection: Connection) -> None:

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from worker.operator.addresses import public_url, said
+from worker.operator.accounts import troubles, workers_alive
+from worker.operator.addresses import advice, public_url, said
 from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from worker.store.connection import text
-from worker.store.replies import classify
 
 Verdict = Literal["works", "warning", "fails"]
 
@@ -46,7 +46,15 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
         return
     yield Finding("works", "store", f"{name} answers")
     yield _rights("store rights", missing)
+    if not missing:
+        yield from _workers(store)
     yield from _durability(store)
+
+
+def _workers(store: Redis) -> Iterator[Finding]:
+    """Pass on what the workers that run find wrong, such as a results queue that is full."""
+    for worker, words in troubles(store, workers_alive(store)).items():
+        yield Finding("warning", "worker", f"{worker} is held up: {words}")
 
 
 def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
@@ -61,7 +69,7 @@ def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
 
 
 def _unusable(what: str, url: str, error: RedisError) -> Finding:
-    todo = classify(error).todo or f"start it, or correct OVERTURE_{what.upper()}_URL"
+    todo = advice(error, f"start it, or correct OVERTURE_{what.upper()}_URL")
     return Finding("fails", what, f"{public_url(url)} cannot be used: {said(error, url)}; {todo}")
 
 

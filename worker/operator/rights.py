@@ -94,12 +94,16 @@ _BINDINGS: Final[Arguments] = {
 # What is needed of a server, as key pattern and commands.
 STORE_RIGHTS: Final = {"overture:*": _STORE}
 BROKER_RIGHTS: Final = {"conversations.*": _QUEUES, "_kombu.*": _BINDINGS}
+# One write that a server without memory or disk space, or a replica, does not take.
+STORE_WRITE: Final = {"overture:*": {"set": _STORE["set"], "del": _STORE["del"]}}
+BROKER_WRITE: Final = {"conversations.*": {"lpush": _QUEUES["lpush"], "del": _QUEUES["del"]}}
 
 
 def missing_rights(server: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
-    """Try everything that is needed, and return what is not allowed. Raises StoreError.
+    """Try everything that is needed, and return what is not allowed.
 
-    Each right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`.
+    Each right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`. Raises StoreError, also
+    of a server that may be written to and cannot be: one that is out of memory, say.
     """
     rules: dict[str, None] = {}
     for pattern, commands in needed.items():
@@ -119,10 +123,11 @@ def _refusal(server: Redis, command: Sequence[str]) -> str:
         connection.send_command(*command)
         connection.read_response()
     except RedisError as error:
-        cause = classify(error).cause
-        if "NOPERM" in cause:
-            return cause
-        if not connection.is_connected:
+        trouble = classify(error)
+        if "NOPERM" in trouble.cause:
+            return trouble.cause
+        is_unable = trouble.kind in {"gone", "not yet"} and "NOSCRIPT" not in trouble.cause
+        if is_unable or not connection.is_connected:
             raise
     finally:
         if command[0] in _TRANSACTION:

@@ -72,7 +72,7 @@ class Ledger:
         self._batches = ScriptBatches(store)
         self._begin = script(store, *LIMITER, "record", "begin")
         self._finish = script(store, *LIMITER, "record", "finish")
-        self._put_off = script(store, *LIMITER, "put_off")
+        self._put_off = script(store, *LIMITER, "record", "put_off")
         self._wait = script(store, "clock", "record", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
@@ -213,6 +213,7 @@ class Ledger:
             ceiling.in_flight,
             at_least * MILLISECONDS,
             waits_for,
+            self._open_ms,
         ]
         found = self._put_off([keys.limit, keys.job(job.job_id)], args)
         return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))

@@ -85,9 +85,12 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
 }
 _PRECONDITION_FAILED: Final = 406
 _OTHER_ARGUMENTS: Final = "inequivalent arg"
+# RabbitMQ says it with the code for a virtual host that may not be used.
+_CONNECTION_LIMIT: Final = "connection limit"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
-# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself.
-_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -)([A-Z]{3,}) ")
+# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself, and our
+# producer that it quotes.
+_INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -|answers ['\"])([A-Z]{3,}) ")
 
 log = structlog.get_logger()
 
@@ -153,6 +156,8 @@ def _amqp(error: AMQPError) -> tuple[Kind, str]:
     if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
         # Of a channel that kept a message for too long, say: the next one is as good as any.
         return "gone", ""
+    if _CONNECTION_LIMIT in str(error):
+        return "not yet", "raise the user's or the virtual host's limit of connections"
     return ("refused", _AMQP_REFUSED[code]) if code in _AMQP_REFUSED else ("gone", "")
 
 

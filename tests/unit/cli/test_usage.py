@@ -245,6 +245,16 @@ def test_an_output_that_is_full_is_an_error(arguments: str) -> None:
     assert process.stderr.endswith("No space left on device\n")
 
 
+def test_an_output_that_is_closed_from_the_start_is_no_fault() -> None:
+    """`overture check >&-`: whoever asks for the exit status alone gets it."""
+    nowhere = environment({"broker_url": "redis://127.0.0.1:1/0"})
+    command = f"{sys.executable} -m worker check >&-"
+    process = subprocess.run(
+        command, shell=True, env=nowhere, capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (1, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -11,6 +11,7 @@ from worker.liveperson.answer import (
     DomainUnknown,
     Kind,
     cause_of,
+    is_page,
     no_answer,
     refusal,
 )
@@ -70,6 +71,15 @@ ERROR = {"code": 400, "body": {"title": "Bad", "errorCode": 40000}}
 def test_a_refusal_is_the_jobs_the_accounts_or_the_ways(status: int, body: Any, kind: Kind) -> None:
     """A 4xx without a shape that LivePerson's have came from a proxy or a firewall."""
     assert refusal(PLACE, response(status, body)).kind is kind
+
+
+@pytest.mark.parametrize("status", [200, 302, 307])
+def test_a_sign_in_page_or_a_redirect_is_not_livepersons(status: int) -> None:
+    """Whoever asks gets it, so that it counts as a firewall's refusal does, and is called so."""
+    page = refusal(PLACE, response(status, b"<html>Sign in</html>"))
+    assert page.cause == f"{PLACE}: HTTP {status}, a page that is not LivePerson's"
+    assert is_page(Kind.NOT_SENT, status)
+    assert not is_page(Kind.NOT_SENT, 503)
 
 
 def test_a_cause_names_service_host_and_status() -> None:

@@ -281,6 +281,14 @@ def test_the_second_refused_token_in_a_row_calms_the_pool() -> None:
     assert not worker.invalidate(worker.get())
 
 
+def test_a_token_that_was_accepted_ends_the_row() -> None:
+    """What is refused now and then costs the pool no more than a second each time."""
+    worker = Pool().worker()
+    for _ in range(3):
+        assert not worker.invalidate(worker.get())
+        worker.accepted()
+
+
 def test_a_failure_is_told_to_every_job_and_asked_for_once() -> None:
     """Wrong credentials are wrong for all jobs, and sentinel hears of them once in a while."""
     pool = Pool()

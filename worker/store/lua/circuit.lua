@@ -16,9 +16,11 @@ local PROBE_MS = 5000       -- after the circuit opened, and doubled after each 
 local LATELY_MS = 5000      -- who was accepted so lately has good credentials: one job's are refused
 
 -- Returns how long nobody may try, in ms; nil when one may, or when the circuit is closed.
+-- While one tries, its answer may come at any moment, long before its call has to be over.
 local function blocked(a, now)
   if a.probe_at and a.probe_at > now then
-    return a.probe_at - now
+    local left = a.probe_at - now
+    return a.prober and math.min(left, PROBE_MS) or left
   end
 end
 

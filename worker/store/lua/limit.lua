@@ -11,7 +11,7 @@ local STEP = 0.03       -- a level is kept so far below what was accepted, and f
 local GROW = 3          -- each further step is so many times as large; an account starts two below
 local BURST_MS = 1500   -- a bucket gives a second's calls at once, and refills while it is measured
 local USUAL = 0.005     -- the share of calls that anybody's limit refuses now and then
-local MOST = 0.15       -- refusals of a larger share are never taken for strays
+local MOST = 0.15       -- refusals of twice this share are never taken for strays
 local SURE = 3          -- evidence, as the natural logarithm of odds: 20 to 1
 local WAIT_MS = 8000    -- so long after it was found a level is raised, to see whether it still holds
 
@@ -234,7 +234,7 @@ local function conclude(a, now, flow)
     put(a, 'doubts', math.min(5, (a.doubts or 0) + 1))
     put(a, 'alike', 0)
     set_level(a, now, (1 - STEP) * flow, 'check')
-  elseif a.alike >= 2 and share_refused(a) < MOST then
+  elseif a.alike >= 2 and share_refused(a) < 2 * MOST then
     put(a, 'usual', math.max(usual(a), share_refused(a)))
     put(a, 'usual_at', now)
     keep(a, now, a.before, WAIT_MS)
@@ -251,6 +251,10 @@ local function weigh(a, now)
   local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
   local refused = a.evidence >= 4 * SURE
   put(a, 'flow', flow)
+  if not used then
+    -- Something else kept the pool from its level: what was accepted says too little of it.
+    flow = math.max(flow, (1 - share_refused(a)) * (a.lever == 'in_flight' and flow or a.level))
+  end
   if a.state == 'check' then
     if math.abs(a.verdict) < SURE then
       if refused then

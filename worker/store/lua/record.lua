@@ -18,6 +18,18 @@ local function keep(job, ms, may_be_sent, is_cancelled)
   end
 end
 
+-- Notes until when a job waits that nobody has, and for what; the note outlives the wait.
+local function note_wait(job, now, ms, waits_for, record_ms)
+  local is = redis.call('HMGET', job, 'state', 'history', 'cancelled')
+  if is[1] and is[1] ~= 'waiting' then
+    return
+  end
+  local left = redis.call('PTTL', job)
+  redis.call('HSETNX', job, 'seen', string.format('%.3f', now))
+  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', waits_for)
+  keep(job, math.max(left, ms + record_ms), is_unknown(is[2] or ''), is[3])
+end
+
 -- A consumer's lock is "<since> <until> <job id>". After `until` another job may take it.
 local function lock_for(lock, job_id, now, ms)
   local value = string.format('%d %d %s', now, now + ms + OVERDUE_MS, job_id)
