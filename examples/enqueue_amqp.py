@@ -20,7 +20,11 @@ job = {
     "priority": 5,
     "metadata": {"firstMessage": "Your order is on its way."},
 }
-connection = pika.BlockingConnection(pika.URLParameters(os.environ["OVERTURE_BROKER_URL"]))
+broker = pika.URLParameters(os.environ["OVERTURE_BROKER_URL"])
+broker.virtual_host = (
+    broker.virtual_host or "/"
+)  # Celery's way to write it is a URL that ends in //
+connection = pika.BlockingConnection(broker)
 channel = connection.channel()
 channel.confirm_delivery()  # from now on, publishing returns once the broker has the message
 channel.basic_publish(

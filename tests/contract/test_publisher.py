@@ -17,6 +17,7 @@ from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
+from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
 from worker.messages.outgoing import Outgoing
 from worker.messaging import broker
@@ -152,6 +153,22 @@ def test_a_valkey_that_restarts_gets_every_message(tmp_path: Path) -> None:
     """What was not confirmed before the kill is sent again after it."""
     server = RedisServer(tmp_path).start()
     _survives_a_restart(server)
+
+
+def test_a_redis_that_falls_silent_holds_outcomes_up_for_seconds_alone(
+    valkey_server: RedisServer, valkey_url: str
+) -> None:
+    """The connections lead nowhere any more, and no error tells of it; a new one is soon made."""
+    with BrokerClient(valkey_url) as client, TCPProxy(valkey_server.port) as proxy:
+        publisher, confirmed = Publisher(proxy.url), set[int]()
+        publisher.start()
+        publisher.send(message(1), lambda: confirmed.add(1))
+        wait_until(lambda: confirmed == {1}, "the first one is confirmed")
+        proxy.silence()
+        publisher.send(message(2), lambda: confirmed.add(2))
+        wait_until(lambda: confirmed == {1, 2}, "the second one is confirmed", seconds=20)
+        publisher.close(seconds=10)
+        client.wait_until(lambda out: len(out.by_job()) == 2, "both are there")
 
 
 @pytest.mark.xdist_group("rabbitmq")

@@ -20,9 +20,11 @@ from kombu.transport.native_delayed_delivery import (
 from config.queues import dead_letters_queue, jobs_queue, results_queue
 from config.server_urls import AMQP_SCHEMES, for_kombu
 from worker.messaging import amqp_transport
+from worker.store.connection import ANSWER_SECONDS as STORE_ANSWER_SECONDS
 
 # A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
-# leaders for its quorum queues first, and declarations wait for them.
+# leaders for its quorum queues first, and declarations wait for them. Redis is given no longer than
+# as a store: what is in hand there is leased for ten seconds.
 CONNECT_SECONDS: Final = 5
 ANSWER_SECONDS: Final = 30
 DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
@@ -38,7 +40,7 @@ def transport_options(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> di
     if is_rabbitmq(url):
         return {"read_timeout": answer_seconds, "write_timeout": answer_seconds}
     return {
-        "socket_timeout": answer_seconds,
+        "socket_timeout": min(answer_seconds, STORE_ANSWER_SECONDS),
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_keepalive": True,
     }

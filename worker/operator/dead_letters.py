@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from worker.messages.intake import Malformed, Received, read
-from worker.messages.json_text import MalformedJSON, loads_strict
+from worker.messages.json_text import MalformedJSON, dumps_compact, loads_strict
 from worker.messages.moment import rfc3339
 from worker.messages.result import DeadLetter, dead_letter_id
 
@@ -38,9 +38,15 @@ class Dead:
         """Its job's id, or what stands for it: a message that was no job has one too."""
         if digest := self.document.get("rawSha256") or self.document.get("rawSha1"):
             return f"raw-{digest}"
-        raw = str(self.document.get("raw", ""))
+        return dead_letter_id(self.job, self._octets())
+
+    def _octets(self) -> bytes:
+        """Return the message as it was received; of a job, its JSON without spaces."""
+        if "raw" not in self.document:
+            return dumps_compact(self.document.get("job"))
+        raw = str(self.document["raw"])
         is_base64 = self.document.get("rawEncoding") == "base64"
-        return dead_letter_id(self.job, b64decode(raw) if is_base64 else raw.encode())
+        return b64decode(raw) if is_base64 else raw.encode()
 
     @property
     def account_id(self) -> str | None:

@@ -34,6 +34,18 @@ def test_a_dead_letter_is_itself() -> None:
     assert (letter.job_id, letter.account_id, letter.code) == ("order-4711", "12345678", "rejected")
 
 
+def test_jobs_without_an_id_are_told_apart() -> None:
+    """Each is shown and replayed by an id of its own, which stays the same."""
+    letters = [
+        read_dead(dumps_compact({**EXAMPLES["dead-letter"][0], "job": job}), {})
+        for job in ({"consumerId": "c-1"}, {"consumerId": "c-2"}, {"consumerId": "c-1"})
+    ]
+    one, other, again = (letter.job_id for letter in letters)
+    assert one.startswith("raw-")
+    assert one != other
+    assert one == again
+
+
 def test_a_raw_message_has_the_id_that_it_was_published_with() -> None:
     """So it can be shown, though not replayed."""
     document = EXAMPLES["dead-letter"][1]
