@@ -14,7 +14,7 @@ local TIMES = {
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
-  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'alike', 'stood',
+  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'strays', 'alike', 'stood',
   'usual', 'wait', 'doubts', 'flow', 'learned_at', 'learned_from',
   'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
   'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',

@@ -11,7 +11,7 @@ local STEP = 0.03       -- a level is kept so far below what was accepted, and f
 local GROW = 3          -- each further step is so many times as large; an account starts two below
 local BURST_MS = 1500   -- a bucket gives a second's calls at once, and refills while it is measured
 local USUAL = 0.005     -- the share of calls that anybody's limit refuses now and then
-local MOST = 0.15       -- refusals of twice this share are never taken for strays
+local MOST = 0.15       -- refusals of a larger share are never taken for strays
 local SURE = 3          -- evidence, as the natural logarithm of odds: 20 to 1
 local WAIT_MS = 8000    -- so long after it was found a level is raised, to see whether it still holds
 
@@ -21,7 +21,7 @@ end
 
 local function rate_in_force(a)
   return a.lever == 'in_flight' and rate_ceiling(a)
-    or math.min(rate_ceiling(a), a.level or math.max(CALLS / 2, rate_ceiling(a) / GROW ^ 2))
+    or math.min(rate_ceiling(a), a.level or rate_ceiling(a))
 end
 
 local function width_in_force(a)
@@ -110,6 +110,12 @@ local function share_refused(a)
   return a.first_refused / math.max(1, a.firsts)
 end
 
+-- The same, less one standard error: a share of few calls may be chance.
+local function least_refused(a)
+  local share = share_refused(a)
+  return share - math.sqrt(share * (1 - share) / math.max(1, a.firsts))
+end
+
 -- What happened, for the log; `was` and `now` are levels, `refused` is the share that taught it.
 local function note(a, event, was, refused)
   a.note = {
@@ -175,6 +181,7 @@ local function cut(a, now, flow)
     put(a, 'pause', now + a.asked)
   end
   put(a, 'share', math.max(refused, 0.01))
+  put(a, 'strays', math.max(least_refused(a), 0.01)) -- refused as often at any pace
   if a.lever == 'in_flight' then
     set_level(a, now, math.min(math.floor(a.level), a.lowest or a.level) - 1, 'check')
   else
@@ -234,7 +241,7 @@ local function conclude(a, now, flow)
     put(a, 'doubts', math.min(5, (a.doubts or 0) + 1))
     put(a, 'alike', 0)
     set_level(a, now, (1 - STEP) * flow, 'check')
-  elseif a.alike >= 2 and share_refused(a) < 2 * MOST then
+  elseif a.alike >= 2 and least_refused(a) < MOST then
     put(a, 'usual', math.max(usual(a), share_refused(a)))
     put(a, 'usual_at', now)
     keep(a, now, a.before, WAIT_MS)
@@ -333,7 +340,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'firsts', a.firsts + 1)
     put(a, 'first_refused', a.first_refused + (was_refused and 1 or 0))
     if a.state == 'check' then
-      local as_before = math.min(0.95, 2 / 3 * a.share)
+      local as_before = math.min(0.95, 2 / 3 * (a.strays or a.share))
       put(a, 'verdict', a.verdict + odds(as_before, as_before / GROW, was_refused))
     end
     put(a, 'evidence', math.max(0, a.evidence + odds(usual(a), usual(a) + STEP, was_refused)))
