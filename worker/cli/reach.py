@@ -108,6 +108,10 @@ def complain_of_servers(within: Reach) -> None:
 
 def _complain_of_writes(what: str, url: str, server: Redis, write: Mapping[str, Arguments]) -> None:
     try:
+        server.ping()
+    except RedisError:
+        return  # one that does not even answer is what the command itself fails with
+    try:
         missing_rights(server, write)
     except RedisError as error:
         complain(_away(what, url, error))
