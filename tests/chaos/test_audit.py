@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -153,9 +153,10 @@ def test_a_conversation_before_its_time_is_found() -> None:
 
 def test_a_conversation_after_its_time_is_found() -> None:
     """`expiresAt` is kept to; only a request that is on its way already may end a little later."""
-    late = replace(ONE, expires_at=utc_now() - timedelta(minutes=1))
+    opened_at = datetime.fromisoformat(OPEN[0]["createdAt"])
+    late = replace(ONE, expires_at=opened_at - timedelta(minutes=1))
     assert found(audit([late, OTHER], GOOD, OPEN)) == {"too late"}
-    just = replace(ONE, expires_at=utc_now() - timedelta(milliseconds=200))
+    just = replace(ONE, expires_at=opened_at - timedelta(milliseconds=200))
     assert found(audit([just, OTHER], GOOD, OPEN)) == set()
 
 
