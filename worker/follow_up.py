@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -183,9 +184,13 @@ class FollowUp:
         """
         asked = turn.answer.retry_after if turn.answer else None
         retry_after = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
-        pause = max(retry_after, throttled_pause(turn.history)) if turn.sent else retry_after
+        pause = retry_after
+        if turn.sent:
+            # Jobs that were refused together come back one by one.
+            spread = 1 + random.random()  # noqa: S311 - no secret
+            pause = max(retry_after, throttled_pause(turn.history) * spread)
         attempts = [turn.attempt] if turn.attempt and not self._is_repeated(turn) else []
-        is_put_off = turn.sent and pause > SHORT_PAUSE_SECONDS
+        is_put_off = turn.sent and pause > 2 * SHORT_PAUSE_SECONDS
         other = self._release(
             turn,
             attempts,

@@ -267,9 +267,7 @@ def test_more_than_was_promised_spoils_the_connection_not_the_next_answer() -> N
         assert [create(client).kind, create(client).kind] == [Kind.CREATED, Kind.CREATED]
 
 
-def test_neither_cookies_nor_netrc(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_neither_cookies_nor_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What lies around on the machine or in an answer changes no request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password netrc-password\n")
