@@ -86,8 +86,7 @@ def test_jobs_flow_on_within_seconds(
             with BrokerClient(broker_url) as later:
                 later.out = client.out
                 before = len(later.take().by_job())
-                # Ten seconds on a machine of its own; beside other tests twice as long.
-                later.wait_for(before + 30, seconds=20)
+                later.wait_for(before + 30, seconds=10)
                 later.wait_for(JOBS, seconds=30)
                 assert later.out.dead_letters == []
             assert worker.process.poll() is None

@@ -87,7 +87,7 @@ def test_each_read_waits_no_longer_than_the_whole_answer_may_take() -> None:
         assert wire.receive() == b"x"
         with pytest.raises(TimeoutError):
             wire.receive()
-        assert 0.19 <= time.monotonic() - began < 5
+        assert 0.2 <= time.monotonic() - began < 5
 
 
 def test_no_answer_shows_a_token() -> None:

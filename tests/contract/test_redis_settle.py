@@ -27,7 +27,7 @@ def depth(client: Redis) -> Depth:
 
 def wait_for_depth(client: Redis, expected: Depth) -> None:
     """Wait for settlements, which go out in the background."""
-    wait_until(lambda: depth(client) == expected, f"the queue is {expected}", seconds=15)
+    wait_until(lambda: depth(client) == expected, f"the queue is {expected}", seconds=5)
 
 
 def history(message: Message) -> tuple[object, object]:
