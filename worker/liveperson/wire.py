@@ -5,6 +5,7 @@ which costs more than the call itself. A socket with a timeout of Python's makes
 and write, and another one whenever the timeout changes.
 """
 
+import math
 import select
 import socket
 import time
@@ -65,5 +66,5 @@ class Wire:
         if event != select.POLLIN:
             ready = select.poll()
             ready.register(self._sock, event)
-        if left <= 0 or not ready.poll(left * 1000):
+        if left <= 0 or not ready.poll(math.ceil(left * 1000)):
             raise TimeoutError("the server was too slow")
