@@ -58,7 +58,12 @@ class RedisServer:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([self._program, *arguments], env=self._environment)
-        wait_until(self._answers, "the server answers")
+        try:
+            wait_until(self._is_up, "the server answers")
+        except BaseException:
+            self._process.kill()
+            self._wait()
+            raise
         return self
 
     def kill(self) -> None:
@@ -87,6 +92,12 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        log = self.folder / "server.log"
+        assert self._process.poll() is None, log.read_text() if log.exists() else "no log"
+        return self._answers()
+
     def _answers(self) -> bool:
         try:
             with self.client() as client:
@@ -101,3 +112,8 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def cluster_node() -> dict[str, object]:
+    """Return the options of a node; by itself its bus takes port + 10,000, which may not exist."""
+    return {"cluster-enabled": "yes", "cluster-port": free_port()}

@@ -91,7 +91,7 @@ def build(
         max_losses=settings.max_deliveries,
         repeat_unknown=repeat_unknown,
     )
-    accounts = _accounts(settings, store, concurrency=concurrency)
+    accounts = _accounts(settings, store, pulse, concurrency=concurrency)
     alone = len(accounts) == 1
     permits = Permits(
         ledger,
@@ -127,8 +127,10 @@ def token_seconds(settings: Settings) -> float:
     return 2 * (settings.connect_timeout + settings.read_timeout)
 
 
-def _accounts(settings: Settings, store: Redis, *, concurrency: int) -> dict[str, Account]:
-    tokens = SharedTokens(store, refresh_seconds=token_seconds(settings))
+def _accounts(
+    settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int
+) -> dict[str, Account]:
+    tokens = SharedTokens(store, pulse, refresh_seconds=token_seconds(settings))
     return {
         account_id: Account(
             client=LivePersonClient(

@@ -12,7 +12,7 @@ from tests.broker_client import BrokerClient
 from tests.documents import read
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.overture_command import overture, start_overture
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer, cluster_node, free_port
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
@@ -113,7 +113,7 @@ def test_a_cluster_node_is_refused_by_name(
     """By check and by a worker, in one sentence."""
     folder = tmp_path / "node"
     folder.mkdir()
-    node = RedisServer(folder, options={"cluster-enabled": "yes"}).start()
+    node = RedisServer(folder, options=cluster_node()).start()
     urls = {"broker_url": own_server.url, "store_url": own_server.url, f"{role}_url": node.url}
     try:
         checked = overture("check", settings={**settings, **urls})

@@ -331,6 +331,15 @@ def test_requests_in_flight_stay_below_the_cap(ledger: Ledger) -> None:
     assert isinstance(begin(ledger, jobs[2], "w/2", ceiling=tight), Go)
 
 
+def test_a_dead_workers_place_in_flight_is_free_again(ledger: Ledger) -> None:
+    """Whoever takes its job over does not wait until its call would have been over."""
+    tight = Ceiling(rate=1e6, in_flight=1)
+    job, other = make_job(1), make_job(2)
+    assert isinstance(begin(ledger, job, "w1/1", ceiling=tight), Go)
+    assert isinstance(begin(ledger, other, "w2/1", ceiling=tight), Wait)
+    assert isinstance(begin(ledger, job, "w2/2", ceiling=tight, dead_owner="w1/1"), Go)
+
+
 def test_thirty_threads_get_one_go(ledger: Ledger) -> None:
     """Claiming is atomic."""
     job, found = make_job(), []

@@ -64,19 +64,24 @@ def test_a_dead_worker_is_gone_in_its_time(
     wait_until(lambda: not one.is_alive(f"{dead}/1"), "it is gone", seconds=2 * GONE_SECONDS)
 
 
-def test_a_pause_for_tokens_ends_in_its_time(store: Redis, clock: SteppedClock) -> None:
+def test_a_pause_for_tokens_ends_in_its_time(
+    store: Redis, pulses: tuple[Pulse, Pulse], clock: SteppedClock
+) -> None:
     """It is never longer than it was when somebody asked for it."""
-    tokens = SharedTokens(store, refresh_seconds=REFRESH_SECONDS)
+    tokens = SharedTokens(store, pulses[0], refresh_seconds=REFRESH_SECONDS)
     tokens.pause_tokens(ACCOUNT, 5)
     clock.step(-HOUR_SECONDS)
     assert 0 < tokens.token_pause(ACCOUNT)[0] <= 5
 
 
-def test_a_dead_workers_renewal_ends_in_its_time(store: Redis, clock: SteppedClock) -> None:
-    """The next one renews the token; it does not wait an hour for the one that died."""
-    store.set(Keys(ACCOUNT).token_lock, "dead", px=int(REFRESH_SECONDS * 1000))
+def test_a_hanging_renewal_ends_in_its_time(
+    store: Redis, pulses: tuple[Pulse, Pulse], clock: SteppedClock
+) -> None:
+    """The next one renews the token; it does not wait an hour for one that is held up."""
+    one, other = pulses
+    store.set(Keys(ACCOUNT).token_lock, other.owner(), px=int(REFRESH_SECONDS * 1000))
     clock.step(-HOUR_SECONDS)
-    tokens = SharedTokens(store, refresh_seconds=REFRESH_SECONDS)
+    tokens = SharedTokens(store, one, refresh_seconds=REFRESH_SECONDS)
     with tokens.lock_refresh(ACCOUNT) as is_ours:
         assert not is_ours
 

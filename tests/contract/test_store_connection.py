@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer, cluster_node, free_port
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
 from worker.store.connection import StoreError, ask, connect
@@ -82,7 +82,7 @@ def test_a_pulse_beats_on_after_a_failover(servers: list[RedisServer]) -> None:
 
 def test_a_cluster_node_is_refused_by_name(tmp_path: Path) -> None:
     """Its keys would lie elsewhere; a cluster is no store yet."""
-    server = RedisServer(tmp_path, options={"cluster-enabled": "yes"}).start()
+    server = RedisServer(tmp_path, options=cluster_node()).start()
     with connect(server.url) as store:
         with pytest.raises(StoreError, match="node of a cluster") as caught:
             store.ping()

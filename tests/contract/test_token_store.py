@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from redis import Redis
 
 from tests.fakes import InMemoryTokenStore
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 from worker.liveperson.app_tokens import TokenStore
-from worker.store.connection import connect
+from worker.store.connection import Keys, connect
+from worker.store.pulse import GONE_SECONDS, Pulse
 from worker.store.tokens import SharedTokens
 
 ACCOUNT = "12345678"
@@ -33,8 +37,20 @@ def store(request: pytest.FixtureRequest) -> Iterator[TokenStore]:
     server: RedisServer = request.getfixturevalue("valkey")
     with server.client() as client:
         client.flushall()
-    with connect(server.url) as client:
-        yield SharedTokens(client, refresh_seconds=20)
+    with connect(server.url) as client, living(client) as pulse:
+        yield SharedTokens(client, pulse, refresh_seconds=20)
+
+
+@contextmanager
+def living(client: Redis) -> Iterator[Pulse]:
+    """Give a worker that shows itself."""
+    pulse = Pulse(client)
+    pulse.start()
+    try:
+        wait_until(pulse.is_shown, "it shows itself")
+        yield pulse
+    finally:
+        pulse.stop(seconds=5)
 
 
 def token(store: TokenStore) -> str | None:
@@ -119,3 +135,24 @@ def test_a_shorter_pause_does_not_shorten_a_longer_one(store: TokenStore) -> Non
     store.pause_tokens(ACCOUNT, 30)
     store.pause_tokens(ACCOUNT, 1)
     assert store.token_pause(ACCOUNT)[0] > 25
+
+
+def test_a_dead_worker_keeps_nobody_from_a_token(valkey: RedisServer) -> None:
+    """It was killed while it asked: another asks as soon as its sign of life is gone."""
+    with connect(valkey.url) as client, living(client) as pulse:
+        client.set(Keys(ACCOUNT).token_lock, "1-dead/1", px=60_000)
+        tokens = SharedTokens(client, pulse, refresh_seconds=60)
+        started = time.monotonic()
+        with tokens.lock_refresh(ACCOUNT) as is_ours:
+            assert is_ours
+        assert time.monotonic() - started < GONE_SECONDS
+
+
+def test_a_slow_worker_is_waited_for(valkey: RedisServer) -> None:
+    """It lives: nobody asks beside it, until the time for asking is over."""
+    with connect(valkey.url) as client, living(client) as slow, living(client) as pulse:
+        client.set(Keys(ACCOUNT).token_lock, slow.owner(), px=500)
+        tokens = SharedTokens(client, pulse, refresh_seconds=60)
+        with tokens.lock_refresh(ACCOUNT) as is_ours:
+            assert not is_ours
+        assert not client.exists(Keys(ACCOUNT).token_lock)

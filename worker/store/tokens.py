@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Final
 from redis import Redis
 
 from worker.store.connection import MILLISECONDS, Keys, ask, script, text
+from worker.store.pulse import Pulse
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
@@ -19,9 +19,10 @@ LOOK_SECONDS: Final = 0.05
 class SharedTokens:
     """The pool's AppJWTs. Every method raises StoreError where the store is away."""
 
-    def __init__(self, store: Redis, *, refresh_seconds: float) -> None:
-        """Give a worker that renews a token `refresh_seconds` before another may."""
+    def __init__(self, store: Redis, pulse: Pulse, *, refresh_seconds: float) -> None:
+        """Give a worker that renews a token `refresh_seconds`, or its life, before another may."""
         self._store = store
+        self._pulse = pulse
         self._refresh_seconds = refresh_seconds
         self._drop_if_same = script(store, "drop_if_same")
 
@@ -44,19 +45,28 @@ class SharedTokens:
     @contextmanager
     def lock_refresh(self, account_id: str) -> Iterator[bool]:
         """Let one worker refresh: True for that one, False for one that waited for it."""
-        name, mark = Keys(account_id).token_lock, secrets.token_hex(8)
-        milliseconds = int(self._refresh_seconds * MILLISECONDS)
-        if not self._store.set(name, mark, px=milliseconds, nx=True):
-            self._left(name, milliseconds)
-            deadline = time.monotonic() + self._refresh_seconds
-            while ask(self._store, "EXISTS", name) and time.monotonic() < deadline:
-                time.sleep(LOOK_SECONDS)
-            yield False
-            return
+        name, mark = Keys(account_id).token_lock, self._pulse.owner()
+        is_ours = self._takes(name, mark) or self._takes_over(name, mark)
         try:
-            yield True
+            yield is_ours
         finally:
-            self._drop_if_same([name], [mark])
+            if is_ours:
+                self._drop_if_same([name], [mark])
+
+    def _takes(self, name: str, mark: str) -> bool:
+        milliseconds = int(self._refresh_seconds * MILLISECONDS)
+        return bool(self._store.set(name, mark, px=milliseconds, nx=True))
+
+    def _takes_over(self, name: str, mark: str) -> bool:
+        """Wait for whoever holds the lock; take it only if that worker is gone."""
+        self._left(name, int(self._refresh_seconds * MILLISECONDS))
+        deadline = time.monotonic() + self._refresh_seconds
+        while (holder := text(ask(self._store, "GET", name))) and time.monotonic() < deadline:
+            if not self._pulse.is_alive(holder):
+                self._drop_if_same([name], [holder])
+                return self._takes(name, mark)
+            time.sleep(LOOK_SECONDS)
+        return False
 
     def token_pause(self, account_id: str) -> tuple[float, str]:
         """Return for how many seconds the pool may not ask for a token, and the reason given."""

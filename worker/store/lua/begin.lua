@@ -46,6 +46,10 @@ end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
   losses = losses + 1
+  redis.call('ZREM', in_flight, holder)
+  local account = recall(limit, now)
+  go_on_trying(account, now, holder)
+  save(account, limit)
   if is[11] then
     local lost = string.format('{"at":"%s","httpStatus":null,'
       .. '"cause":"the worker was lost before it had an answer","outcome":"unknown"}', is[11])

@@ -35,7 +35,7 @@ local function probe(a, now, owner, flight_ms)
   return true
 end
 
--- Whoever tries may go on with its try, with a new token.
+-- Whoever tries may go on with its try, with a new token; or others may, since that worker is gone.
 local function go_on_trying(a, now, owner)
   if blocked(a, now) and a.prober == owner then
     put(a, 'probe_at', now)
