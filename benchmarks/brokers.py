@@ -13,10 +13,10 @@ from kombu import Connection
 from redis import Redis
 
 from benchmarks.machine import cpu_seconds, members
-from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
-from worker.messaging import broker
+from worker.broker import broker
 
 PLAIN_QUEUES = (
     "jobs",

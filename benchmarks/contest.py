@@ -13,7 +13,7 @@ from benchmarks.contestant import Case, Process, environment, fill, producer, pr
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import CONSUMERS
 from benchmarks.machine import cpu_seconds, members, pss_mib
-from config.queues import RESULTS_QUEUE
+from config.names import RESULTS_QUEUE
 
 WARM_UP = CONSUMERS
 LOOK_SECONDS = 0.02

@@ -16,7 +16,7 @@ from benchmarks.enqueue import enqueue
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import jobs
 from benchmarks.machine import members
-from config.queues import RESULTS_QUEUE
+from config.names import RESULTS_QUEUE
 
 ROOT = Path(__file__).resolve().parent.parent
 # Contestants other than Overture run in an environment of their own.
@@ -125,7 +125,7 @@ def _command(case: Case, total: int) -> list[str]:
     python = str(PYTHON)
     match case.name:
         case "overture":
-            return [sys.executable, "-m", "worker", "worker", "--concurrency", slots]
+            return [sys.executable, "-m", "console", "worker", "--concurrency", slots]
         case "bare":
             return [python, "-m", module, str(total)]
         case "celery":

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
-from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
-from worker.messaging.producers import confirmed_producer
+from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from tasks.messages.outgoing import Outgoing
+from worker.broker import broker
+from worker.broker.producers import confirmed_producer
 
 BATCH = 500
 

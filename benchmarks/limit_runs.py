@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.limit_pool import ACCOUNT, Seen, Stage, jobs
-from worker.store.limits import read_standing
+from tasks.store.limits import read_standing
 
 # An answer takes 100 ms, give or take 20; a burst is what may come at once after a quiet time.
 LATENCY = "100:20"

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from redis import Redis
 
 from benchmarks.limit_servers import Server
-from worker.store.connection import LIMITER, SCRIPTS
+from tasks.store.connection import LIMITER, SCRIPTS
 
 # Long enough ago that nothing the limiter remembers is in the future, ms.
 EPOCH_MS = 1.7e12
@@ -123,7 +123,7 @@ class Job:
     row: int = 0
 
     def pause(self) -> float:
-        """Return how long it waits after a 429, as worker/retry.py has it, in seconds."""
+        """Return how long it waits after a 429, as tasks/retry.py has it, in seconds."""
         return min(2.0 ** (self.row - 1), LONGEST_PAUSE_SECONDS)
 
 

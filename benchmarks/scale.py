@@ -89,7 +89,7 @@ def submitted(started: Servers, api: FakeApi, count: int) -> dict[str, float]:
         with path.open("w") as file:
             file.writelines(f"{json.dumps(job)}\n" for job in jobs(count))
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "submit", str(path)],
+            [sys.executable, "-m", "console", "submit", str(path)],
             env=environment(started, api),
             cwd=folder,
             stderr=subprocess.DEVNULL,

@@ -17,8 +17,8 @@ from benchmarks.enqueue import enqueue
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import job
 from benchmarks.machine import anonymous_mib, description
-from config.queues import RESULTS_QUEUE
-from worker.messaging import broker
+from config.names import RESULTS_QUEUE
+from worker.broker import broker
 
 LATENCY_MS = 50
 SLOTS = 50

@@ -26,8 +26,8 @@ from pydantic_settings import (
 
 from config import values
 from config.hosts import LIVEPERSON_SUFFIXES, may_be_domain_api
-from config.server_urls import is_redis
 from config.sources import NESTED, PREFIX, FileSource, FolderSource
+from config.urls import is_redis
 
 # More than any account is allowed; beyond it a number is a slip, and may be one no store can hold.
 HIGHEST_RATE: Final = 100_000

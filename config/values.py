@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from config.server_urls import demand_broker, demand_store, with_plain_scheme
+from config.urls import demand_broker, demand_store, with_plain_scheme
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

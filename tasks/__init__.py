@@ -1,1 +1,1 @@
-"""The Celery tasks: thin shells around the worker's pipeline."""
+"""What happens to a job: the task, its attempts, LivePerson, the store, and the messages."""

@@ -1,19 +1,231 @@
-"""`conversations.create`: opens one conversation."""
+"""`conversations.create`, the Celery task: what happens to a job, from its message to its ack.
+
+A message is received, attempted until it has an outcome, recorded, published and acknowledged.
+"""
 
 from __future__ import annotations
 
-from celery import shared_task
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
-from config.queues import TASK_NAME
-from worker import runtime
-from worker.messages.receive import Work
-from worker.messaging.delivery import Delivery
+import structlog
+from celery import Task
+from structlog.contextvars import bound_contextvars
+
+from config.names import TASK_NAME
+from tasks.attempt import Attempts
+from tasks.messages.intake import Received
+from tasks.messages.moment import later
+from tasks.messages.outcome import Outcome, broken
+from tasks.messages.outgoing import Outgoing
+from tasks.messages.receive import Work, receive
+from tasks.shutdown import Shutdown, Stopping, insist
+from tasks.step import HELD_SECONDS, AtOnce, Ended, PutOff
+from tasks.store.answers import Lost, Replay
+from tasks.store.connection import StoreError
+from tasks.store.ledger import Ledger
+from tasks.store.pulse import Pulse
+
+# When to try again after an error of our own, in seconds.
+STUMBLE_SECONDS: Final = 10.0
+# What a job waits for whose time has not come, in the log and in the ledger.
+NOT_BEFORE: Final = "notBefore"
+# A job is put off for so long at least, even if it expires sooner, in seconds.
+SHORTEST_WAIT_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
 
 
-@shared_task(name=TASK_NAME, ignore_result=True)
-def create_conversation(work: Work, delivery: Delivery) -> None:
-    """Take one job to its outcome.
+class Delivery(Protocol):
+    """One message in hand. `ack`, `requeue` and `defer` are for any thread, one of them once."""
 
-    Producers send the job itself as the only argument; the worker hands it on as it has read it.
+    @property
+    def body(self) -> bytes:
+        """What the message holds."""
+
+    @property
+    def received(self) -> Received:
+        """The message as it came, for reading."""
+
+    @property
+    def enqueued_at(self) -> str | None:
+        """When the producer enqueued the job, if the message says so: RFC 3339."""
+
+    def ack(self) -> None:
+        """Tell the broker that the message is dealt with."""
+
+    def requeue(self) -> None:
+        """Give the message back, for another worker to take at once."""
+
+    def defer(self, seconds: float) -> None:
+        """Have the broker hand the message out again after so many seconds."""
+
+
+class Publisher(Protocol):
+    """Sends outcomes to the broker, from a thread of its own."""
+
+    def send(
+        self,
+        message: Outgoing,
+        confirmed: Callable[[], object],
+        handed_back: Callable[[], object] | None = None,
+    ) -> None:
+        """Have a message sent and `confirmed` called then, or `handed_back` if it cannot be."""
+
+
+class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want what it is called with
+    """Takes each job to its outcome; all threads share one.
+
+    Producers send the job itself as the only argument. The worker's consumer hands each message to
+    `receive`, and what that returns to `run`, in a thread of the pool.
     """
-    runtime.current().pipeline.run(work, delivery)
+
+    name = TASK_NAME
+    ignore_result = True
+
+    def __init__(
+        self,
+        *,
+        attempts: Attempts,
+        ledger: Ledger,
+        publisher: Publisher,
+        pulse: Pulse,
+        shutdown: Shutdown,
+        accounts: Collection[str],
+        max_message_bytes: int,
+    ) -> None:
+        self._attempts = attempts
+        self._ledger = ledger
+        self._publisher = publisher
+        self._pulse = pulse
+        self._shutdown = shutdown
+        self._accounts = accounts
+        self._max_message_bytes = max_message_bytes
+
+    def receive(self, delivery: Delivery) -> Work | None:
+        """Read a delivery; what is no job has its outcome at once, and needs no slot.
+
+        Called in one thread: a slot's stack stays as large as the deepest call that it ever made,
+        and the check of a job is the deepest of all.
+        """
+        try:
+            received = self._read(delivery)
+            if isinstance(received, Work):
+                return received
+            log.warning("message.refused", message_id=received.message_id, outcome=received.count)
+            self._publish(received, delivery)
+        except Exception:
+            # An error here would end the event loop, and the next worker's with the same message.
+            log.exception("message.stumbled", retry_in=STUMBLE_SECONDS)
+            delivery.defer(STUMBLE_SECONDS)
+        return None
+
+    def run(self, work: Work, delivery: Delivery) -> None:
+        """Settle one delivery: acknowledged behind its outcome, put off, or handed back."""
+        if self._shutdown.draining.is_set():
+            delivery.requeue()
+            return
+        with bound_contextvars(job_id=work.job.job_id, account=work.job.account_id):
+            self._work(work, delivery)
+
+    def _read(self, delivery: Delivery) -> Work | Outcome:
+        message = delivery.received
+        if message.left_out:
+            log.info("message.left_out", what=message.left_out)
+        try:
+            return receive(
+                message,
+                owner=self._pulse.owner(),
+                accounts=self._accounts,
+                max_bytes=self._max_message_bytes,
+                enqueued_at=delivery.enqueued_at,
+            )
+        except Exception:
+            log.exception("message.unread")
+            return broken(delivery.body)
+
+    def _work(self, work: Work, delivery: Delivery) -> None:
+        started = time.monotonic()
+        try:
+            step = self._attempt(work)
+        except Stopping:
+            self._hand_back(work, delivery)
+            return
+        except Exception:
+            log.exception("job.stumbled", retry_in=STUMBLE_SECONDS)
+            self._ledger.abandon(work.job, work.owner)
+            delivery.defer(STUMBLE_SECONDS)
+            return
+        seconds = round(time.monotonic() - started, 3)
+        if isinstance(step, PutOff):
+            # It expires on time, however long it is to wait.
+            left = max(0.0, work.seconds_left(datetime.now(UTC)))
+            seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
+            log.info(
+                "job.put_off",
+                why=step.why,
+                cause=step.cause or None,
+                retry_in=round(seconds, 1),
+                retry_at=later(seconds),
+            )
+            delivery.defer(seconds)
+            return
+        if isinstance(step, Ended):
+            log.info("job.ended", outcome=step.outcome.count, seconds=seconds)
+            self._record(step, delivery)
+            return
+        log.info("job.ended", outcome=step.count, seconds=seconds)
+        self._publish(step, delivery)
+
+    def _attempt(self, work: Work) -> Outcome | Ended | PutOff:
+        wait = work.seconds_to_wait(datetime.now(UTC))
+        if wait > 0 and not work.is_expired(datetime.now(UTC)):
+            # Until then the ledger knows it by this alone, as whoever asks for it does.
+            insist(
+                lambda: self._ledger.note_wait(work.job, seconds=wait, waits_for=NOT_BEFORE),
+                until=self._shutdown.draining,
+            )
+            return PutOff(wait, NOT_BEFORE)
+        while isinstance(step := self._attempts.make(work), AtOnce):
+            self._shutdown.sleep(step.seconds)
+        return step
+
+    def _hand_back(self, work: Work, delivery: Delivery) -> None:
+        try:
+            if not self._shutdown.over.is_set():  # else an attempt may be left unrecorded
+                self._ledger.release(work.job, work.owner)
+        except StoreError as error:
+            log.warning("job.still_claimed", error=str(error)[:200])
+        delivery.requeue()
+
+    def _record(self, ended: Ended, delivery: Delivery) -> None:
+        """Write the outcome down, then publish it; the slot waits for neither."""
+        work, gate = ended.turn.work, ended.turn.account.gate
+
+        def recorded(found: Replay | Lost) -> None:
+            gate.freed()
+            if isinstance(found, Replay):
+                self._publish(found.outcome, delivery)
+            else:
+                delivery.defer(HELD_SECONDS)
+
+        self._ledger.finish(
+            work.job,
+            work.owner,
+            outcome=ended.outcome,
+            feedback=ended.turn.feedback,
+            cause=ended.turn.cause,
+            then=recorded,
+        )
+
+    def _publish(self, outcome: Outcome, delivery: Delivery) -> None:
+        """Acknowledge the message once the broker has its outcome."""
+
+        def confirmed() -> None:
+            if outcome.account_id:
+                self._ledger.mark_published(outcome.account_id, outcome.message_id)
+            delivery.ack()
+
+        self._publisher.send(outcome.outgoing(), confirmed, delivery.requeue)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from celery import Celery
 from kombu import Message
 
-from config.queues import (
+from config.names import (
     DEAD_LETTERS_QUEUE,
     EXCHANGE_NAME,
     JOBS_EXCHANGE_NAME,
@@ -19,10 +19,10 @@ from config.queues import (
     RESULTS_QUEUE,
     TASK_NAME,
 )
+from tasks.messages.outgoing import Outgoing
 from tests.waiting import wait_until
-from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
-from worker.messaging.producers import confirmed_producer
+from worker.broker import broker
+from worker.broker.producers import confirmed_producer
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from worker.messages.job import Job
-from worker.store.answers import Lost, Replay
-from worker.store.ledger import Ledger
+from tasks.messages.job import Job
+from tasks.store.answers import Lost, Replay
+from tasks.store.ledger import Ledger
 
 ANSWER_SECONDS = 10.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.messages.job import Job, parse_job
+from tasks.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"
 SECRET = "demo-secret"

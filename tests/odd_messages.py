@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis import Redis
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.raw_amqp import RawProducer, long, nested, properties, short, table
 
 PERSISTENT: Final = b"\x02"

@@ -17,7 +17,7 @@ def overture(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; it runs where the test runs, in a folder of its own."""
     process = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "console", *arguments],
         env=environment(settings),
         input=stdin,
         capture_output=True,
@@ -35,7 +35,7 @@ def start_overture(
 ) -> subprocess.Popen[bytes]:
     """Start a command that goes on."""
     return subprocess.Popen(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "console", *arguments],
         env=environment(settings),
         stdin=subprocess.PIPE,
         stdout=stdout,

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
-from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
+from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from tests.redis_server import free_port
 from tests.waiting import wait_until
 

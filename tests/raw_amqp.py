@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import amqp
 from amqp import spec
 
-from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE
 
 FRAME_BYTES: Final = 100_000
 END: Final = b"\xce"

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from pydantic import SecretStr
 
+from tasks.liveperson.answer import Answer
+from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.tokens import Tokens
+from tasks.messages.job import Job, parse_job
 from tests.fakes import InMemoryTokenStore
 from tests.raw_server import Connection, RawServer, Request
-from worker.liveperson.answer import Answer
-from worker.liveperson.client import LivePersonClient
-from worker.liveperson.tokens import Tokens
-from worker.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"
 PROFILE_ID = "4b91dd19-9b0c-4354-8fef-4f58a45a9c57"

@@ -10,8 +10,8 @@ from typing import Any, Self, cast
 
 from kombu import Connection, Consumer, Message
 
-from config.queues import JOBS_EXCHANGE, JOBS_QUEUE, jobs_queue
-from worker.redis_transport.transport import register, worker_url
+from config.names import JOBS_EXCHANGE, JOBS_QUEUE, jobs_queue
+from worker.broker.redis.transport import register, worker_url
 
 
 class RedisConsumer:

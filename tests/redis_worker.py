@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.celery_worker import CeleryWorker
-from worker.redis_transport.transport import worker_url
+from worker.broker.redis.transport import worker_url
 
 
 class RedisWorker(CeleryWorker):

@@ -18,10 +18,10 @@ from celery import Celery
 from celery.signals import task_received, task_success
 from kombu.transport.redis import QoS
 
-from config.queues import JOBS_QUEUE, jobs_queue
+from config.names import JOBS_QUEUE, jobs_queue
 from tests.celery_events import note
-from worker.redis_transport.channel import LeasingChannel
-from worker.redis_transport.transport import register
+from worker.broker.redis.channel import LeasingChannel
+from worker.broker.redis.transport import register
 
 # The fifth message, so that there are others before and after it.
 CRASHING_CALL = 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from worker.store import connection as scripts
+from tasks.store import connection as scripts
 
 KEY = "test:now"
 START_MS = 1.7e12

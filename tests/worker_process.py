@@ -26,7 +26,7 @@ class WorkerProcess:
         self._command = [
             sys.executable,
             "-m",
-            "worker",
+            "console",
             "worker",
             "--concurrency",
             f"{concurrency}",

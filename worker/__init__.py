@@ -1,1 +1,1 @@
-"""The worker: from a message on the jobs queue to a result, in order."""
+"""The process that works on jobs: Celery's application and worker, and the brokers."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from celery import Celery
+from celery import Celery, Task
 
-from config.queues import JOBS_QUEUE, jobs_queue
-from worker.messaging import amqp_transport, broker
-from worker.redis_transport import transport as redis_transport
+from config.names import JOBS_QUEUE, jobs_queue
+from worker.broker import broker
+from worker.broker.rabbitmq import transport as amqp_transport
+from worker.broker.redis import transport as redis_transport
 
 HEARTBEAT_SECONDS: Final = 20
 # Variables of other Celery applications, which Celery puts before what is configured here: a worker
@@ -24,8 +25,10 @@ CELERYS_OWN: Final = (
 )
 
 
-def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Celery:
-    """Make the application of a worker that consumes these jobs queues."""
+def create_app(
+    broker_url: str, *tasks: Task[Any, Any], queues: Iterable[str] = (JOBS_QUEUE,)
+) -> Celery:
+    """Make the application of a worker that runs these tasks, and consumes these jobs queues."""
     amqp_transport.register()
     redis_transport.register()
     for name in CELERYS_OWN:
@@ -41,15 +44,11 @@ def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Cel
         broker_connection_max_retries=None,
         # So does a right that was taken away, or a queue.
         broker_channel_error_retry=True,
-        # The worker knows tasks by name, so that nothing in `worker` imports `tasks`.
-        imports=["tasks.create_conversation"],
         task_queues=[jobs_queue(name) for name in queues],
         task_default_queue=JOBS_QUEUE,
         task_create_missing_queues=False,
         task_ignore_result=True,
         accept_content=["json"],
-        worker_consumer="worker.consumer:JobConsumer",
-        worker_pool="worker.pool:TaskPool",
         worker_prefetch_multiplier=1,
         # Restored from a pool's thread after a reconnect, the count stalls the worker for good.
         worker_enable_prefetch_count_reduction=False,
@@ -61,4 +60,6 @@ def create_app(broker_url: str, *, queues: Iterable[str] = (JOBS_QUEUE,)) -> Cel
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
+    for task in tasks:
+        app.register_task(task)
     return app

@@ -15,12 +15,12 @@ from celery.worker.state import maybe_shutdown
 from kombu import Connection, Message
 from kombu.common import ignore_errors
 
-from config.queues import JOBS_QUEUE, TASK_NAME
-from worker import runtime
-from worker.messaging.broker import queue_of
-from worker.messaging.delivery import Delivery
-from worker.messaging.in_hand import InHand
-from worker.store.replies import classify, report_broker
+from config.names import JOBS_QUEUE
+from tasks.store.replies import classify, report_broker
+from worker.broker.broker import queue_of
+from worker.broker.delivery import Delivery
+from worker.broker.in_hand import InHand
+from worker.parts import Parts
 
 TURN_SECONDS: Final = 1.0
 # What ends within this time is acknowledged together: the broker then sends as many new jobs in one
@@ -44,7 +44,8 @@ class JobConsumer(Consumer):
     conninfo: Any
     initial_prefetch_count: int
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, parts: Parts, **kwargs: Any) -> None:
+        self._parts = parts
         self._untouched: list[Message] = []
         self.turned_at = self.received_at = time.monotonic()
         super().__init__(*args, **kwargs)
@@ -55,10 +56,8 @@ class JobConsumer(Consumer):
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
         """Return what is called with every message that arrives."""
-        run = self.app.tasks[TASK_NAME].run
-        parts = runtime.current()
-        sender, draining = parts.publisher, parts.shutdown.draining
-        receive = parts.pipeline.receive
+        create, publisher = self._parts.create, self._parts.publisher
+        draining = self._parts.shutdown.draining
         queues = tuple(self.app.amqp.queues.consume_from)
         default = queues[0] if queues else JOBS_QUEUE
         # py-amqp would decode a body by the encoding that its message names: not what was sent.
@@ -73,13 +72,13 @@ class JobConsumer(Consumer):
                 message,
                 queue=queue_of(message.delivery_info, queues, default),
                 in_hand=self._in_hand,
-                sender=sender,
+                sender=publisher,
             )
             self._in_hand.add(delivery)
             self.received_at = time.monotonic()
-            work = receive(delivery)
+            work = create.receive(delivery)
             if work is not None:
-                self.pool.on_apply(run, (work, delivery))
+                self.pool.on_apply(create.run, (work, delivery))
 
         return on_message
 

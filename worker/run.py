@@ -8,29 +8,29 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
 import structlog
 from celery.worker import state
 
-from config.queues import JOBS_QUEUE, account_queue
-from config.server_urls import passwords_of
+from config.names import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.streams import write_last_lines
+from config.urls import passwords_of, public_url
 from config.version import VERSION
-from worker import runtime
+from tasks.liveperson.environment import proxy_for, proxy_passwords
+from tasks.shutdown import outlast
+from tasks.store.replies import report_broker
 from worker.app import create_app
+from worker.broker import bounds, broker
 from worker.collector import relax_collector
 from worker.consumer import JobConsumer
-from worker.liveperson.environment import proxy_for, proxy_passwords
-from worker.messaging import bounds, broker
 from worker.open_files import allow_files
-from worker.operator.addresses import public_url
+from worker.parts import Parts, build, token_seconds
+from worker.pool import TaskPool
 from worker.processor import keep_together
-from worker.runtime import Runtime
-from worker.shutdown import outlast
-from worker.store.replies import report_broker
 from worker.watchdog import Watchdog
 
 LOOK_SECONDS: Final = 0.1
@@ -60,14 +60,13 @@ def run_worker(
     slots = allow_files(concurrency or settings.concurrency)
     bounds.bound(settings.max_message_bytes)
     outlast(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
-    parts = runtime.build(
+    parts = build(
         settings,
         broker_url=broker_url,
         store_url=store_url,
         concurrency=slots,
         queues=names,
     )
-    runtime.use(parts)
     facts = {
         "version": VERSION,
         "python": platform.python_version(),
@@ -80,9 +79,11 @@ def run_worker(
         "slots": slots,
     }
     parts.start()
-    app = create_app(broker_url, queues=names)
+    app = create_app(broker_url, parts.create, queues=names)
     worker: Any = app.WorkController(
         concurrency=slots,
+        pool=TaskPool,
+        consumer_cls=partial(JobConsumer, parts=parts),
         without_gossip=True,
         without_mingle=True,
         # Its events would go through the loop that also answers AMQP's own heartbeats.
@@ -96,7 +97,7 @@ def run_worker(
         publisher=parts.publisher,
         answered_at=parts.answered_at,
         # No call takes longer; nor does waiting for a token that another worker gets.
-        answer_seconds=runtime.token_seconds(settings),
+        answer_seconds=token_seconds(settings),
         broker_url=broker_url,
         store_url=store_url,
         queues=names,
@@ -139,7 +140,7 @@ def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
 class Stop:
     """Ends a worker by signal, in order and in bounded time."""
 
-    def __init__(self, worker: Any, parts: Runtime, *, drain_seconds: float) -> None:
+    def __init__(self, worker: Any, parts: Parts, *, drain_seconds: float) -> None:
         self._worker = worker
         self._parts = parts
         self._drain_seconds = drain_seconds

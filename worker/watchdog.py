@@ -19,9 +19,9 @@ import structlog
 from kombu.exceptions import KombuError
 
 from config.streams import write_last_lines
-from worker.messaging import broker
+from tasks.store.connection import StoreError, connect
+from worker.broker import broker
 from worker.progress import STALL_SECONDS, Sight, Verdict, judge
-from worker.store.connection import StoreError, connect
 
 LOOK_SECONDS: Final = 5.0
 # Beside the workers' signs of life; written to see whether the store takes anything.

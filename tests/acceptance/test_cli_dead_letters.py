@@ -13,21 +13,21 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from config.queues import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
+from config.names import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
+from console import main
+from console.admin.look import look
+from console.admin.records import reopen
+from tasks.messages.fields.messages import AttemptMessage
+from tasks.messages.outcome import failed, malformed, opened
+from tasks.messages.result import Attempt
+from tasks.store.answers import Claimed, Replay
+from tasks.store.ledger import Ceiling, Ledger
 from tests.broker_client import BrokerClient, publish
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, job_document, make_job
 from tests.overture_command import overture
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
-from worker.cli import main
-from worker.messages.fields.messages import AttemptMessage
-from worker.messages.outcome import failed, malformed, opened
-from worker.messages.result import Attempt
-from worker.operator.looking import look
-from worker.operator.records import reopen
-from worker.store.answers import Claimed, Replay
-from worker.store.ledger import Ceiling, Ledger
 
 CEILING = Ceiling(rate=100, in_flight=10)
 UNKNOWN: AttemptMessage = {
@@ -152,7 +152,7 @@ def test_no_more_letters_are_in_hand_than_the_limit(
     said: str,
 ) -> None:
     """It stops before it would take one more, and not where there is no more to take."""
-    monkeypatch.setattr("worker.cli.replay.MOST_HELD", 3)
+    monkeypatch.setattr("console.commands.replay.MOST_HELD", 3)
     publish_letters(broker_url, [letter(number) for number in range(kept)])
     result = replay("--code", "expired", settings=settings)
     assert (result.exit_code, result.stderr) == (status, said)
@@ -163,7 +163,7 @@ def test_letters_that_are_not_replayed_count_as_in_hand(
     settings: dict[str, object], broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the reason why they stay: not selected, no job, or in doubt."""
-    monkeypatch.setattr("worker.cli.replay.MOST_HELD", 2)
+    monkeypatch.setattr("console.commands.replay.MOST_HELD", 2)
     raw = json.loads(malformed(b"order;1", "it is no JSON").body)
     publish_letters(broker_url, [raw, letter(1), letter(2, "in_doubt"), letter(3)])
     result = replay("--all", settings=settings)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
+from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from tests.broker_client import BrokerClient
 from tests.jobs import ACCOUNT, ONE_ACCOUNT, SECRET, job_document
 from tests.overture_command import overture, start_overture
@@ -21,8 +21,8 @@ from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.messaging import broker
-from worker.redis_transport.queue import Layout
+from worker.broker import broker
+from worker.broker.redis.layout import Layout
 
 CAN_LOSE = "a crash of the server can lose"
 SET = "set it to always"

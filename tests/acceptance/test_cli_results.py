@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from config.queues import CREATED_KEY, RESULTS_QUEUE
+from config.names import CREATED_KEY, RESULTS_QUEUE
+from console.admin.look import look
 from tests.broker_client import publish
 from tests.overture_command import overture, start_overture
 from tests.waiting import wait_until
 from tests.worker_process import environment
-from worker.operator.looking import look
 
 
 def result(number: int, **fields: Any) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_a_reader_takes_as_many_as_it_wants(settings: dict[str, object], broker_
     """In a shell, whatever the form, and with others behind them in the pipe."""
     publish_results(broker_url, range(11), metadata={"padding": "x" * 400})
     for form, lines in (("jsonl", 1), ("csv", 3), ("table", 1)):
-        command = f"{sys.executable} -m worker results --format {form} | head -{lines}"
+        command = f"{sys.executable} -m console results --format {form} | head -{lines}"
         process = subprocess.run(
             command, shell=True, env=environment(settings), capture_output=True, check=True
         )
@@ -215,7 +215,7 @@ def test_nothing_is_taken_where_nothing_can_be_written(
 ) -> None:
     """A closed standard output would swallow the results."""
     publish_results(broker_url, range(3))
-    command = f"{sys.executable} -m worker results >&-"
+    command = f"{sys.executable} -m console results >&-"
     process = subprocess.run(
         command, shell=True, env=environment(settings), capture_output=True, text=True, check=False
     )

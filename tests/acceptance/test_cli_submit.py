@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
+from console.admin.look import look
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.overture_command import overture, start_overture
@@ -21,8 +22,7 @@ from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess, environment
-from worker.messaging import broker
-from worker.operator.looking import look
+from worker.broker import broker
 
 BAD = ["nonsense", '{"jobId":"typo","consumerId":"c","profil":{}}']
 
@@ -103,7 +103,7 @@ def test_memory_stays_the_same_however_long_the_file_is(tmp_path: Path) -> None:
     for count in (1_000, 30_000):
         file = write_jobs(tmp_path / f"{count}.jsonl", count)
         code = (
-            "import resource, sys; from worker.cli import main\n"
+            "import resource, sys; from console import main\n"
             f"try: main(['submit', {str(file)!r}, '--dry-run', '--account', '7'])\n"
             "except SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
@@ -241,7 +241,7 @@ def overture_with_small_files(
     kilobytes: int, *arguments: str, settings: dict[str, object]
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that can write no larger file than this."""
-    shell = f'ulimit -f {kilobytes}; exec "$0" -m worker "$@"'
+    shell = f'ulimit -f {kilobytes}; exec "$0" -m console "$@"'
     return subprocess.run(
         ["bash", "-c", shell, sys.executable, *arguments],
         env=environment(settings),

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
     variables = f'PYTHONSAFEPATH=1 PYTHONPATH="{ROOT}" '
-    for name, before, module in (("python", "", ""), ("overture", variables, "-m worker ")):
+    for name, before, module in (("python", "", ""), ("overture", variables, "-m console ")):
         program = programs / name
         program.write_text(f'#!/bin/sh\n{before}exec "{sys.executable}" {module}"$@"\n')
         program.chmod(0o755)

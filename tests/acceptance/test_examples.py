@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import pytest
 
-from config.queues import CREATED_KEY, JOBS_QUEUE, account_queue
+from config.names import CREATED_KEY, JOBS_QUEUE, account_queue
 from tests.broker_client import BrokerClient, publish
 from tests.jobs import SECRET
 from tests.simulator_process import SimulatorProcess
@@ -71,7 +71,7 @@ def test_a_file_of_jobs_becomes_conversations(
     name: str, settings: dict[str, object], simulator: SimulatorProcess
 ) -> None:
     """Every line is a valid job, and LivePerson takes it."""
-    command = [sys.executable, "-m", "worker", "submit", str(EXAMPLES / name), "--wait"]
+    command = [sys.executable, "-m", "console", "submit", str(EXAMPLES / name), "--wait"]
     found = subprocess.run(
         command, env=environment(settings), capture_output=True, text=True, timeout=60, check=False
     )

@@ -72,7 +72,7 @@ def test_a_terminal_that_is_closed_drains_its_worker(
     simulator.control("limits", {"latency": 1500})
     ours, theirs = pty.openpty()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "worker", "worker"],
+        [sys.executable, "-m", "console", "worker"],
         env=environment(settings),
         stdin=theirs,
         stdout=theirs,

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
+from tasks.store.limits import set_ceiling
 from tests.broker_client import BrokerClient
 from tests.jobs import ACCOUNT, job_document
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.store.limits import set_ceiling
 
 OTHER = "87654321"
 # Where the broker has no part; and quorum queues know no priorities before RabbitMQ 4.

@@ -81,7 +81,7 @@ def test_a_log_that_cannot_be_written_changes_nothing_else(
     }
     with sink() as end:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "worker", "worker", "--concurrency", "4"],
+            [sys.executable, "-m", "console", "worker", "--concurrency", "4"],
             env=environment(configured),
             stdin=subprocess.DEVNULL,
             stdout=end,
@@ -113,7 +113,7 @@ def test_a_command_that_cannot_speak_does_what_it_is_told(
     for arguments, status in ((["submit", str(jobs)], 1), (["submit"], 2)):
         with sink() as end:
             process = subprocess.run(
-                [sys.executable, "-m", "worker", *arguments],
+                [sys.executable, "-m", "console", *arguments],
                 env=environment(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from kombu import Connection
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.rabbit_server import RabbitServer

@@ -19,7 +19,8 @@ import pytest
 from celery import signature
 from redis import Redis
 
-from config.queues import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from console.admin.look import look
 from tests.broker_client import BrokerClient, Out
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.odd_messages import ON_RABBITMQ, ON_REDIS, headers, text, with_properties, written
@@ -28,8 +29,7 @@ from tests.raw_amqp import RawProducer, properties, short
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.messaging.broker import DELAY_EXCHANGE
-from worker.operator.looking import look
+from worker.broker.broker import DELAY_EXCHANGE
 
 GOOD = 60
 WORKERS = 2

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from config.queues import RESULTS_QUEUE
+from config.names import RESULTS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.overture_command import overture

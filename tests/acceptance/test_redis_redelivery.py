@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.celery_events import Events
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
@@ -23,7 +23,7 @@ from tests.redis_worker import RedisWorker
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
 from tests.worker_process import ROOT
-from worker.redis_transport.queue import Depth, queue_depths
+from worker.broker.redis.layout import Depth, queue_depths
 
 LEASE_SECONDS = 1.5
 SHORT_LEASE = {"LEASE_SECONDS": LEASE_SECONDS}
@@ -185,7 +185,7 @@ import os, signal
 from tests.celery_events import Events
 from tests.redis_consumer import RedisConsumer
 from tests.waiting import wait_until
-from worker.redis_transport.queue import queue_depths
+from worker.broker.redis.layout import queue_depths
 consumer = RedisConsumer({valkey_url!r})
 (message,) = consumer.receive(1)
 consumer.channel.defer(message.delivery_tag, 1.0)

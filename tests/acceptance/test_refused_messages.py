@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 from amqp import Message
 
-from config.queues import EXCHANGE_NAME, JOBS_EXCHANGE_NAME, JOBS_QUEUE
+from config.names import EXCHANGE_NAME, JOBS_EXCHANGE_NAME, JOBS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.rabbit_server import RabbitServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
-from worker.messaging import broker
+from worker.broker import broker
 
 pytestmark = [
     pytest.mark.xdist_group("rabbitmq"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.conftest import ON_RABBITMQ
 from tests.jobs import ONE_ACCOUNT, job_document
@@ -20,7 +20,7 @@ from tests.simulator_process import SimulatorProcess
 from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.redis_transport.queue import Layout, queue_depths
+from worker.broker.redis.layout import Layout, queue_depths
 
 HOUR_SECONDS = 3600
 ON_VALKEY = pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from config.queues import JOBS_QUEUE, account_queue
+from config.names import JOBS_QUEUE, account_queue
 from config.version import VERSION
 from tests.broker_client import BrokerClient
 from tests.jobs import ONE_ACCOUNT, job_document

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from config.queues import JOBS_QUEUE, account_queue
+from config.names import JOBS_QUEUE, account_queue
 from tests.chaos.on_rabbitmq import RabbitBroker
 from tests.chaos.on_valkey import ValkeyBroker
 from tests.chaos.plan import BrokerName
 from tests.chaos.received import Received
 from tests.chaos.submissions import ACCOUNT, Submission
-from worker.messaging import broker
+from worker.broker import broker
 
 
 class Broker(Protocol):

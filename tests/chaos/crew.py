@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 60.0
 READY: Final = b"worker.ready"
 MOST_CRASHES: Final = 200
-COMMAND: Final = (sys.executable, "-m", "worker", "worker")
+COMMAND: Final = (sys.executable, "-m", "console", "worker")
 
 
 class Worker:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from config.queues import CREATED_KEY, FAILED_KEY, REUSED_KEY
+from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
+from tasks.messages.result import ERROR_CODES
 from tests.chaos.received import Received
 from tests.chaos.submissions import Submission
-from worker.messages.result import ERROR_CODES
 
 ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY, "failed": FAILED_KEY}
 LONGEST_QUOTE: Final = 300

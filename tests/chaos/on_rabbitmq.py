@@ -12,7 +12,7 @@ from typing import Any, Final
 from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.submissions import Submission

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.redis_pair import RedisPair
 from tests.chaos.submissions import Submission
 from tests.redis_server import RedisServer
-from worker.redis_transport.queue import queue_depths
+from worker.broker.redis.layout import queue_depths
 
 PAGE: Final = 50
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from celery import Celery
 
-from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, TASK_NAME
+from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE, TASK_NAME
 from tests.chaos.submissions import Submission
-from worker.messaging import broker
+from worker.broker import broker
 
 
 def submit(url: str, submissions: Iterable[Submission]) -> None:

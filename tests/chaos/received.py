@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.queues import DEAD_LETTERS_QUEUE, RESULTS_QUEUE
+from config.names import DEAD_LETTERS_QUEUE, RESULTS_QUEUE
 
 OUT_QUEUES: Final = (RESULTS_QUEUE, DEAD_LETTERS_QUEUE)
 

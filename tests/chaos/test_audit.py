@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from config.queues import CREATED_KEY, DEAD_LETTERS_QUEUE, FAILED_KEY, RESULTS_QUEUE
+from config.names import CREATED_KEY, DEAD_LETTERS_QUEUE, FAILED_KEY, RESULTS_QUEUE
+from tasks.messages.outcome import malformed as refused
 from tests.chaos.audit import Audit, audit
 from tests.chaos.malformed import malformed
 from tests.chaos.plan import NOTHING_SPECIAL
 from tests.chaos.received import Received
 from tests.chaos.submissions import Submission, submissions, utc_now
-from worker.messages.outcome import malformed as refused
 
 ONE, OTHER = sorted(
     submissions(2, NOTHING_SPECIAL, random.Random(1), now=utc_now()), key=lambda one: one.job_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 from redis import Redis
 
 from config.settings import Settings
-from worker.operator.accounts import known_accounts
-from worker.store.connection import Keys
+from console.admin.accounts import known_accounts
+from tasks.store.connection import Keys
 
 
 def test_accounts_are_known_by_their_counts(store: Redis) -> None:

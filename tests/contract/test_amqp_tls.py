@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from worker.messaging.amqp_frames import FRAME_END, HEAD
-from worker.messaging.amqp_transport import BufferedTLSTransport
+from worker.broker.rabbitmq.frames import FRAME_END, HEAD
+from worker.broker.rabbitmq.transport import BufferedTLSTransport
 
 # One TLS record holds more of these than are read at once.
 FRAMES = [(3, 1, bytes([number]) * 1000) for number in range(200)]

@@ -9,11 +9,11 @@ import pytest
 from kombu import Connection, Consumer, Message
 from kombu.asynchronous import Hub
 
-from config.queues import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
-from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
-from worker.messaging.amqp_transport import BufferedTransport
-from worker.messaging.producers import confirmed_producer
+from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
+from tasks.messages.outgoing import Outgoing
+from worker.broker import broker
+from worker.broker.producers import confirmed_producer
+from worker.broker.rabbitmq.transport import BufferedTransport
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 COUNT = 200

@@ -13,9 +13,9 @@ import pytest
 import structlog
 from redis import Redis
 
+from tasks.store.batches import ScriptBatches
+from tasks.store.connection import StoreError, connect
 from tests.redis_server import RedisServer, free_port
-from worker.store.batches import ScriptBatches
-from worker.store.connection import StoreError, connect
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 FAIL = "return redis.call('INCRBY', KEYS[1], 'no number')"
@@ -147,8 +147,8 @@ def test_a_script_whose_own_error_it_is_holds_up_nobody(
     store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again a few times, then whoever posted it gets the error; others go on."""
-    monkeypatch.setattr("worker.store.batches.OWN_REPEATS", 2)
-    monkeypatch.setattr("worker.store.batches.REPEAT_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.store.batches.OWN_REPEATS", 2)
+    monkeypatch.setattr("tasks.store.batches.REPEAT_SECONDS", 0.05)
     batches = ScriptBatches(store)
     add, fail = store.register_script(ADD), store.register_script(FAIL)
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.queues import CREATED_KEY
+from config.names import CREATED_KEY
 from config.settings import Settings
+from console.admin.broker_checks import check_broker
+from console.admin.checks import Finding
 from tests.broker_client import BrokerClient, publish
 from tests.documents import codes, read, rows, section
 from tests.jobs import ONE_ACCOUNT, job_document
@@ -15,8 +17,6 @@ from tests.overture_command import overture
 from tests.rabbit_server import RabbitServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
-from worker.operator.broker_checks import check_broker
-from worker.operator.checks import Finding
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 

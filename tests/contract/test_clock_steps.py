@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tasks.messages.result import Attempt
+from tasks.store.answers import Go
+from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.limits import read_standing
 from tests.jobs import ACCOUNT, make_job
 from tests.store_clock import StoreClock
-from worker.messages.result import Attempt
-from worker.store.answers import Go
-from worker.store.ledger import Ceiling, Ledger
-from worker.store.limits import read_standing
 
 HOUR_SECONDS = 3600.0
 STEPS = pytest.mark.parametrize("step", [-HOUR_SECONDS, HOUR_SECONDS], ids=["back", "forward"])

@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
+from tasks.messages.job import Job
+from tasks.messages.outcome import Outcome
+from tasks.messages.result import Attempt
+from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Replay, Wait
+from tasks.store.connection import Keys
+from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
-from worker.messages.job import Job
-from worker.messages.outcome import Outcome
-from worker.messages.result import Attempt
-from worker.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Replay, Wait
-from worker.store.connection import Keys
-from worker.store.ledger import Ceiling, Ledger
 
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 AT = "2026-11-23T10:00:00.000Z"
@@ -371,8 +371,8 @@ def test_an_outcome_that_cannot_be_written_down_sends_the_job_back(
     ledger: Ledger, store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Foreign data under a key: the message is not kept for ever, nor its request forgotten."""
-    monkeypatch.setattr("worker.store.batches.OWN_REPEATS", 1)
-    monkeypatch.setattr("worker.store.batches.REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.store.batches.OWN_REPEATS", 1)
+    monkeypatch.setattr("tasks.store.batches.REPEAT_SECONDS", 0.01)
     job = make_job()
     gone(ledger, job)
     store.set(Keys(ACCOUNT).in_flight, "foreign")

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from console.admin.records import cancel, read_record, reopen
+from tasks.messages.job import Job
+from tasks.messages.outcome import Outcome
+from tasks.messages.result import Attempt
+from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Replay
+from tasks.store.connection import Keys
+from tasks.store.ledger import CLAIM_SECONDS, OPEN_SECONDS, Ceiling, Feedback, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
 from tests.store_clock import StoreClock
-from worker.messages.job import Job
-from worker.messages.outcome import Outcome
-from worker.messages.result import Attempt
-from worker.operator.records import cancel, read_record, reopen
-from worker.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Replay
-from worker.store.connection import Keys
-from worker.store.ledger import CLAIM_SECONDS, OPEN_SECONDS, Ceiling, Feedback, Ledger
 
 DEDUPE_SECONDS = 600.0
 FLIGHT_SECONDS = 35.0

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from console.admin.records import read_record
+from tasks.store.answers import Claim, Claimed, Defer, Go, Wait
+from tasks.store.connection import Keys
+from tasks.store.ledger import Ceiling, Feedback, Ledger
+from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
 from tests.store_clock import StoreClock
-from worker.operator.records import read_record
-from worker.store.answers import Claim, Claimed, Defer, Go, Wait
-from worker.store.connection import Keys
-from worker.store.ledger import Ceiling, Feedback, Ledger
-from worker.store.limits import read_standing, reset_ceiling, set_ceiling
 
 FLIGHT_SECONDS = 35.0
 MARGIN_SECONDS = 5.0

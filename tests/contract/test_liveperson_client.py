@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from tasks.liveperson.answer import Answer, Kind
+from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.engagement import EngagementFailure, LookupFailed, Visit
+from tasks.liveperson.tokens import TokenFailure, Tokens
+from tasks.messages.job import Job, parse_job
 from tests.fakes import InMemoryTokenStore
 from tests.simulator_process import SimulatorProcess
-from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.client import LivePersonClient
-from worker.liveperson.engagement import EngagementFailure, LookupFailed, Visit
-from worker.liveperson.tokens import TokenFailure, Tokens
-from worker.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"
 CLIENT_SECRET = "demo-secret"

@@ -14,6 +14,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tasks.liveperson import transport
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.domains import RECHECK_SECONDS
+from tasks.liveperson.http import FateUnknown, Http, NotSent
+from tasks.liveperson.tokens import Tokens
+from tasks.liveperson.wire import Wire
 from tests.raw_liveperson import (
     APP_JWT,
     CONNECT_SECONDS,
@@ -27,12 +33,6 @@ from tests.raw_liveperson import (
     says,
 )
 from tests.raw_server import Connection, RawServer, Request
-from worker.liveperson import transport
-from worker.liveperson.answer import Kind
-from worker.liveperson.domains import RECHECK_SECONDS
-from worker.liveperson.http import FateUnknown, Http, NotSent
-from worker.liveperson.tokens import Tokens
-from worker.liveperson.wire import Wire
 
 
 def refused_port() -> str:

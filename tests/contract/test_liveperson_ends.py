@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.unpacking import MAX_BODY_BYTES
 from tests.raw_liveperson import (
     APP_JWT,
     CONSUMER_JWS,
@@ -21,8 +23,6 @@ from tests.raw_liveperson import (
     says,
 )
 from tests.raw_server import Connection, RawServer
-from worker.liveperson.answer import Kind
-from worker.liveperson.unpacking import MAX_BODY_BYTES
 
 # A call may take its bounds, and what a busy machine adds.
 PATIENCE_SECONDS = 5.0

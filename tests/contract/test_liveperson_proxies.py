@@ -16,6 +16,10 @@ from typing import Self
 import pytest
 from structlog.testing import capture_logs
 
+from tasks.liveperson import environment
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.environment import UnusableEnvironment, proxy_for, proxy_passwords, trusting
+from tasks.liveperson.http import FateUnknown, Http, NotSent
 from tests.raw_liveperson import (
     CREATED,
     LivePerson,
@@ -26,10 +30,6 @@ from tests.raw_liveperson import (
     says,
 )
 from tests.raw_server import Connection, RawServer, Request
-from worker.liveperson import environment
-from worker.liveperson.answer import Kind
-from worker.liveperson.environment import UnusableEnvironment, proxy_for, proxy_passwords, trusting
-from worker.liveperson.http import FateUnknown, Http, NotSent
 
 USER, PASSWORD = "operator", "p%40ss canary"
 CREDENTIALS = "Basic " + base64.b64encode(b"operator:p@ss canary").decode()

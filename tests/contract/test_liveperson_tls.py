@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
 from tests.raw_liveperson import CONNECT_SECONDS, CREATED, READ_SECONDS, http_answer
 from tests.raw_server import Connection, RawServer, Request
-from worker.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
 
 
 class TLSServer(RawServer):

@@ -7,18 +7,18 @@ from typing import cast
 
 from redis import Redis
 
+from tasks.account import Account
+from tasks.liveperson.client import LivePersonClient
+from tasks.messages.receive import Work
+from tasks.permits import Permits
+from tasks.seats import Seats
+from tasks.shutdown import Shutdown
+from tasks.store.answers import Go, Held
+from tasks.store.connection import Keys
+from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.pulse import Pulse
 from tests.jobs import ACCOUNT, make_job
 from tests.waiting import wait_until
-from worker.account import Account
-from worker.liveperson.client import LivePersonClient
-from worker.messages.receive import Work
-from worker.permits import Permits
-from worker.seats import Seats
-from worker.shutdown import Shutdown
-from worker.store.answers import Go, Held
-from worker.store.connection import Keys
-from worker.store.ledger import Ceiling, Ledger
-from worker.store.pulse import Pulse
 
 
 class Worker:

@@ -13,19 +13,19 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
+from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
+from tasks.messages.outgoing import Outgoing
 from tests.broker_client import BrokerClient
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
-from worker.messages.outgoing import Outgoing
-from worker.messaging import broker
-from worker.messaging.confirms import NotConfirmed
-from worker.messaging.kombu_producer import KombuProducer
-from worker.messaging.producers import confirmed_producer
-from worker.messaging.publisher import Publisher
-from worker.messaging.redis_producer import RedisProducer
+from worker.broker import broker
+from worker.broker.confirms import NotConfirmed
+from worker.broker.kombu_producer import KombuProducer
+from worker.broker.producers import confirmed_producer
+from worker.broker.publisher import Publisher
+from worker.broker.redis.producer import RedisProducer
 
 
 def message(number: int, key: str = CREATED_KEY) -> Outgoing:

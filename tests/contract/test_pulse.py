@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from redis import Redis
 
+from console.admin.accounts import troubles, workers_alive
+from console.admin.checks import check_store
+from tasks.store.pulse import Pulse
 from tests.waiting import wait_until
-from worker.operator.accounts import troubles, workers_alive
-from worker.operator.checks import check_store
-from worker.store.pulse import Pulse
 
 
 def test_a_worker_that_stops_is_gone_at_once(store: Redis) -> None:

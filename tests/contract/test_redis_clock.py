@@ -8,13 +8,13 @@ import pytest
 from kombu import Message
 from redis import Redis
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
+from tasks.store.connection import script
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
-from worker.redis_transport.queue import Depth, Layout, queue_depths
-from worker.store.connection import script
+from worker.broker.redis.layout import Depth, Layout, queue_depths
 
 HOUR_SECONDS = 3600
 STEPS = pytest.mark.parametrize("step", [-HOUR_SECONDS, HOUR_SECONDS], ids=["back", "forward"])

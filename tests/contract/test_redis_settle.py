@@ -8,13 +8,13 @@ import pytest
 from kombu import Message
 from redis import Redis
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
+from tasks.store.connection import script
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
-from worker.messaging.broker import body_of
-from worker.redis_transport.queue import DELIVERIES_HEADER, Depth, Layout, queue_depths
-from worker.store.connection import script
+from worker.broker.broker import body_of
+from worker.broker.redis.layout import DELIVERIES_HEADER, Depth, Layout, queue_depths
 
 # Long enough that a machine which stands still for a moment does not let one run out.
 LEASE_SECONDS = 1.5

@@ -8,12 +8,12 @@ import time
 import pytest
 from redis import Redis
 
-from config.queues import JOBS_QUEUE, account_queue
+from config.names import JOBS_QUEUE, account_queue
 from tests.redis_consumer import RedisConsumer, bodies, publish
-from worker.messaging.broker import body_of
-from worker.redis_transport.channel import WAIT_SECONDS
-from worker.redis_transport.envelope import RAW_CONTENT_TYPE
-from worker.redis_transport.queue import Depth, queue_depths
+from worker.broker.broker import body_of
+from worker.broker.redis.channel import WAIT_SECONDS
+from worker.broker.redis.envelope import RAW_CONTENT_TYPE
+from worker.broker.redis.layout import Depth, queue_depths
 
 # A server looks at its timeouts ten times a second.
 SOON_SECONDS = WAIT_SECONDS + 0.25

@@ -13,15 +13,16 @@ from kombu import Exchange, Queue
 from redis import Redis
 from structlog.testing import capture_logs
 
-from config.queues import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
+from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
+from tasks.messages.outgoing import Outgoing
 from tests.broker_client import BrokerClient
 from tests.waiting import wait_until
-from worker.messages.outgoing import Outgoing
-from worker.messaging import amqp_frames, broker, lane
-from worker.messaging.confirms import Kind
-from worker.messaging.producers import confirmed_producer
-from worker.messaging.publisher import Publisher
-from worker.messaging.rabbit_producer import RabbitProducer
+from worker.broker import broker, lane
+from worker.broker.confirms import Kind
+from worker.broker.producers import confirmed_producer
+from worker.broker.publisher import Publisher
+from worker.broker.rabbitmq import frames as amqp_frames
+from worker.broker.rabbitmq.producer import RabbitProducer
 
 SECONDS = 20
 

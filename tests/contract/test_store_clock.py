@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from tasks.store.connection import Keys, connect
+from tasks.store.pulse import GONE_SECONDS, Pulse
+from tasks.store.tokens import SharedTokens
 from tests.jobs import ACCOUNT
 from tests.redis_server import RedisServer
 from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
-from worker.store.connection import Keys, connect
-from worker.store.pulse import GONE_SECONDS, Pulse
-from worker.store.tokens import SharedTokens
 
 HOUR_SECONDS = 3600
 REFRESH_SECONDS = 1.0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tasks.store.connection import StoreError, ask, connect
+from tasks.store.pulse import Pulse
+from tasks.store.replies import classify
 from tests.redis_server import RedisServer, cluster_node, free_port
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
-from worker.store.connection import StoreError, ask, connect
-from worker.store.pulse import Pulse
-from worker.store.replies import classify
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from redis import Redis
 
+from tasks.store.answers import Defer, Go, Wait
+from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
-from worker.store.answers import Defer, Go, Wait
-from worker.store.ledger import Ceiling, Ledger
 
 PATIENT_SECONDS = 60.0
 

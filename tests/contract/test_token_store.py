@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis
 
+from tasks.liveperson.app_tokens import TokenStore
+from tasks.store.connection import Keys, connect
+from tasks.store.pulse import GONE_SECONDS, Pulse
+from tasks.store.tokens import SharedTokens
 from tests.fakes import InMemoryTokenStore
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
-from worker.liveperson.app_tokens import TokenStore
-from worker.store.connection import Keys, connect
-from worker.store.pulse import GONE_SECONDS, Pulse
-from worker.store.tokens import SharedTokens
 
 ACCOUNT = "12345678"
 OTHER = "87654321"

@@ -10,16 +10,16 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from config.queues import CREATED_KEY, FAILED_KEY
+from config.names import CREATED_KEY, FAILED_KEY
+from console.admin.records import cancel, read_record
+from console.admin.wait import Sent, Submitted, wait_for_outcomes, with_outcomes_before
+from tasks.messages.job import Job
+from tasks.messages.outcome import Outcome
+from tasks.store.answers import Cancelled
+from tasks.store.connection import Keys
+from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
-from worker.messages.job import Job
-from worker.messages.outcome import Outcome
-from worker.operator.records import cancel, read_record
-from worker.operator.waiting import Sent, Submitted, wait_for_outcomes, with_outcomes_before
-from worker.store.answers import Cancelled
-from worker.store.connection import Keys
-from worker.store.ledger import Ceiling, Ledger
 
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 

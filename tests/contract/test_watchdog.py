@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.queues import JOBS_QUEUE
+from config.names import JOBS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.waiting import wait_until

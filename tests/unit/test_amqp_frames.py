@@ -13,9 +13,9 @@ from amqp.spec import Basic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.messages.outgoing import Outgoing
-from worker.messaging.amqp_frames import FRAME_END, HEAD, publish
-from worker.messaging.confirms import Unsendable
+from tasks.messages.outgoing import Outgoing
+from worker.broker.confirms import Unsendable
+from worker.broker.rabbitmq.frames import FRAME_END, HEAD, publish
 
 FRAME_MAX = 4096
 HEADERS = {

@@ -13,9 +13,9 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.transport import SSLTransport
 from kombu import Connection as KombuConnection
 
-from worker.messaging import amqp_transport
-from worker.messaging.amqp_frames import FRAME_END, HEAD
-from worker.messaging.amqp_transport import (
+from worker.broker.rabbitmq import transport as amqp_transport
+from worker.broker.rabbitmq.frames import FRAME_END, HEAD
+from worker.broker.rabbitmq.transport import (
     CHUNK_BYTES,
     BufferedTLSTransport,
     BufferedTransport,

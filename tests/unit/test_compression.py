@@ -9,7 +9,7 @@ import pytest
 from kombu import compression
 from kombu.message import Message
 
-from worker.messaging.compression import METHODS, bound
+from worker.broker.compression import METHODS, bound
 
 MAX_BYTES = 1000
 EACH = pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 from kombu import Message
 
-from worker.messages.outgoing import Outgoing
-from worker.messaging.delivery import Delivery
-from worker.messaging.in_hand import InHand
+from tasks.messages.outgoing import Outgoing
+from worker.broker.delivery import Delivery
+from worker.broker.in_hand import InHand
 
 BODY = b'{"jobId": "1"}'
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from config.settings import Settings
-from worker.follow_up import TOKEN_PAUSE_SECONDS
-from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.app_tokens import PAUSE_SECONDS
-from worker.messages.result import Attempt
-from worker.retry import UNRESOLVED, Again, LookUp, Policy, decide, look_again
+from tasks.follow_up import TOKEN_PAUSE_SECONDS
+from tasks.liveperson.answer import Answer, Kind
+from tasks.liveperson.app_tokens import PAUSE_SECONDS
+from tasks.messages.result import Attempt
+from tasks.retry import UNRESOLVED, Again, LookUp, Policy, decide, look_again
 
 POLICY = Policy(schedule=Settings().retry_schedule)
 

@@ -8,20 +8,20 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
+from tasks.account import Account
+from tasks.follow_up import FollowUp
+from tasks.liveperson.answer import Answer, Kind
+from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.engagement import LookupFailed, Visit
+from tasks.messages.receive import Work
+from tasks.messages.result import Attempt
+from tasks.prepare import Prepared
+from tasks.retry import Again, Hold, LookUp
+from tasks.shutdown import Shutdown
+from tasks.step import PutOff, Turn
+from tasks.store.answers import Claim, Defer
+from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
-from worker.account import Account
-from worker.follow_up import FollowUp
-from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.client import LivePersonClient
-from worker.liveperson.engagement import LookupFailed, Visit
-from worker.messages.receive import Work
-from worker.messages.result import Attempt
-from worker.preparing import Prepared
-from worker.retry import Again, Hold, LookUp
-from worker.shutdown import Shutdown
-from worker.step import PutOff, Turn
-from worker.store.answers import Claim, Defer
-from worker.store.ledger import Ceiling, Ledger
 
 CAUSE = "Monitoring va.example: HTTP 401"
 AT = "2026-01-01T00:00:00.000Z"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.messaging.in_hand import InHand
+from worker.broker.in_hand import InHand
 
 
 class Channel:

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from worker.messages.fields.document import JOB_DOCUMENT
-from worker.messages.job import (
+from tasks.messages.fields.document import JOB_DOCUMENT
+from tasks.messages.job import (
     Engagement,
     InvalidJob,
     Job,
     parse_job,
 )
-from worker.messages.schema import schema
+from tasks.messages.schema import schema
 
 ACCOUNT = "12345678"
 SCHEMA = Draft202012Validator(schema("job"))

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from worker.messages.fields.faults import MAX_FAULTS
-from worker.messages.job import (
+from tasks.messages.fields.faults import MAX_FAULTS
+from tasks.messages.job import (
     JOB_MAX_BYTES,
     METADATA_MAX_BYTES,
     InvalidJob,
@@ -14,7 +14,7 @@ from worker.messages.job import (
     parse_job,
     readable_job_id,
 )
-from worker.messages.schema import schema
+from tasks.messages.schema import schema
 
 ACCOUNT = "12345678"
 SCHEMA = Draft202012Validator(schema("job"))

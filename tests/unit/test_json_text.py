@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.messages.json_text import MAX_DEPTH, MalformedJSON, dumps_compact, loads_strict
+from tasks.messages.json_text import MAX_DEPTH, MalformedJSON, dumps_compact, loads_strict
 
 MAX_BYTES = 10_000
 

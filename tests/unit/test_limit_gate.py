@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from tasks.line import Gate, Rank
 from tests.waiting import wait_until
-from worker.gate import Gate, Rank
 
 
 def in_line(gate: Gate) -> int:

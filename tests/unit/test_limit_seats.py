@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from worker.seats import Seats
+from tasks.seats import Seats
 
 
 def taken(seats: Seats, stack: ExitStack, account: str, wanted: int = 1000) -> int:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.liveperson.engagement import Visit
-from worker.preparing import read_visit, write_visit
+from tasks.liveperson.engagement import Visit
+from tasks.prepare import read_visit, write_visit
 
 
 @pytest.mark.parametrize("visit", [Visit(), Visit("xyz"), Visit("xyz", "abc")])

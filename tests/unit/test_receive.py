@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from worker.messages.intake import Received
-from worker.messages.receive import Work, receive
+from tasks.messages.intake import Received
+from tasks.messages.receive import Work, receive
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport import virtual
 
+from tasks.messages.intake import Cut
 from tests.odd_messages import ON_REDIS
-from worker.messages.intake import Cut
-from worker.messaging.bounds import BEGINNING_BYTES, bound, most_body_bytes
-from worker.messaging.inbound import received
-from worker.messaging.properties import MOST_VALUES
-from worker.redis_transport.envelope import RAW_CONTENT_TYPE, read_envelope
-from worker.redis_transport.queue import DELIVERIES_HEADER, unwrapped
+from worker.broker.bounds import BEGINNING_BYTES, bound, most_body_bytes
+from worker.broker.inbound import received
+from worker.broker.properties import MOST_VALUES
+from worker.broker.redis.envelope import RAW_CONTENT_TYPE, read_envelope
+from worker.broker.redis.layout import DELIVERIES_HEADER, unwrapped
 
 # Reading is for the event loop: whatever comes, others wait meanwhile. In seconds; much of it is
 # for a machine that is busy.

@@ -11,7 +11,7 @@ import pytest
 from redis import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from worker.redis_transport.passing import pass_over
+from worker.broker.redis.passing import pass_over
 
 LEAST = 1000
 Ends = tuple[Any, socket.socket]

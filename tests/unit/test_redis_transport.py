@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from worker.redis_transport.qos import TAKE_LIMIT, LeasingQoS
-from worker.redis_transport.queue import Layout
-from worker.redis_transport.transport import TLS_SCHEME, Transport, register, worker_url
+from worker.broker.redis.layout import Layout
+from worker.broker.redis.qos import TAKE_LIMIT, LeasingQoS
+from worker.broker.redis.transport import TLS_SCHEME, Transport, register, worker_url
 
 
 @pytest.mark.parametrize(

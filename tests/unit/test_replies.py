@@ -16,7 +16,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - redis-py's
 )
 
-from worker.store.replies import WrongServer, classify
+from tasks.store.replies import WrongServer, classify
 
 # redis-py makes its errors of replies with this.
 as_error: Any = cast("Any", redis._parsers.BaseParser).parse_error

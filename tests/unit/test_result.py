@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from worker.messages.fields.examples import EXAMPLES
-from worker.messages.job import parse_job
-from worker.messages.json_text import dumps_compact, loads_strict
-from worker.messages.outcome import failed
-from worker.messages.result import Attempt, DeadLetter, Result, dead_letter_id
+from tasks.messages.fields.examples import EXAMPLES
+from tasks.messages.job import parse_job
+from tasks.messages.json_text import dumps_compact, loads_strict
+from tasks.messages.outcome import failed
+from tasks.messages.result import Attempt, DeadLetter, Result, dead_letter_id
 
 ATTEMPT = Attempt(
     at="2026-01-31T09:00:01.250Z",

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
-from worker.messages.result import Attempt
-from worker.retry import (
+from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
+from tasks.messages.result import Attempt
+from tasks.retry import (
     Again,
     Created,
     Decision,

@@ -8,17 +8,17 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from config import queues
+from config import names as queues
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.conversation import read_answer
+from tasks.messages.fields.examples import EXAMPLES
+from tasks.messages.fields.messages import AttemptOutcome
+from tasks.messages.job import parse_job
+from tasks.messages.json_text import MalformedJSON, loads_strict
+from tasks.messages.result import ERROR_CODES
+from tasks.messages.schema import NAMES, PUBLISHED, Name, schema, write_all
+from tasks.retry import REPLAYED, UNRESOLVED
 from tests.documents import codes, rows, section
-from worker.liveperson.answer import Kind
-from worker.liveperson.conversation import read_answer
-from worker.messages.fields.examples import EXAMPLES
-from worker.messages.fields.messages import AttemptOutcome
-from worker.messages.job import parse_job
-from worker.messages.json_text import MalformedJSON, loads_strict
-from worker.messages.result import ERROR_CODES
-from worker.messages.schema import NAMES, PUBLISHED, Name, schema, write_all
-from worker.retry import REPLAYED, UNRESOLVED
 
 CONTRACT = (PUBLISHED.parent / "contract.md").read_text(encoding="utf-8")
 BODIES = Path(__file__).parents[1] / "bodies"
@@ -44,7 +44,7 @@ def check(name: Name, document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_schemas_are_current(name: Name, tmp_path: Path) -> None:
-    """docs/schemas holds, to the byte, what `python -m worker.messages.schema` writes."""
+    """docs/schemas holds, to the byte, what `python -m tasks.messages.schema` writes."""
     write_all(tmp_path)
     assert (PUBLISHED / f"{name}.json").read_bytes() == (tmp_path / f"{name}.json").read_bytes()
 

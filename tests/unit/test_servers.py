@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from worker import servers as module
+from worker.embedded import servers as module
 from worker.embedded.server import EmbeddedServer
-from worker.servers import servers
+from worker.embedded.servers import servers
 
 EMBEDDED = "redis://embedded/0"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.messages.job import InvalidJob
-from worker.messages.outcome import invalid, malformed, shortened
-from worker.operator.dead_letters import read_dead
+from console.admin.dead_letters import read_dead
+from tasks.messages.job import InvalidJob
+from tasks.messages.outcome import invalid, malformed, shortened
 
 MOST = 2000
 

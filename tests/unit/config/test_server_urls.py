@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.server_urls import (
+from config.urls import (
     AMQP_SCHEMES,
     REDIS_SCHEMES,
     demand_broker,
@@ -18,8 +18,8 @@ from config.server_urls import (
     passwords_of,
     with_plain_scheme,
 )
-from worker.messaging import broker
-from worker.store.connection import connect
+from tasks.store.connection import connect
+from worker.broker import broker
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_behaviour_is_where_it_is_said_to_be(row: list[str]) -> None:
     """Files and tests exist; each behaviour has a source, a side that does it, and a test."""
     behaviour, source, client, simulator, tests = row
     assert behaviour
-    for cell, folder in ((client, "worker/liveperson"), (simulator, "simulator")):
+    for cell, folder in ((client, "tasks/liveperson"), (simulator, "simulator")):
         assert codes(cell) or cell == "\N{EN DASH}"
         for name in codes(cell):
             assert (ROOT / path_of(name, folder)).is_file(), name
@@ -59,11 +59,11 @@ def test_a_behaviour_is_where_it_is_said_to_be(row: list[str]) -> None:
 
 def test_no_part_of_the_client_or_the_simulator_is_left_out() -> None:
     """Each file that speaks LivePerson's language has a behaviour in the table."""
-    named = {path_of(name, "worker/liveperson") for row in ROWS for name in codes(row[2])}
+    named = {path_of(name, "tasks/liveperson") for row in ROWS for name in codes(row[2])}
     named |= {path_of(name, "simulator") for row in ROWS for name in codes(row[3])}
     speaking = [
         str(path.relative_to(ROOT))
-        for folder in ("worker/liveperson", "simulator")
+        for folder in ("tasks/liveperson", "simulator")
         for path in (ROOT / folder).glob("*.py")
         if re.search(
             r"^Sources?: .*(API|guide|page)|liveperson\.com", path.read_text(), re.MULTILINE

@@ -7,9 +7,9 @@ import importlib
 from collections.abc import Iterator
 from typing import Final
 
+from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS
+from tasks.messages.result import ERROR_CODES
 from tests.documents import ROOT, codes, read, rows, section
-from worker.messages.result import ERROR_CODES
-from worker.operator.rights import BROKER_RIGHTS, STORE_RIGHTS
 
 LEVELS: Final = {"exception": "error"} | {
     level: level for level in ("debug", "info", "warning", "error", "critical")

@@ -8,8 +8,8 @@ from typing import Any
 
 from urllib3 import HTTPHeaderDict
 
-from worker.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
-from worker.messages.job import Job, parse_job
+from tasks.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
+from tasks.messages.job import Job, parse_job
 
 ACCOUNT = "12345678"
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.liveperson.scripted import jwt, response
-from worker.liveperson.answer import (
+from tasks.liveperson.answer import (
     CAUSE_CHARS,
     Answer,
     DomainUnknown,
@@ -15,8 +14,9 @@ from worker.liveperson.answer import (
     no_answer,
     refusal,
 )
-from worker.liveperson.http import FateUnknown, NotSent
-from worker.liveperson.trust import UntrustedHost
+from tasks.liveperson.http import FateUnknown, NotSent
+from tasks.liveperson.trust import UntrustedHost
+from tests.unit.liveperson.scripted import jwt, response
 
 PLACE = "idp va.idp.liveperson.net"
 

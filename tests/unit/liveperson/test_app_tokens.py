@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fakes import InMemoryTokenStore
-from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt
-from worker.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
-from worker.liveperson.app_tokens import (
+from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
+from tasks.liveperson.app_tokens import (
     CALM_SECONDS,
     IN_A_ROW_SECONDS,
     PAUSE_SECONDS,
     AppTokens,
 )
-from worker.liveperson.sentinel import Sentinel
-from worker.liveperson.tokens import TokenFailure
+from tasks.liveperson.sentinel import Sentinel
+from tasks.liveperson.tokens import TokenFailure
+from tests.fakes import InMemoryTokenStore
+from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt
 
 HOUR = 3600.0
 REFUSED = Answer(kind=Kind.CREDENTIALS, http_status=401, message="invalid_client")

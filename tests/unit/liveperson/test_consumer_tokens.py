@@ -6,17 +6,17 @@ from itertools import count
 
 import pytest
 
+from tasks.liveperson import consumer_tokens
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.app_tokens import AppTokens
+from tasks.liveperson.consumer_tokens import ConsumerTokens
+from tasks.liveperson.domains import Domains
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.sentinel import Sentinel
+from tasks.liveperson.services import Services
+from tasks.liveperson.tokens import TokenFailure, Tokens
 from tests.fakes import InMemoryTokenStore
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, jwt, response
-from worker.liveperson import consumer_tokens
-from worker.liveperson.answer import Kind
-from worker.liveperson.app_tokens import AppTokens
-from worker.liveperson.consumer_tokens import ConsumerTokens
-from worker.liveperson.domains import Domains
-from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
-from worker.liveperson.sentinel import Sentinel
-from worker.liveperson.services import Services
-from worker.liveperson.tokens import TokenFailure, Tokens
 
 LP_CONSUMER_ID = "29caf0c11486996d9387e3a44ec34229d127304db4966d7752716bceb538fa24"
 JWS = jwt(account_id=ACCOUNT, ext_consumer_id="c-1", lp_consumer_id=LP_CONSUMER_ID)

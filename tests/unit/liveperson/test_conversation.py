@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.liveperson.answer import Answer, Kind
+from tasks.liveperson.conversation import batch, read_answer
 from tests.unit.liveperson.scripted import ACCOUNT, job
-from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.conversation import batch, read_answer
 
 BODIES = Path(__file__).parents[2] / "bodies"
 PROFILE_ID = "4b91dd19-9b0c-4354-8fef-4f58a45a9c57"

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.liveperson.scripted import ACCOUNT, Call, Clock, ScriptedHttp, response
-from worker.liveperson.domains import (
+from tasks.liveperson.domains import (
     FAILURE_SECONDS,
     KEEP_SECONDS,
     RECHECK_SECONDS,
     Domains,
 )
-from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
-from worker.liveperson.trust import UntrustedHost
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.trust import UntrustedHost
+from tests.unit.liveperson.scripted import ACCOUNT, Call, Clock, ScriptedHttp, response
 
 SERVICE = "asyncMessagingEnt"
 OLD, NEW = "https://va.msg.liveperson.net", "https://lo.msg.liveperson.net"

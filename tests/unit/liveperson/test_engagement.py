@@ -8,19 +8,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, response
-from worker.liveperson.answer import CallFailed, Kind
-from worker.liveperson.credentials import Credentials
-from worker.liveperson.domains import Domains
-from worker.liveperson.engagement import (
+from tasks.liveperson.answer import CallFailed, Kind
+from tasks.liveperson.credentials import Credentials
+from tasks.liveperson.domains import Domains
+from tasks.liveperson.engagement import (
     Engaged,
     EngagementFailure,
     LookupFailed,
     Monitoring,
     Visit,
 )
-from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
-from worker.liveperson.services import Services
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.services import Services
+from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, response
 
 BODIES = Path(__file__).parents[2] / "bodies"
 HOST = response(200, {"baseURI": "va.smt.liveperson.net"})

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tasks.liveperson.answer import Answer, Kind
+from tasks.liveperson.pause import Pause
 from tests.unit.liveperson.scripted import Clock
-from worker.liveperson.answer import Answer, Kind
-from worker.liveperson.pause import Pause
 
 SHORTEST = 5.0
 

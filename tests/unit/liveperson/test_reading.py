@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
+from tasks.liveperson import reading
 from tests.unit.liveperson.scripted import jwt
-from worker.liveperson import reading
 
 SERVER_TIME = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.liveperson import reading
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.conversation import read_answer
+from tasks.liveperson.response_head import Unreadable
+from tasks.liveperson.response_reader import MAX_HEAD_BYTES, ResponseReader
+from tasks.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
 from tests.raw_liveperson import CONVERSATION_ID, CREATED, PROFILE_ID, REQUEST_ID
-from worker.liveperson import reading
-from worker.liveperson.answer import Kind
-from worker.liveperson.conversation import read_answer
-from worker.liveperson.response_head import Unreadable
-from worker.liveperson.response_reader import MAX_HEAD_BYTES, ResponseReader
-from worker.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(CREATED)

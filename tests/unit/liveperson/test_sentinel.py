@@ -7,14 +7,14 @@ from urllib.parse import parse_qs
 import pytest
 from pydantic import SecretStr
 
+from tasks.liveperson.answer import Kind
+from tasks.liveperson.credentials import Credentials
+from tasks.liveperson.domains import Domains
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.sentinel import Sentinel
+from tasks.liveperson.services import Services
+from tasks.liveperson.tokens import TokenFailure
 from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, jwt, response
-from worker.liveperson.answer import Kind
-from worker.liveperson.credentials import Credentials
-from worker.liveperson.domains import Domains
-from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
-from worker.liveperson.sentinel import Sentinel
-from worker.liveperson.services import Services
-from worker.liveperson.tokens import TokenFailure
 
 SECRET = "s3cr3t & more/ü"
 TOKEN = jwt(exp=2)

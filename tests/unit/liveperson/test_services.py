@@ -2,10 +2,10 @@
 
 import pytest
 
+from tasks.liveperson.domains import RECHECK_SECONDS, Domains
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.services import Services
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, response
-from worker.liveperson.domains import RECHECK_SECONDS, Domains
-from worker.liveperson.http import FateUnknown, HttpResponse, NotSent
-from worker.liveperson.services import Services
 
 HOST = response(200, {"baseURI": "va.msg.liveperson.net"})
 NEW_HOST = response(200, {"baseURI": "lo.msg.liveperson.net"})

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.liveperson.tokens import Tokens, claims, token_in, validity
 from tests.unit.liveperson.scripted import jwt, response
-from worker.liveperson.tokens import Tokens, claims, token_in, validity
 
 BODIES = Path(__file__).parents[2] / "bodies"
 

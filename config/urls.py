@@ -1,0 +1,215 @@
+"""URLs of broker and store: how each library writes them, and which ones it could not use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kombu import Connection
+from redis import ConnectionPool
+from redis.exceptions import RedisError
+
+# In the order in which sentences list them.
+_AMQP: Final = ("amqp", "amqps", "pyamqp")
+_REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
+_SOCKETS: Final = frozenset({"unix", "redis+socket"})
+REDIS_SCHEMES: Final = frozenset(_REDIS)
+AMQP_SCHEMES: Final = frozenset(_AMQP)
+
+# Nothing of the URL is quoted but its scheme: what stands in the wrong place may be half of a
+# password.
+_UNREADABLE: Final = (
+    "cannot be read as a URL; in user names and passwords write %40 for @, %23 for #, %2F for /, "
+    "%3A for :, %3B for ;, %3F for ?, and an IPv6 address in brackets"
+)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.+-]{0,30}")
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+# Of what kombu reads from a URL, what RabbitMQ's transport can use; the rest is Overture's to set.
+_AMQP_OPTION: Final = re.compile(r"heartbeat|login_method|ssl_[a-z_]+")
+_FOR_KOMBU: Final = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
+_FOR_REDIS_PY: Final = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
+_ALTERNATIVES: Final = (
+    "name one, or alternatives of RabbitMQ as whole URLs, as in amqp://one//;amqp://two//"
+)
+HIDDEN: Final = "[redacted]"
+# Of what a server's error says, in characters.
+MAX_ERROR_CHARACTERS: Final = 300
+_DATABASE: Final = re.compile(r"/{0,2}[0-9]*/?")
+# kombu takes Python's own names of these as well, redis-py the short ones alone.
+_VERIFICATION: Final = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)")
+
+
+def with_plain_scheme(url: str) -> str:
+    """Write the scheme of a URL, and of its alternatives (`a;b`), as everything here compares it.
+
+    Blanks around the URL go too: a file or a shell may have put them there.
+    """
+    parts = (one.partition("://") for one in url.strip().split(";"))
+    return ";".join(
+        f"{scheme.lower() if mark else scheme}{mark}{rest}" for scheme, mark, rest in parts
+    )
+
+
+def is_redis(url: str) -> bool:
+    """Tell whether a broker URL names a Redis or Valkey server."""
+    return url.partition("://")[0] in REDIS_SCHEMES
+
+
+def for_kombu(url: str) -> str:
+    """Write a broker's URL as kombu knows it; others than Redis's come back as they are."""
+    scheme, mark, rest = url.partition("://")
+    known = _FOR_KOMBU.get(scheme, scheme)
+    if known == "redis+socket":
+        rest = rest.replace("?db=", "?virtual_host=")
+    if known == "rediss" and "ssl_cert_reqs=" not in rest:
+        # kombu would trust whoever answers.
+        rest += f"{'&' if '?' in rest else '?'}ssl_cert_reqs=required"
+    return f"{known}{mark}{rest}"
+
+
+def for_redis_py(url: str) -> str:
+    """Write the URL of a Redis or Valkey server as redis-py knows it."""
+    scheme, mark, rest = url.partition("://")
+    known = _FOR_REDIS_PY.get(scheme, scheme)
+    rest = _VERIFICATION.sub(lambda found: found[1].lower(), rest)
+    if known == "unix":
+        rest = rest.replace("?virtual_host=", "?db=")
+    return f"{known}{mark}{rest}"
+
+
+def with_schemes(url: str, schemes: Mapping[str, str]) -> str:
+    """Give a server's URL the scheme that stands for its own, if one does.
+
+    Of alternatives (`a;b`) each gets its own.
+    """
+    parts = (one.partition("://") for one in url.split(";"))
+    return ";".join(f"{schemes.get(scheme, scheme)}{mark}{rest}" for scheme, mark, rest in parts)
+
+
+def passwords_of(url: str) -> set[str]:
+    """Return the passwords of a URL and of its alternatives (`a;b`), as written and as meant."""
+    written = {password for part in url.split(";") if (password := urlsplit(part).password)}
+    return written | set(map(unquote, written))
+
+
+def demand_broker(url: str) -> None:
+    """Raise ValueError for what could not be used, or would not keep every job.
+
+    RabbitMQ may have alternatives (`a;b`), each of which is looked at; Redis may not. kombu knows
+    more brokers, but takes some schemes for a Redis at localhost and keeps others in its memory.
+    """
+    if "://" not in url:
+        raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
+    alternatives = url.split(";")
+    for one in alternatives:
+        _demand_scheme(one, (*_AMQP, *_REDIS), "a broker that Overture can keep its promises with")
+    if len(alternatives) > 1 and any(map(is_redis, alternatives)):
+        raise ValueError(
+            "must name a single server where that is Redis or Valkey: queues are not shared "
+            "between servers; only RabbitMQ has alternatives, as in amqp://one//;amqp://two//"
+        )
+    for one in alternatives:
+        if is_redis(one):
+            # Commands look into its queues with redis-py.
+            demand_store(one)
+        else:
+            _demand_readable(one)
+            _demand_amqp_options(one)
+        try:
+            Connection(for_kombu(one))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"has {_option(one)} that kombu does not know; leave it out") from None
+
+
+def demand_store(url: str) -> None:
+    """Raise ValueError for what redis-py could not use."""
+    if "://" not in url:
+        raise ValueError("must be a URL such as redis://host:6379/0")
+    if ";" in url:
+        raise ValueError("must name a single Redis or Valkey server; in a password write %3B for ;")
+    _demand_scheme(url, _REDIS, "a store that Overture can use")
+    _demand_readable(url)
+    parts = urlsplit(url)
+    if parts.scheme not in _SOCKETS and not _DATABASE.fullmatch(parts.path):
+        raise ValueError("must end in a database number, as in redis://host:6379/0")
+    try:
+        pool = ConnectionPool.from_url(for_redis_py(url))
+        pool.connection_class(**pool.connection_kwargs)
+    except (RedisError, TypeError, ValueError):
+        raise ValueError(f"has {_option(url)} that redis-py does not know; leave it out") from None
+
+
+def _demand_scheme(url: str, known: Sequence[str], what: str) -> None:
+    scheme, mark, _ = url.partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme):
+        raise ValueError(_UNREADABLE)
+    if scheme not in known:
+        raise ValueError(f"{scheme}:// is not {what}; use {_listed(known)}")
+
+
+def _listed(schemes: Sequence[str]) -> str:
+    *others, last = (f"{scheme}://" for scheme in schemes)
+    return f"{', '.join(others)} or {last}"
+
+
+def _option(url: str) -> str:
+    """Name the options of a URL, without their values."""
+    names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+    return f"an option ({', '.join(names)})" if names else "an option"
+
+
+def _demand_amqp_options(url: str) -> None:
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if not _AMQP_OPTION.fullmatch(name):
+            raise ValueError(
+                f"has {_option(url)} that Overture sets itself or cannot use; leave it out"
+            )
+
+
+def _demand_readable(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(_UNREADABLE) from None
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or _BLANK.search(url):
+        raise ValueError(_UNREADABLE)
+    if parts.scheme in _SOCKETS:
+        if parts.hostname or port is not None or not parts.path.strip("/"):
+            raise ValueError("must name the path of a socket, as in unix:///run/valkey.sock")
+        return
+    if port == 0:
+        raise ValueError("has port 0; a port is 1 to 65535")
+    if parts.netloc and not parts.hostname:
+        # The libraries would go to localhost, and tell it the password.
+        raise ValueError("names no host; write it after the @, as in scheme://user:password@host")
+    if "," in (parts.hostname or ""):
+        raise ValueError(f"names several hosts in one URL; {_ALTERNATIVES}")
+
+
+def public_url(url: str) -> str:
+    """Return a URL without password and query; of alternatives (`a;b`) each."""
+    return ";".join(map(_public, url.split(";")))
+
+
+def without_passwords(text: str, url: str) -> str:
+    """Take the passwords of a URL out of a text, such as that of a library's error."""
+    for password in sorted(passwords_of(url), key=len, reverse=True):
+        text = text.replace(password, HIDDEN)
+    return text
+
+
+def said(error: BaseException, url: str) -> str:
+    """Return what an error of the server at a URL says, in a line without passwords."""
+    # py-amqp puts the place of an error before its words.
+    words = str(error).removeprefix("(0, 0): ") or type(error).__name__
+    return without_passwords(words, url)[:MAX_ERROR_CHARACTERS].strip().rstrip(".")
+
+
+def _public(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{host}{parts.path}"

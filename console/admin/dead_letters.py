@@ -1,0 +1,130 @@
+"""Dead letters as an operator meets them, among them those that the broker put there itself."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from tasks.messages.intake import Malformed, Received, read
+from tasks.messages.json_text import MalformedJSON, dumps_compact, loads_strict
+from tasks.messages.moment import rfc3339
+from tasks.messages.result import DeadLetter, dead_letter_id
+
+# RabbitMQ's own note on a message that it moved here by itself.
+DEATH_HEADER: Final = "x-death"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """A message of the dead-letter queue.
+
+    `document` is the dead letter as documented; for what the broker put there by itself it is made
+    up here.
+    """
+
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def job(self) -> Mapping[str, Any] | None:
+        """The job as it was received, where it was a JSON object."""
+        job = self.document.get("job")
+        return job if isinstance(job, dict) else None
+
+    @property
+    def job_id(self) -> str:
+        """Its job's id, or what stands for it: a message that was no job has one too."""
+        if digest := self.document.get("rawSha256") or self.document.get("rawSha1"):
+            return f"raw-{digest}"
+        return dead_letter_id(self.job, self._octets())
+
+    def _octets(self) -> bytes:
+        """Return the message as it was received; of a job, its JSON without spaces."""
+        if "raw" not in self.document:
+            return dumps_compact(self.document.get("job"))
+        raw = str(self.document["raw"])
+        is_base64 = self.document.get("rawEncoding") == "base64"
+        return b64decode(raw) if is_base64 else raw.encode()
+
+    @property
+    def account_id(self) -> str | None:
+        """Its job's account, where the job names one."""
+        account_id = (self.job or {}).get("accountId")
+        return account_id if isinstance(account_id, str) else None
+
+    @property
+    def code(self) -> str:
+        """Why the job failed."""
+        return str(self.document["error"].get("code"))
+
+
+def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
+    """Read a message of the dead-letter queue, whatever it is."""
+    try:
+        document = loads_strict(body, max_bytes=len(body))
+    except MalformedJSON:
+        document = None
+    match document:
+        case {"status": "failed", "error": dict(error), **rest} if _is_error(
+            error
+        ) and _is_readable(rest):
+            return Dead(document=cast("Mapping[str, Any]", document))
+    job = _job(body, headers)
+    reason = _reason(headers)
+    letter = DeadLetter(
+        # Celery makes a time limit of the broker's out of its `expires`.
+        code="expired" if reason == "expired" else "internal_error",
+        message=f"the broker gave the message up: {reason}",
+        failed_at=rfc3339(_given_up_at(headers)),
+        job=job,
+        raw=body if job is None else None,
+    )
+    return Dead(document=cast("Mapping[str, Any]", letter.to_dict()))
+
+
+def _is_error(error: Mapping[Any, object]) -> bool:
+    """Tell whether the reason is one that a worker wrote, as far as it is looked at."""
+    attempts = error.get("attempts") or []
+    return (
+        isinstance(error.get("code"), str)
+        and isinstance(attempts, list)
+        and all(isinstance(one, dict) for one in attempts)
+    )
+
+
+def _is_readable(document: Mapping[Any, object]) -> bool:
+    """Tell whether what a message kept byte for byte can be had back."""
+    if document.get("rawEncoding") != "base64":
+        return True
+    try:
+        b64decode(str(document.get("raw", "")), validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Take the job out of a message as its producer wrote it."""
+    message = Received(body=body, headers=headers, content_type="", content_encoding="")
+    try:
+        document = read(message, max_bytes=len(body)).document
+    except Malformed:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _given_up_at(headers: Mapping[str, Any]) -> datetime:
+    """Return when the broker did that; every look shows the same moment."""
+    match headers.get(DEATH_HEADER):
+        case [{"time": datetime() as at}, *_]:
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return datetime.now(UTC)
+
+
+def _reason(headers: Mapping[str, Any]) -> str:
+    match headers.get(DEATH_HEADER):
+        case [{"reason": reason}, *_]:
+            return str(reason)
+    return "no reason is known"

@@ -1,0 +1,140 @@
+"""The ledger's records as an operator reads and changes them, beside the workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+
+from tasks.messages.moment import now, rfc3339
+from tasks.retry import REPLAYED
+from tasks.store.connection import MILLISECONDS, Keys, script, text
+from tasks.store.ledger import OPEN_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the ledger knows of a job; moments are RFC 3339.
+
+    `state` is claimed, sending, waiting, done or published. `attempts` are those of a job that is
+    under way, or of one that failed. `outcome` is the result or dead letter, once there is one. A
+    job that is waiting comes back at `next_attempt_at`, if that is known, and `waits_for` what the
+    log calls `why`.
+    """
+
+    account_id: str
+    job_id: str
+    state: str
+    seen_at: str | None
+    owner: str | None
+    sending_since: str | None
+    sent: int
+    is_cancelled: bool
+    next_attempt_at: str | None
+    waits_for: str | None
+    attempts: tuple[Mapping[str, Any], ...]
+    outcome: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as JSON shows it, with names like those of the messages."""
+        return {
+            "jobId": self.job_id,
+            "accountId": self.account_id,
+            "state": self.state,
+            "seenAt": self.seen_at,
+            "owner": self.owner,
+            "sendingSince": self.sending_since,
+            "sent": self.sent,
+            "cancelled": self.is_cancelled,
+            "nextAttemptAt": self.next_attempt_at,
+            "waitsFor": self.waits_for,
+            "attempts": [dict(attempt) for attempt in self.attempts],
+            "outcome": self.outcome,
+        }
+
+
+def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
+    """Read what the ledger knows of a job; None if it knows nothing. Raises StoreError."""
+    raw: Any = store.hgetall(Keys(account_id).job(job_id))
+    if not raw:
+        return None
+    fields = {text(name): text(value) for name, value in raw.items()}
+    outcome = json.loads(fields["outcome"]) if fields.get("outcome") else None
+    history = json.loads(f"[{fields.get('history', '')}]")
+    waits = fields.get("state") == "waiting"
+    failed = outcome.get("error", {}).get("attempts", []) if outcome else []
+    return Record(
+        account_id=account_id,
+        job_id=job_id,
+        state=fields.get("state", "waiting"),
+        seen_at=_moment(fields.get("seen")),
+        owner=fields.get("owner"),
+        sending_since=fields.get("sending"),
+        sent=int(fields.get("sent", 0)),
+        is_cancelled="cancelled" in fields,
+        next_attempt_at=_moment(fields.get("due")) if waits else None,
+        waits_for=fields.get("waits_for") if waits else None,
+        attempts=tuple({k: v for k, v in one.items() if k != "note"} for one in history or failed),
+        outcome=outcome,
+    )
+
+
+def cancel(store: Redis, account_id: str, job_id: str) -> str:
+    """Have a job given up before its next attempt; returns the state it was in.
+
+    The state is empty for a job that the ledger has not seen. That it is not to be sent is
+    remembered until its message comes, however late. One that is `done` or `published` stays as it
+    is. Raises StoreError.
+    """
+    names = [Keys(account_id).job(job_id)]
+    return text(script(store, "clock", "record", "cancel")(names, [job_id]))
+
+
+def reopen(
+    store: Redis,
+    account_id: str,
+    job_id: str,
+    *,
+    letter: Mapping[str, Any],
+    seconds: float,
+) -> bool:
+    """Let a job that ended as this dead letter wait for another attempt; True if it does now.
+
+    Its attempts stay its history, since one of them may have opened a conversation, and a mark
+    after them says that it was replayed. A job whose outcome is another by now is left alone, one
+    that the ledger has forgotten is remembered for `seconds`, or as any job without an outcome.
+    Raises StoreError.
+    """
+    keys = Keys(account_id)
+    recorded: Any = store.hget(keys.job(job_id), "outcome")
+    if recorded and json.loads(recorded) != letter:
+        return False
+    error = letter["error"]
+    attempts = error.get("attempts") or []
+    mark = {"at": now(), "httpStatus": None, "outcome": REPLAYED}
+    history = ",".join(json.dumps(one) for one in (*attempts, mark))
+    count = f"failed:{error.get('code')}"
+    arguments: list[Any] = [
+        recorded or b"",
+        count,
+        history,
+        len(attempts),
+        _ms(max(seconds, OPEN_SECONDS)),
+    ]
+    return bool(
+        script(store, "clock", "record", "reopen")([keys.job(job_id), keys.counts], arguments)
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * MILLISECONDS)
+
+
+def _moment(milliseconds: str | None) -> str | None:
+    if not milliseconds:
+        return None
+    return rfc3339(datetime.fromtimestamp(float(milliseconds) / MILLISECONDS, UTC))

@@ -1,0 +1,1 @@
+"""The commands of `overture`, one file each."""

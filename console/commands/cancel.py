@@ -1,0 +1,60 @@
+"""`overture cancel`: cancels jobs before they are sent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+from redis import Redis
+
+from config.settings import Settings
+from console.admin.accounts import accounts_with, known_accounts
+from console.admin.records import cancel
+from console.params import NAME
+from console.pick import the_account
+from console.problem import Problem, complain, say
+from console.servers import reach, read_settings
+
+FINISHED: Final = frozenset({"done", "published"})
+# What it means to cancel a job in each state of the ledger.
+SENTENCES: Final = {
+    "": "job {job}: not seen by a worker yet; it will be cancelled when one takes it",
+    "claimed": "job {job}: claimed by a worker; it will be cancelled before its next request",
+    "sending": "job {job}: being sent now; it will be cancelled if that does not succeed",
+    "waiting": "job {job}: waiting; it will be cancelled at its next turn",
+}
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, type=NAME, required=True, metavar="JOB...")
+@click.option(
+    "--account", type=NAME, metavar="ID", help="The jobs' account, if there are several accounts."
+)
+def command(jobs: tuple[str, ...], *, account: str | None) -> int:
+    """Cancel jobs before they are sent. JOB is a job's id.
+
+    A cancelled job becomes a dead letter with the code cancelled. A request that was already sent
+    is not undone: if an attempt may have opened a conversation and it can be found, the job still
+    ends with that conversation.
+    """
+    settings = read_settings()
+    finished = 0
+    with reach(settings) as within:
+        for job in jobs:
+            account_id = _account_of(within.store, settings, account, job)
+            state = cancel(within.store, account_id, job)
+            if state in FINISHED:
+                finished += 1
+                complain(f"job {job}: already has its outcome; see overture status {job}")
+            else:
+                say(SENTENCES[state].format(job=job))
+    return int(finished > 0)
+
+
+def _account_of(store: Redis, settings: Settings, named: str | None, job: str) -> str:
+    if named is not None:
+        return the_account(store, settings, named)
+    seen = accounts_with(store, known_accounts(store, settings), job)
+    if len(seen) > 1:
+        raise Problem(f"accounts {', '.join(seen)} all have a job {job}; name one with --account")
+    return seen[0] if seen else the_account(store, settings, None)

@@ -1,0 +1,98 @@
+"""`overture check`: tests settings, broker, store, hosts and credentials."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Final, TextIO
+
+import click
+
+from config.load import InvalidSettings, load_settings, misspelt
+from config.logs import configure_logging
+from config.settings import Settings
+from config.urls import is_redis
+from console.admin.broker_checks import check_broker
+from console.admin.checks import Finding, Verdict, check_broker_rights, check_store
+from console.admin.liveperson_checks import check_account, check_environment
+from console.plain import printable
+from console.problem import say
+from tasks.store.connection import connect
+from worker.embedded.server import EmbeddedServerError
+from worker.embedded.servers import servers
+from worker.run import secrets_of
+
+MARKS: Final[dict[Verdict, tuple[str, str]]] = {
+    "works": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "fails": ("✗", "red"),
+}
+
+
+@click.command()
+def command() -> int:
+    """Test everything a worker needs, and say how to fix what fails.
+
+    Declares the queues, sends a test message through a queue of its own, and asks LivePerson for a
+    token for each account. Opens no conversation and shows no secret.
+    """
+    failures = 0
+    for finding in _findings():
+        failures += finding.verdict == "fails"
+        mark, colour = MARKS[finding.verdict]
+        shown = mark if _can_write(mark) else finding.verdict
+        say(f"{click.style(shown, fg=colour)} {finding.what}: {printable(finding.text)}")
+    return int(failures > 0)
+
+
+def _findings() -> Iterator[Finding]:
+    for sentence in misspelt():
+        yield Finding("warning", "settings", sentence)
+    try:
+        settings = load_settings()
+    except InvalidSettings as error:
+        for fault in error.faults:
+            yield Finding("fails", "settings", fault)
+        return
+    # What goes wrong is a finding, not a line of a log.
+    configure_logging(level="critical", secrets=secrets_of(settings))
+    yield Finding("works", "settings", "can be read")
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(servers(settings))
+        except EmbeddedServerError as error:
+            yield Finding("fails", "embedded server", str(error))
+        else:
+            yield from check_broker(found.broker_url, settings)
+            if is_redis(found.broker_url):
+                server = stack.enter_context(closing(connect(found.broker_url, connections=1)))
+                yield from check_broker_rights(server, found.broker_url)
+            store = stack.enter_context(closing(connect(found.store_url, connections=1)))
+            yield from check_store(store, found.store_url)
+        yield from _accounts(settings)
+
+
+def _accounts(settings: Settings) -> Iterator[Finding]:
+    findings = list(check_environment(settings))
+    yield from findings
+    if any(finding.verdict == "fails" for finding in findings):
+        return
+    for account_id in settings.accounts:
+        yield from check_account(settings, account_id)
+    if not settings.accounts:
+        text = (
+            "none is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
+            "OVERTURE_CLIENT_SECRET; overture demo needs none"
+        )
+        yield Finding("fails", "account", text)
+
+
+def _can_write(text: str) -> bool:
+    # Python has no such stream where it was started with the file closed.
+    stdout: TextIO | None = sys.stdout
+    try:
+        text.encode((stdout and stdout.encoding) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""`overture limits`: the limits of an account at LivePerson, for the whole pool at once."""
+
+from __future__ import annotations
+
+import click
+
+from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
+from console.admin.accounts import known_accounts
+from console.admin.overview import AccountView, view_account
+from console.numbers import Number
+from console.params import NAME
+from console.pick import the_account
+from console.plain import printable
+from console.problem import say
+from console.servers import reach, read_settings
+from console.tables import held_by, lesson
+from tasks.store.limits import reset_ceiling, set_ceiling
+
+account_option = click.option(
+    "--account", type=NAME, metavar="ID", help="The account, if there is more than one."
+)
+
+
+@click.group()
+def command() -> None:
+    """Show or change the limits of an account at LivePerson."""
+
+
+@command.command()
+def show() -> None:
+    """Show the limits in force, and what is holding each account back."""
+    settings = read_settings()
+    with reach(settings) as within:
+        for account_id in known_accounts(within.store, settings):
+            say(printable(sentence(view_account(within.store, settings, account_id))))
+
+
+@command.command("set")
+@account_option
+@click.option(
+    "--max-rate",
+    type=Number(min=0, min_open=True, max=HIGHEST_RATE),
+    help="Conversations per second.",
+)
+@click.option("--max-in-flight", type=click.IntRange(1, MOST_IN_FLIGHT), help="Requests in flight.")
+@click.option("--reset", is_flag=True, help="Return to the limits in the settings.")
+def set_(
+    *, account: str | None, max_rate: float | None, max_in_flight: int | None, reset: bool
+) -> None:
+    """Change the limits for all workers at once, until they are reset."""
+    given = max_rate is not None or max_in_flight is not None
+    if given == reset:
+        raise click.UsageError("give --max-rate or --max-in-flight, or else --reset")
+    settings = read_settings()
+    with reach(settings) as within:
+        account_id = the_account(within.store, settings, account)
+        if reset:
+            reset_ceiling(within.store, account_id)
+        set_ceiling(within.store, account_id, rate=max_rate, in_flight=max_in_flight)
+        say(printable(sentence(view_account(within.store, settings, account_id))))
+
+
+def sentence(account: AccountView) -> str:
+    """Say in a line what an account may send, and what is holding it back."""
+    standing = account.standing
+    rate = "any rate" if account.max_rate is None else f"{account.max_rate:g}/s"
+    most = "any number" if account.max_in_flight is None else f"{account.max_in_flight}"
+    source = "set by an operator" if standing.is_set else "from the settings"
+    learned = lesson(standing)
+    return (
+        f"account {account.account_id}: at most {rate} and {most} in flight ({source}); now "
+        f"{standing.accepted:.3g}/s and {standing.in_flight} in flight; held by {held_by(standing)}"
+        f"{f' ({learned})' if learned else ''}"
+    )

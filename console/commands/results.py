@@ -1,0 +1,235 @@
+"""`overture results`: takes results off the queue, acknowledging each once it is written."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+from kombu import Message
+
+from config.names import JOBS_QUEUE, RESULTS_QUEUE
+from console.admin.look import look
+from console.admin.take import Taker, taking
+from console.output import Output
+from console.pipe import Pipe, is_pipe
+from console.problem import complain
+from console.rows import Column, Document, Form, Rows, at
+from console.servers import Reach, errors_of, reach, read_settings
+from console.words import counted
+from tasks.messages.json_text import MalformedJSON, loads_strict
+from worker.broker import broker
+from worker.broker.inbound import received
+
+# So many are written before they are brought to disk and acknowledged together.
+BATCH_MESSAGES: Final = 200
+# How often an empty queue is looked at again, in seconds.
+LOOK_SECONDS: Final = 0.2
+# When to try a broker again that is away, in seconds.
+RETRY_SECONDS: Final = 2.0
+
+COLUMNS: Final = (
+    Column("jobId", at("jobId"), width=36),
+    Column("accountId", at("accountId"), width=10),
+    Column("consumerId", at("consumerId"), width=24),
+    Column("status", at("status"), width=7),
+    Column("conversationId", at("conversationId"), width=36),
+    Column("createdAt", at("createdAt"), width=24),
+    Column("dialogId", at("dialogId")),
+    Column("lpConsumerId", at("lpConsumerId")),
+    Column("attempts", at("attempts")),
+    Column("enqueuedAt", at("enqueuedAt")),
+    Column("resolvedBy", at("resolvedBy")),
+    Column("campaignId", at("campaignInfo.campaignId")),
+    Column("engagementId", at("campaignInfo.engagementId")),
+    Column("clientProperties", at("clientProperties")),
+    Column("metadata", at("metadata")),
+)
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Wait for more results until Ctrl-C or SIGTERM.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take at most this many.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "table"]),
+    default="jsonl",
+    show_default=True,
+    help="One JSON object per line, CSV, or a table for reading.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append to this file.  [default: standard output]",
+)
+@click.option("--peek", is_flag=True, help="Show results without taking them off the queue.")
+def command(*, follow: bool, limit: int | None, form: Form, output: Path | None, peek: bool) -> int:
+    """Take results off the queue conversations.results.
+
+    A result is acknowledged once it is written: for a file, once it is on disk; for a pipe, once
+    its reader has taken it, so that `head -1` takes one. If this command is killed, unacknowledged
+    results stay in the queue: a result can come twice, but none is lost. An existing file is
+    appended to. On RabbitMQ, --peek has the messages in hand for a moment; then they return to the
+    front of the queue, possibly in a different order.
+    """
+    if follow and peek:
+        raise click.UsageError("--follow and --peek cannot be combined")
+    settings = read_settings()
+    stop = threading.Event()
+    with reach(settings) as within, closing(_open(output, stop)) as out:
+        with within.connect() as connection:
+            broker.declare_if_allowed(connection, [JOBS_QUEUE])
+        rows = Rows(form, COLUMNS)
+        if out.is_fresh and rows.header:
+            out.write(rows.header)
+            out.commit()
+        if peek:
+            return _complain(_peek(within, rows, out, limit))
+        drain = _Drain(rows, out, limit)
+        if follow:
+            _follow(within, drain, stop)
+        else:
+            _take(within, drain)
+    return _complain(drain.unreadable, drain.not_taken)
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    is_fresh: bool
+    written: int
+
+    def close(self) -> None:
+        """Let go of it."""
+
+    def write(self, line: str) -> None:
+        """Write a line; `written` counts its bytes."""
+
+    def commit(self) -> None:
+        """Have everything written arrive."""
+
+    def finish(self) -> None:
+        """Have everything written arrive, as far as it ever will."""
+
+    def arrived(self) -> int:
+        """Return how many of the bytes written have arrived."""
+
+
+def _open(path: Path | None, stop: threading.Event) -> Sink:
+    if path is None and sys.stdout is not None and is_pipe(sys.stdout.fileno()):
+        return Pipe(sys.stdout.fileno(), stop=stop)
+    return Output(path, append=True)
+
+
+def _peek(within: Reach, rows: Rows, out: Sink, limit: int | None) -> int:
+    """Write what is in the queue; returns how many messages were no results."""
+    unreadable = 0
+    with closing(look(within.broker_url, RESULTS_QUEUE, limit=limit)) as seen:
+        for message in seen:
+            document = _read(message.body)
+            if document is None:
+                unreadable += 1
+            else:
+                out.write(rows.line(document))
+    out.commit()
+    return unreadable
+
+
+@dataclass(slots=True)
+class _Drain:
+    """Takes results, writes them, and acknowledges those that have arrived."""
+
+    rows: Rows
+    out: Sink
+    left: int | None
+    unreadable: int = 0
+    not_taken: int = 0
+    # Written, each up to so many bytes, and not acknowledged.
+    owed: deque[tuple[int, Message]] = field(default_factory=deque)
+
+    def take_from(self, taker: Taker, *, go_on: Callable[[bool], bool]) -> None:
+        """Take until the limit is reached, or `go_on`, told whether any were there, says no."""
+        try:
+            found = True
+            while self.left != len(self.owed) and go_on(found):
+                batch = self._batch(taker)
+                self._write(batch)
+                found = bool(batch)
+            self.out.finish()
+        finally:
+            # Also where the reader has gone: what it took before it has.
+            try:
+                self._acknowledge()
+            finally:
+                self.not_taken = len(self.owed)
+                self.owed.clear()
+
+    def _batch(self, taker: Taker) -> list[Message]:
+        most = 1 if isinstance(self.out, Pipe) else BATCH_MESSAGES
+        most = most if self.left is None else min(self.left - len(self.owed), most)
+        return list(islice(iter(taker.take, None), most))
+
+    def _write(self, batch: list[Message]) -> None:
+        for message in batch:
+            document = _read(received(message).body)
+            if document is None:
+                self.unreadable += 1
+                continue
+            self.out.write(self.rows.line(document))
+            self.owed.append((self.out.written, message))
+        self.out.commit()
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        arrived = self.out.arrived()
+        while self.owed and self.owed[0][0] <= arrived:
+            self.owed.popleft()[1].ack()
+            if self.left is not None:
+                self.left -= 1
+
+
+def _take(within: Reach, drain: _Drain) -> None:
+    with taking(within.broker_url, RESULTS_QUEUE) as taker:
+        drain.take_from(taker, go_on=lambda found: found)
+
+
+def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
+    """Take until a signal comes, also from a broker that goes away and comes back."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    while drain.left != 0 and not stop.is_set():
+        try:
+            with taking(within.broker_url, RESULTS_QUEUE) as taker:
+                drain.take_from(
+                    taker, go_on=lambda found: not stop.wait(0 if found else LOOK_SECONDS)
+                )
+        except errors_of(within.broker_url):
+            complain(f"the broker is unavailable; trying again every {RETRY_SECONDS:.0f} s")
+            stop.wait(RETRY_SECONDS)
+
+
+def _read(body: bytes) -> Document | None:
+    try:
+        document = loads_strict(body, max_bytes=len(body))
+    except MalformedJSON:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _complain(unreadable: int, not_taken: int = 0) -> int:
+    if unreadable:
+        complain(
+            f"left in the queue: {counted(unreadable, 'message')} that cannot be read as a result"
+        )
+    if not_taken:
+        complain(f"left in the queue: {counted(not_taken, 'result')} that nobody has read yet")
+    return int(unreadable > 0 or not_taken > 0)

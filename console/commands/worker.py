@@ -1,0 +1,107 @@
+"""`overture worker`: runs one worker process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import click
+from redis import Redis
+
+from config.logs import configure_logging
+from config.names import JOBS_QUEUE
+from config.streams import write_in_background
+from config.urls import is_redis
+from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missing_rights
+from console.pick import demand_queue
+from console.problem import Problem
+from console.queue_names import JobsQueues
+from console.servers import reach, read_settings
+from tasks.liveperson.environment import UnusableEnvironment, proxy_for
+from tasks.liveperson.transport import tls_context
+from tasks.shutdown import outlast
+from tasks.store.connection import connect
+from tasks.store.replies import Trouble, report, report_broker
+from worker.run import on_signals, run_worker, secrets_of
+
+
+@click.command()
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Jobs to handle at a time.  [default: OVERTURE_CONCURRENCY]",
+)
+@click.option(
+    "--queues",
+    type=JobsQueues(),
+    help=f"Jobs queues to consume.  [default: {JOBS_QUEUE} and one per account]",
+)
+def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
+    """Run one worker process until SIGTERM, SIGHUP or Ctrl-C.
+
+    On the first signal the worker drains: it takes no new job, finishes the jobs in hand and exits
+    with 0. On a second SIGTERM or Ctrl-C it hands them back at once.
+    """
+    write_in_background()
+    settings = read_settings()
+    if not settings.accounts:
+        raise Problem(
+            "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
+            "OVERTURE_CLIENT_SECRET, or [accounts.<id>] in overture.toml"
+        )
+    for queue in queues or ():
+        demand_queue(settings, queue)
+    _demand_health_file(settings.health_file)
+    # Until the worker has jobs to finish, there is nothing to wait for.
+    on_signals(lambda *_: sys.exit(0))
+    configure_logging(
+        level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
+    )
+    try:
+        proxy_for(settings.domain_api_url)
+        tls_context()
+    except UnusableEnvironment as error:
+        raise Problem(str(error)) from None
+    with reach(settings) as within:
+        # The broker is called for its queues; the store would be called by the first job alone.
+        outlast(within.store.ping, report)
+        _demand_rights("store", within.store, STORE_RIGHTS, report)
+        if is_redis(within.broker_url):
+            with closing(connect(within.broker_url, connections=1)) as server:
+                outlast(server.ping, report_broker)
+                _demand_rights("broker", server, BROKER_RIGHTS, report_broker)
+        return run_worker(
+            settings,
+            broker_url=within.broker_url,
+            store_url=within.store_url,
+            concurrency=concurrency,
+            queues=queues or None,
+        )
+
+
+def _demand_rights(
+    what: str,
+    server: Redis,
+    needed: Mapping[str, Arguments],
+    say: Callable[[Trouble, float], None],
+) -> None:
+    """Raise Problem where the server's user lacks a right that a job would need some day."""
+    if missing := outlast(lambda: missing_rights(server, needed), say):
+        raise Problem(
+            f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
+        )
+
+
+def _demand_health_file(path: Path | None) -> None:
+    """Touch it once: later on a probe would end the worker, and nobody would say why."""
+    try:
+        if path is not None:
+            path.touch()
+    except OSError as error:
+        raise Problem(
+            f"OVERTURE_HEALTH_FILE: {path} cannot be written: {error.strerror}; name a file in a "
+            "folder that exists and is writable"
+        ) from None

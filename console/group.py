@@ -1,0 +1,119 @@
+"""The command `overture` itself: its subcommands by name, and how every one of them may end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+import click
+
+from config.version import VERSION
+from console.problem import Interrupted, OutputClosed, complain
+
+PROGRAM: Final = "overture"
+# Ended by Ctrl-C, as shells count it.
+INTERRUPTED_STATUS: Final = 130
+
+# Each command stands in a module of its name, as `command`: its help is known without importing it.
+COMMANDS: Final = MappingProxyType(
+    {
+        "demo": "Run a demo: simulator, workers and a thousand jobs.",
+        "worker": "Run one worker process.",
+        "submit": "Put the jobs in a file on the queue.",
+        "results": "Take results off the queue.",
+        "dead-letters": "Inspect and replay the jobs that got no conversation.",
+        "status": "Show counts, queues and limits, or one job's history.",
+        "watch": "Show counts, queues and limits, live.",
+        "cancel": "Cancel jobs that have not been sent yet.",
+        "limits": "Show or change the limits of an account.",
+        "check": "Test settings, broker, store, hosts and credentials.",
+        "simulate": "Run the LivePerson simulator on its own.",
+        "schema": "Print a message schema.",
+    }
+)
+
+
+class Overture(click.Group):
+    """Imports a command when it is called, and turns every ending into an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which people meet them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"console.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
+        """Run the command line and exit: 0 done, 1 something failed, 2 wrong use."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A character that the terminal does not know is no reason to fail.
+                stream.reconfigure(errors="replace")
+        extra.pop("standalone_mode", None)
+        extra["prog_name"] = PROGRAM
+        status = _status_of(
+            lambda: super(Overture, self).main(args, standalone_mode=False, **extra)
+        )
+        sys.exit(status if _has_written_out() else max(1, status))
+
+
+def _status_of(run: Callable[[], object]) -> int:
+    try:
+        status = run()
+    except click.ClickException as error:
+        # Its own words already name the command and its usage, or the program.
+        error.show()
+        return error.exit_code
+    except (OutputClosed, BrokenPipeError):
+        # Whoever read the output has enough.
+        return 1
+    except OSError as error:
+        complain(error.strerror or str(error))
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED_STATUS
+    except Interrupted as error:
+        complain(str(error))
+        return INTERRUPTED_STATUS
+    return status if isinstance(status, int) else 0
+
+
+def _has_written_out() -> bool:
+    """Write out what is left; where that fails, keep the interpreter from trying it once more."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+@click.group(cls=Overture, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="%(prog)s %(version)s")
+def main() -> None:
+    """Open LivePerson conversations from a queue, at scale, without losing one.
+
+    Settings are environment variables that begin with OVERTURE_, or keys in overture.toml. If no
+    broker is set, Overture starts an embedded Valkey server in .overture, for this folder alone.
+
+    Exit status: 0 success, 1 failure, 2 usage error.
+    """

@@ -1,0 +1,159 @@
+"""The columns of a CSV file of jobs: from a dotted path and a cell to a field of its type."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final, Literal
+
+from tasks.messages.fields.document import JOB_DOCUMENT
+from tasks.messages.json_text import MAX_NUMBER_CHARACTERS, MalformedJSON, loads_strict
+
+Kind = Literal["text", "number", "words", "json"]
+Node = dict[str, Any]
+Path = tuple[str | int, ...]
+
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BRACKETS: Final = re.compile(r"\[([0-9]{1,3})\]")
+_INDEX: Final = re.compile(r"[0-9]{1,3}")
+# What Excel and others make of a long number, such as an id or a telephone number.
+_ROUNDED: Final = re.compile(r"[+-]?[0-9]([.,][0-9]+)?[eE][+-][0-9]{2,3}")
+_SPREADSHEET_ERROR: Final = re.compile(
+    r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NULL!|NUM!|SPILL!|CALC!|#{2,})"
+)
+# Between the words of a list of texts.
+WORD_SEPARATOR: Final = "|"
+
+
+class Misnamed(Exception):
+    """A column names no field of a job, or a cell does not hold what its field is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name in the file, the path of its field, and how its cells are read."""
+
+    name: str
+    path: Path
+    kind: Kind
+
+
+def column(name: str) -> Column:
+    """Find the field that a column is named after: `profile.firstName`, `…lp_sdes.0.info.balance`.
+
+    Raises Misnamed.
+    """
+    nodes = [_schema()]
+    path: list[str | int] = []
+    for part in _BRACKETS.sub(r".\1", name).split("."):
+        known = [child for node in nodes for child in _children(node, part)]
+        if not known:
+            raise Misnamed(f"the column {name!r} names no field of a job{_hint(path, part, nodes)}")
+        is_index = _INDEX.fullmatch(part) and any("items" in node for node in _expanded(nodes))
+        path.append(int(part) if is_index else part)
+        nodes = known
+    return Column(name, tuple(path), _kind(list(_expanded(nodes))))
+
+
+def assemble(cells: Iterable[tuple[Column, str]]) -> Node:
+    """Put the cells of a row together as a job; empty ones are left out. Raises Misnamed."""
+    document: dict[str | int, Any] = {}
+    for one, cell in cells:
+        if not cell:
+            continue
+        place = document
+        for part in one.path[:-1]:
+            place = place.setdefault(part, {})
+        place[one.path[-1]] = _value(one, cell)
+    joined: Node = _with_lists(document)
+    return joined
+
+
+def _value(one: Column, cell: str) -> object:
+    # Python knows more blanks than JSON does, such as the no-break space of a spreadsheet.
+    bare = cell.strip()
+    if one.kind == "text" and _ROUNDED.fullmatch(bare):
+        raise Misnamed(
+            f"{one.name}: is a number as Excel shows long ones (1.23E+11), so that its last digits "
+            "are lost; format the column as text in Excel, and enter it again"
+        )
+    if _SPREADSHEET_ERROR.fullmatch(bare):
+        raise Misnamed(f"{one.name}: is an error of a spreadsheet (such as #N/A); correct its cell")
+    match one.kind:
+        case "number" if len(bare) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(bare):
+            return json.loads(bare)
+        case "words" if not bare.startswith("["):
+            return [word.strip() for word in bare.split(WORD_SEPARATOR)]
+        case "json" | "words":
+            try:
+                return loads_strict(bare.encode(), max_bytes=len(cell) * 4)
+            except MalformedJSON as error:
+                fault = str(error).replace("the message", "the cell", 1)
+                raise Misnamed(f"{one.name}: takes JSON; {fault}") from None
+        case _:
+            # What should be a number and is none is refused like that in any other file.
+            return cell
+
+
+def _with_lists(value: Any) -> Any:
+    """Turn what is numbered into lists; numbers that a row leaves out close up."""
+    if not isinstance(value, dict):
+        return value
+    if any(isinstance(key, int) for key in value):
+        return [_with_lists(value[key]) for key in sorted(value)]
+    return {key: _with_lists(member) for key, member in value.items()}
+
+
+def _kind(nodes: list[Node]) -> Kind:
+    types = {kind for node in nodes for kind in _types(node)}
+    if "string" in types or not types:
+        return "text"
+    if types <= {"integer", "number", "null"}:
+        return "number"
+    items = _expanded([node["items"] for node in nodes if "items" in node])
+    return "words" if any("string" in _types(item) for item in items) else "json"
+
+
+def _types(node: Node) -> tuple[str, ...]:
+    kind = node.get("type", ())
+    return (kind,) if isinstance(kind, str) else tuple(kind)
+
+
+def _children(parent: Node, part: str) -> Iterator[Node]:
+    for node in _expanded([parent]):
+        open_ended = node.get("additionalProperties", "properties" not in node)
+        if "items" in node:
+            if _INDEX.fullmatch(part):
+                yield node["items"]
+        elif part in node.get("properties", {}):
+            yield node["properties"][part]
+        elif part and open_ended is not False and "object" in (_types(node) or ("object",)):
+            yield open_ended if isinstance(open_ended, dict) else {}
+
+
+def _expanded(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Follow references and alternatives down to what they stand for."""
+    for node in nodes:
+        if "$ref" in node:
+            yield from _expanded([_schema()["$defs"][node["$ref"].rpartition("/")[2]]])
+        elif options := node.get("anyOf") or node.get("oneOf"):
+            yield from _expanded(options)
+        else:
+            yield node
+
+
+@cache
+def _schema() -> Node:
+    return JOB_DOCUMENT.json_schema()
+
+
+def _hint(path: Sequence[str | int], part: str, nodes: Sequence[Node]) -> str:
+    names = sorted({name for node in _expanded(nodes) for name in node.get("properties", {})})
+    parent = ".".join(map(str, path))
+    if near := get_close_matches(part, names, n=1):
+        return f": did you mean {f'{parent}.{near[0]}'.lstrip('.')}?"
+    return f"; {parent or 'a job'} has {', '.join(names)}" if names else ""

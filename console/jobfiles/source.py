@@ -1,0 +1,103 @@
+"""Where jobs are submitted from: a file or standard input, in one of three formats."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Final, cast
+
+from console.jobfiles.csv_rows import read_csv
+from console.jobfiles.file_kind import foreign_kind
+from console.jobfiles.job_file import (
+    SNIFFED_BYTES,
+    Entry,
+    Format,
+    ReturnsAsNewlines,
+    UnreadableFile,
+    ends_lines_with_returns,
+    guess_format,
+)
+from console.jobfiles.json_array import read_json_array
+from console.jobfiles.json_lines import read_json_lines
+
+STANDARD_INPUT: Final = "-"
+READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
+
+
+class Source:
+    """An open file of jobs; `size` is in bytes, where it is known."""
+
+    def __init__(self, file: BufferedReader, form: Format, *, size: int | None) -> None:
+        self._file = file
+        self._form = form
+        self.size = size
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of its entries count."""
+        return "element" if self._form == "json" else "line"
+
+    def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
+        """Read its entries but those up to number `skip`. Raises UnreadableFile."""
+        try:
+            for entry in READERS[self._form](self._file, max_bytes=max_bytes):
+                if entry.number > skip:
+                    yield entry
+        except OSError as error:
+            raise UnreadableFile(f"the rest of the file cannot be read: {error.strerror}") from None
+
+    def position(self) -> int:
+        """Return how many bytes have been read; 0 where that is not known."""
+        return self._file.tell() if self.size else 0
+
+    def is_at(self, path: Path) -> bool:
+        """Tell whether this is the file that a path leads to."""
+        with contextlib.suppress(OSError):
+            there = path.stat()
+            return stat.S_ISREG(there.st_mode) and os.path.samestat(
+                there, os.fstat(self._file.fileno())
+            )
+        return False
+
+    def rewind(self) -> None:
+        """Begin anew; only what was opened to be read twice can."""
+        self._file.seek(0)
+
+
+def _stdin() -> BufferedReader:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return cast("BufferedReader", sys.stdin.buffer)
+
+
+@contextmanager
+def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Source]:
+    """Open a file of jobs, or standard input for `-`. Raises OSError, and UnreadableFile.
+
+    `twice` says that it will be read twice: what cannot be is copied to disk first.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(Path(name).open("rb")) if name != STANDARD_INPUT else _stdin()
+        if twice and not file.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            file = cast("BufferedReader", copy)
+        start = file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
+        if not start:
+            raise UnreadableFile("is empty: there is no job in it")
+        if what := foreign_kind(start):
+            raise UnreadableFile(what)
+        size = os.fstat(file.fileno()).st_size if file.seekable() else None
+        if ends_lines_with_returns(start):
+            file = BufferedReader(ReturnsAsNewlines(file))
+        yield Source(file, form or guess_format(name, start), size=size)

@@ -1,0 +1,102 @@
+"""Submitting jobs: each entry of a file is checked as a worker would, and made a message."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from config.names import JOBS_EXCHANGE_NAME
+from console.jobfiles.job_file import Entry
+from tasks.messages.job import InvalidJob, parse_job
+from tasks.messages.json_text import dumps_compact
+from tasks.messages.moment import now
+from tasks.messages.outgoing import Outgoing
+from worker.broker.delivery import ENQUEUED_HEADER
+
+# Namespace of the ids that jobs without one are given.
+JOB_IDS: Final = uuid.UUID("1c1f0c0e-6a51-4d0f-9c6e-0d0f3c6a4b52")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A job that can go: its document, complete, and what is needed to send and find it.
+
+    `digest` is that of its content, as the ledger keeps it.
+    """
+
+    number: int
+    document: dict[str, Any] = field(repr=False)
+    job_id: str
+    account_id: str
+    priority: int
+    digest: str
+    got_id: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """An entry that is no job, and why; `content` is what stood there, to be corrected."""
+
+    number: int
+    reason: str
+    content: dict[str, Any] = field(repr=False)
+
+
+def check(
+    entry: Entry, *, accounts: Collection[str], account_id: str | None
+) -> Accepted | Rejected:
+    """Check an entry as a worker with these accounts would; with none configured, any will do.
+
+    `account_id` goes to jobs that name no account. A job without a jobId gets a UUID made of its
+    content: the same job submitted again is the same job, and is done once.
+    """
+    document = entry.document
+    if entry.fault is not None or not isinstance(document, dict):
+        reason = entry.fault or "it is not a JSON object, as a job must be"
+        content = {"text": entry.text} if entry.fault is not None else {"job": document}
+        return Rejected(number=entry.number, reason=reason, content=content)
+    complete = document
+    if account_id is not None and "accountId" not in document:
+        complete = {**document, "accountId": account_id}
+    got_id = "jobId" not in document
+    try:
+        job = parse_job(
+            {**complete, "jobId": "-"} if got_id else complete,
+            accounts=accounts or _named(complete),
+        )
+    except InvalidJob as error:
+        return Rejected(number=entry.number, reason=error.message, content={"job": document})
+    job_id = str(uuid.uuid5(JOB_IDS, job.digest)) if got_id else job.job_id
+    return Accepted(
+        number=entry.number,
+        document={"jobId": job_id, **complete},
+        job_id=job_id,
+        account_id=job.account_id,
+        priority=job.priority,
+        digest=job.digest,
+        got_id=got_id,
+    )
+
+
+def outgoing(job: Accepted, queue: str) -> Outgoing:
+    """Address a job to a jobs queue, as a bare JSON message."""
+    return job_message(job.document, queue=queue, message_id=job.job_id, priority=job.priority)
+
+
+def job_message(document: object, *, queue: str, message_id: str, priority: int = 0) -> Outgoing:
+    """Make the message that enqueues a job."""
+    return Outgoing(
+        exchange=JOBS_EXCHANGE_NAME,
+        routing_key=queue,
+        body=dumps_compact(document),
+        message_id=message_id,
+        priority=priority,
+        headers={ENQUEUED_HEADER: now()},
+    )
+
+
+def _named(document: dict[str, Any]) -> Collection[str]:
+    account_id = document.get("accountId")
+    return (account_id,) if isinstance(account_id, str) else ()

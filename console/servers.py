@@ -1,0 +1,132 @@
+"""How commands get at settings, broker and store; what is away is said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from kombu import Connection
+from kombu.exceptions import KombuError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from config.load import InvalidSettings, load_settings, misspelt
+from config.settings import Settings
+from config.urls import is_redis, public_url, said
+from console.admin.advice import advice
+from console.admin.rights import BROKER_WRITE, STORE_WRITE, Arguments, missing_rights
+from console.problem import Problem, complain
+from tasks.store.connection import connect
+from tasks.store.replies import classify
+from worker.broker import broker
+from worker.broker.confirms import Blocked, NotConfirmed
+from worker.broker.rabbitmq.alarm import alarm
+from worker.embedded.server import EmbeddedServerError
+from worker.embedded.servers import servers
+
+# A command needs few connections to the store, whatever it does.
+STORE_CONNECTIONS = 8
+# What a broken connection to broker or store looks like, whatever library it comes from.
+BROKEN = (OSError, KombuError, RedisError, NotConfirmed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """The servers of one command, within reach; the URLs may hold passwords."""
+
+    broker_url: str = field(repr=False)
+    store_url: str = field(repr=False)
+    store: Redis
+
+    def connect(self) -> Connection:
+        """Connect to the broker, for publishing and declaring."""
+        connection = broker.connection(self.broker_url)
+        # At once or not at all: whoever waits at a terminal wants to know.
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        return connection
+
+
+def read_settings() -> Settings:
+    """Read the settings; every fault is said by name."""
+    for sentence in misspelt():
+        complain(sentence)
+    try:
+        return load_settings()
+    except InvalidSettings as error:
+        raise Problem(*error.faults) from None
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[Reach]:
+    """Give the broker and the store, and say which of them is away if one is."""
+    try:
+        with servers(settings) as found:
+            store = connect(found.store_url, connections=STORE_CONNECTIONS)
+            within = Reach(broker_url=found.broker_url, store_url=found.store_url, store=store)
+            with closing(store):
+                try:
+                    yield within
+                except errors_of(found.broker_url) as error:
+                    raise Problem(_diagnosis(within, error)) from None
+    except EmbeddedServerError as error:
+        raise Problem(str(error)) from None
+
+
+def errors_of(broker_url: str) -> tuple[type[BaseException], ...]:
+    """Return what broker and store raise when something is wrong with them."""
+    connection = broker.connection(broker_url)
+    return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
+
+
+def _diagnosis(within: Reach, error: BaseException) -> str:
+    """Find out which of the two it was; an error does not say, where both are Redis."""
+    if isinstance(error, Blocked):
+        return takes_nothing(within.broker_url, str(error))
+    try:
+        within.connect().release()
+    except errors_of(within.broker_url) as broker_error:
+        return _away("broker", within.broker_url, broker_error)
+    try:
+        within.store.ping()
+    except RedisError as store_error:
+        return _away("store", within.store_url, store_error)
+    name, words = public_url(within.broker_url), said(error, within.broker_url)
+    todo = advice(error, "try again")
+    return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
+
+
+def complain_of_servers(within: Reach) -> None:
+    """Say what answers and takes nothing, so that everything waits: an alarm, no memory."""
+    if found := alarm(within.broker_url):
+        complain(takes_nothing(within.broker_url, found))
+    _complain_of_writes("store", within.store_url, within.store, STORE_WRITE)
+    if is_redis(within.broker_url) and within.broker_url != within.store_url:
+        with closing(connect(within.broker_url, connections=1)) as server:
+            _complain_of_writes("broker", within.broker_url, server, BROKER_WRITE)
+
+
+def _complain_of_writes(what: str, url: str, server: Redis, write: Mapping[str, Arguments]) -> None:
+    try:
+        server.ping()
+    except RedisError:
+        return  # one that does not even answer is what the command itself fails with
+    try:
+        missing_rights(server, write)
+    except RedisError as error:
+        complain(_away(what, url, error))
+
+
+def takes_nothing(broker_url: str, alarm: str) -> str:
+    """Say that an alarm of RabbitMQ keeps everything waiting."""
+    return (
+        f"the broker at {public_url(broker_url)} takes no messages, because it has a {alarm}; "
+        "give it memory or disk space"
+    )
+
+
+def _away(what: str, url: str, error: BaseException) -> str:
+    if classify(error).cause.startswith("LOADING"):
+        return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
+    todo = advice(error, f"start it, or correct OVERTURE_{what.upper()}_URL")
+    return f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; {todo}"

@@ -1,0 +1,185 @@
+"""How an overview and a job's record look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from config.names import JOBS_QUEUE
+from console.admin.overview import AccountView, Overview
+from console.admin.records import Record
+from console.plain import printable
+from console.words import counted
+from tasks.retry import REPLAYED, UNRESOLVED
+from tasks.store.limits import Holds, Standing
+
+# Wide enough for every id, where the output is no terminal and nothing should be cut.
+PLAIN_WIDTH: Final = 200
+FAILED: Final = "failed:"
+HOLDS: Final[dict[Holds, str]] = {
+    "": "nothing",
+    "pause": "a pause after a 429, {seconds:g} s left",
+    "circuit": "the circuit, next try in {seconds:g} s ({cause})",
+    "credentials": "refused credentials, next try in {seconds:g} s ({cause})",
+    "rate": "the rate",
+    "in_flight": "the cap on requests in flight",
+}
+# What a job waits for, by what the log and the ledger call it.
+AWAITED: Final = {
+    "notBefore": "its time (notBefore)",
+    "retry": "its pause after the last attempt",
+    "consumer": "another job of its consumer",
+    "rate": "the account's rate",
+    "in_flight": "the account's cap on requests in flight",
+    "pause": "the account's pause after a 429",
+    "circuit": "the account to be answered again (circuit)",
+    "credentials": "credentials that LivePerson accepts",
+    "crowded": "a free slot in a worker",
+}
+
+
+def console() -> Console:
+    """Return a console that neither colours nor cuts what does not go to a terminal."""
+    found = Console(highlight=False, markup=False, emoji=False)
+    if not found.is_terminal:
+        found.width = PLAIN_WIDTH
+    return found
+
+
+def show_overview(overview: Overview) -> RenderableType:
+    """Lay an overview out as tables."""
+    return Group(
+        _queues(overview),
+        _accounts(overview),
+        *_failures(overview),
+        Text(f"workers: {len(overview.workers)}  {' '.join(overview.workers)}".rstrip()),
+        *(
+            Text(printable(f"worker {worker} is held up: {said}"))
+            for worker, said in overview.troubles.items()
+        ),
+    )
+
+
+def describe(record: Record) -> Iterator[str]:
+    """Tell a job's story, a line each."""
+    yield f"job {record.job_id} of account {record.account_id}: {record.state}"
+    if record.seen_at:
+        yield f"  {record.seen_at}  first seen by a worker"
+    for attempt in record.attempts:
+        at, status, outcome = attempt.get("at"), attempt.get("httpStatus"), attempt.get("outcome")
+        if outcome == UNRESOLVED:
+            cause = f" ({attempt['cause']})" if attempt.get("cause") else ""
+            yield f"  {at}  looked for the conversation: HTTP {status or '-'}, not found{cause}"
+        elif outcome == REPLAYED:
+            yield f"  {at}  replayed by an operator"
+        else:
+            cause = f": {attempt['cause']}" if attempt.get("cause") else ""
+            answer = f"HTTP {status}" if status else "no answer"
+            yield f"  {at}  attempt: {answer}, {outcome}{cause}"
+    if record.sending_since:
+        yield f"  {record.sending_since}  sent, no answer yet ({record.owner})"
+    if record.waits_for:
+        yield f"  {record.next_attempt_at}  next attempt: waits for {_awaited(record.waits_for)}"
+    if record.is_cancelled:
+        yield "  cancelled: takes effect at its next turn"
+    if record.outcome:
+        yield from _outcome(record.outcome)
+
+
+def _awaited(why: str) -> str:
+    return AWAITED.get(why, why)
+
+
+def _outcome(outcome: Any) -> Iterator[str]:
+    if error := outcome.get("error"):
+        yield f"  {outcome.get('failedAt')}  failed as {error.get('code')}: {error.get('message')}"
+        return
+    requests = counted(outcome.get("attempts", 0), "request")
+    resolved = f", found through {outcome['resolvedBy']}" if "resolvedBy" in outcome else ""
+    yield (
+        f"  {outcome.get('createdAt')}  {outcome.get('status')}: conversation "
+        f"{outcome.get('conversationId')} after {requests}{resolved}"
+    )
+
+
+def _queues(overview: Overview) -> Table:
+    table = Table("queue", box=box.SIMPLE, pad_edge=False)
+    for name in ("waiting", "delayed", "in hand"):
+        table.add_column(name, justify="right")
+    for queue in overview.queues:
+        delayed = queue.delayed
+        if delayed is None and queue.name == JOBS_QUEUE:
+            # RabbitMQ holds what is delayed in queues of its own, not apart for each jobs queue.
+            delayed = overview.delayed
+        table.add_row(queue.name, str(queue.ready), _number(delayed), _number(queue.unacked))
+    return table
+
+
+def _accounts(overview: Overview) -> Table:
+    table = Table("account", box=box.SIMPLE, pad_edge=False)
+    for name in ("created", "reused", "failed", "in flight", "max in flight", "rate", "max rate"):
+        table.add_column(name, justify="right")
+    table.add_column("held by")
+    for account in overview.accounts:
+        outcomes, standing = account.outcomes, account.standing
+        failed = sum(count for name, count in outcomes.items() if name.startswith(FAILED))
+        table.add_row(
+            account.account_id,
+            str(outcomes.get("created", 0)),
+            str(outcomes.get("reused", 0)),
+            str(failed),
+            str(standing.in_flight),
+            _number(account.max_in_flight),
+            f"{standing.accepted:.3g}/s",
+            "-" if account.max_rate is None else f"{account.max_rate:g}/s",
+            printable(held_by(standing)),
+        )
+    return table
+
+
+def held_by(standing: Standing) -> str:
+    """Say what holds an account now, and what LivePerson has taught the pool."""
+    what = HOLDS[standing.holds].format(seconds=standing.seconds, cause=standing.cause)
+    rate, in_flight = standing.learned_rate, standing.learned_in_flight
+    learned = [f"{rate:.3g}/s"] if rate is not None else []
+    learned += [f"{in_flight} in flight"] if in_flight is not None else []
+    return f"{what}; learned: {', '.join(learned)}" if learned else what
+
+
+def lesson(standing: Standing) -> str:
+    """Say what the learned limit is learned from, and when a higher one is tried; or nothing."""
+    parts = []
+    is_learned = standing.learned_rate is not None or standing.learned_in_flight is not None
+    if is_learned and standing.learned_from is not None and standing.learned_at is not None:
+        above = "more" if standing.learned_rate is None else f"{standing.learned_at:.3g}/s"
+        parts.append(f"{standing.learned_from:.0%} were refused at {above}")
+    if is_learned:
+        again = "now" if standing.try_in is None else f"in {standing.try_in:.0f} s"
+        parts.append(f"more is tried {again}")
+    if standing.tolerated is not None:
+        parts.append(f"{standing.tolerated:.1%} are refused at any pace")
+    return "; ".join(parts)
+
+
+def _failures(overview: Overview) -> Iterator[Text]:
+    for account in overview.accounts:
+        if codes := _codes(account):
+            yield Text(f"account {account.account_id} failed: {codes}")
+
+
+def _codes(account: AccountView) -> str:
+    found = (
+        f"{name.removeprefix(FAILED)} {count}"
+        for name, count in account.outcomes.items()
+        if name.startswith(FAILED)
+    )
+    return ", ".join(found)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)

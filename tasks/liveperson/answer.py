@@ -1,0 +1,223 @@
+"""What one call to LivePerson came to, and what its HTTP status alone says."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from tasks.liveperson import reading
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+
+# A longer Retry-After than this is not believed.
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
+
+class Kind(StrEnum):
+    """What an answer means to the job it was got for."""
+
+    CREATED = "created"
+    """The conversation is open, and ours."""
+    ALREADY_OPEN = "already_open"
+    """The consumer has an open conversation; it may be ours, from an earlier attempt."""
+    REJECTED = "rejected"
+    """LivePerson refused the request, and would refuse it again."""
+    UNAUTHORIZED = "unauthorized"
+    """A token was refused; another one may not be."""
+    CREDENTIALS = "credentials"
+    """The account's credentials were refused, or a token that was just issued for them."""
+    NOT_SERVED = "not_served"
+    """LivePerson refused the account, or the path, as far as its answer tells: not the job."""
+    THROTTLED = "throttled"
+    """Too many requests: nothing was done."""
+    UNKNOWN = "unknown"
+    """The request may have been carried out, or not."""
+    NOT_SENT = "not_sent"
+    """Nothing was done, and asking again later may help: it did not get as far as LivePerson."""
+    NOT_ENGAGED = "not_engaged"
+    """The same of the Monitoring API, which has pauses of its own."""
+
+
+# These say something of the account, or of the way there, and nothing of the job.
+OF_THE_ACCOUNT: Final = frozenset(
+    {Kind.CREDENTIALS, Kind.NOT_SERVED, Kind.UNKNOWN, Kind.NOT_SENT, Kind.NOT_ENGAGED}
+)
+CAUSE_CHARS: Final = 200
+
+
+def is_taken(kind: Kind) -> bool:
+    """Tell whether LivePerson took a request for what it is, whatever it made of it."""
+    return kind not in OF_THE_ACCOUNT and kind is not Kind.UNAUTHORIZED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call came to; `message` is for people, `cause` for the log; neither holds a secret.
+
+    `cause` names service, host, and error or HTTP status. `retry_after` is in seconds, as the
+    server asked: not clamped. `stale_token` names the token to renew.
+    """
+
+    kind: Kind
+    http_status: int | None = None
+    error_code: int | None = None
+    message: str = ""
+    cause: str = ""
+    conversation_id: str | None = None
+    retry_after: float | None = None
+    stale_token: Literal["app", "consumer"] | None = None
+
+
+class CallFailed(Exception):
+    """A call that opens no conversation failed; its `answer` is never CREATED nor UNKNOWN."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+# LivePerson sends this errorCode with HTTP 400 where an AppJWT lacks a claim, and where brandId is
+# missing, which we always send (Connector API, "Authorization and authentication").
+CLAIM_MISSING = 40001
+
+# 421: the server does not answer for this host; 425: it would not take the risk of a replay.
+_NOT_PROCESSED = frozenset({421, 425})
+# 408 and 499 are also what a gateway says whose own patience, or whose client's, has ended.
+_AMBIGUOUS = frozenset({408, 499})
+
+
+def kind_of(status: int) -> Kind:
+    """Judge a request by its HTTP status, where nothing in the body says more.
+
+    Sources: LivePerson's retry policy (4xx permanent, 429 and 5xx again); RFC 9110 for the rest. A
+    redirect is not followed, since it would carry tokens along; it says that nothing was done.
+    """
+    if status == 401:
+        return Kind.UNAUTHORIZED
+    if status == 429:
+        return Kind.THROTTLED
+    if 300 <= status < 400 or status in _NOT_PROCESSED:
+        return Kind.NOT_SENT
+    if 400 <= status < 500 and status not in _AMBIGUOUS:
+        return Kind.REJECTED
+    return Kind.UNKNOWN
+
+
+# What a body, or its lack, may say of the account where the status is one of these.
+_CREDENTIALS: Final = frozenset({401, 403, 451})
+# Of the other 4xx, these are about what was asked; the rest is about where.
+_OF_THE_REQUEST: Final = frozenset({400, 409, 413, 414, 415, 422, 431})
+
+
+def refused_kind(
+    status: int,
+    *,
+    documented: bool,
+    credentials: Collection[int] = (),
+    of_the_request: Collection[int] = _OF_THE_REQUEST,
+) -> Kind:
+    """Judge a refusal by its HTTP status, and by whether its body has a documented shape.
+
+    A 4xx without one is the page of a proxy or a firewall: nothing of it reached LivePerson.
+    """
+    kind = kind_of(status)
+    if kind not in {Kind.REJECTED, Kind.UNAUTHORIZED}:
+        return kind
+    if not documented:
+        return Kind.NOT_SENT
+    if status in credentials:
+        return Kind.CREDENTIALS
+    if kind is Kind.UNAUTHORIZED or status in of_the_request:
+        return kind
+    return Kind.NOT_SERVED
+
+
+def refusal(
+    place: str,
+    response: HttpResponse,
+    *,
+    name: str = "",
+    credentials: Collection[int] = _CREDENTIALS,
+    of_the_request: Collection[int] = _OF_THE_REQUEST,
+    is_documented: Callable[[Any], bool] = lambda document: bool(reading.said(document)),
+) -> Answer:
+    """Judge an answer that is not the one asked for, to a call that opens no conversation.
+
+    `place` is the service and its host, `name` how a message calls it.
+    """
+    document, status = reading.document(response.body), response.status
+    # Sentinel's and IDP's error bodies are not documented: there may be none.
+    is_bare = status in credentials and not response.body.strip()
+    kind = refused_kind(
+        status,
+        documented=is_bare or is_documented(document),
+        credentials=credentials,
+        of_the_request=of_the_request,
+    )
+    said = reading.said(document) or "no readable reason"
+    code = reading.error_code(document)
+    kind = _harmless(kind)
+    return Answer(
+        kind=kind,
+        http_status=status,
+        error_code=code,
+        message=f"{name or place.partition(' ')[0]} answered HTTP {status}: {said}",
+        cause=cause_of(place, status=status, code=code, is_page=is_page(kind, status)),
+        retry_after=reading.retry_after(response.headers),
+    )
+
+
+def is_about_app_jwt(answer: Answer) -> bool:
+    """Tell whether a 400 says that the AppJWT lacks a claim."""
+    return answer.http_status == 400 and answer.error_code == CLAIM_MISSING
+
+
+def cause_of(
+    place: str, error: str = "", *, status: int = 0, code: int | None = None, is_page: bool = False
+) -> str:
+    """Write a cause for the log: where, and what went wrong there."""
+    if status:
+        number = f" ({code})" if code is not None else ""
+        page = ", a page that is not LivePerson's" if is_page else ""
+        error = f"HTTP {status}{number}{page}"
+    return reading.printable(f"{place}: {error}")[:CAUSE_CHARS]
+
+
+def no_answer(place: str, error: NotSent | FateUnknown) -> Answer:
+    """Judge a call that got no answer and opens no conversation."""
+    service = place.partition(" ")[0]
+    if isinstance(error, DomainUnknown):
+        return replace(error.answer, message=f"{service}: {error}")
+    return Answer(
+        kind=Kind.NOT_SENT,
+        message=f"{service}: {error}",
+        cause=cause_of(service if isinstance(error, NotSent) else place, str(error)),
+        retry_after=error.retry_after if isinstance(error, NotSent) else None,
+    )
+
+
+class DomainUnknown(NotSent):
+    """The Domain API did not say where a service lives; `answer` is what came of asking it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(
+            answer.message, http_status=answer.http_status, retry_after=answer.retry_after
+        )
+        self.answer = answer
+
+
+def is_page(kind: Kind, status: int | None) -> bool:
+    """Tell whether something on the way to LivePerson answered: a firewall, or a sign-in page."""
+    return (
+        status is not None
+        and kind is Kind.NOT_SENT
+        and (
+            kind_of(status) in {Kind.REJECTED, Kind.UNAUTHORIZED}
+            or status == 200
+            or 300 <= status < 400
+        )
+    )
+
+
+def _harmless(kind: Kind) -> Kind:
+    """Judge a call that opens no conversation: it leaves nothing in doubt."""
+    return Kind.NOT_SENT if kind is Kind.UNKNOWN else kind

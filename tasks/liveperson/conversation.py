@@ -1,0 +1,167 @@
+"""The CONVERSATION call: the batch that goes out, and what the answer to it means. No I/O.
+
+Sources: Connector API, "CONVERSATION" and "Authorization and authentication"; the Connector guide
+of April 2019 for an open conversation; the release notes of February 2019 for the error object.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+from tasks.liveperson import reading
+from tasks.liveperson.answer import CLAIM_MISSING, Answer, Kind, kind_of, refused_kind
+from tasks.messages.job import Job
+from tasks.messages.json_text import dumps_compact
+
+ALREADY_OPEN_TEXT = "already has open conversation"
+_SUCCESS = frozenset({200, 201})
+_ERROR_FIELDS = ("errorCode", "title", "details", "msg")
+_STALE: Mapping[int, Literal["app", "consumer"]] = {40102: "app", 40105: "app", 40103: "consumer"}
+
+
+def batch(
+    job: Job,
+    *,
+    profile_id: str,
+    conversation_id: str,
+    conversation: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Write the batch; the profile comes first, since LivePerson goes by the order of the array.
+
+    `conversation` stands in for the job's own where an engagement was merged into it.
+    """
+    wanted = job.conversation if conversation is None else conversation
+    body = {**wanted, "brandId": job.account_id, "channelType": "MESSAGING"}
+    return dumps_compact(
+        [
+            _item(profile_id, "userprofile.SetUserProfile", job.profile),
+            _item(conversation_id, "cm.ConsumerRequestConversation", body),
+        ]
+    )
+
+
+def _item(item_id: str, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": "req", "id": item_id, "type": kind, "body": body}
+
+
+def read_answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    profile_id: str,
+    request_id: str,
+    already_open_text: str = ALREADY_OPEN_TEXT,
+) -> Answer:
+    """Judge an answer by the item whose `reqId` is `request_id`, then by its HTTP status.
+
+    The item is believed before the status, which stands for the whole batch: a refused profile
+    must not hide a conversation that was opened. What cannot be read is never a success, and an
+    item that answers somebody else says nothing; an error object's `reqId` may be the server's own.
+    """
+    document = reading.document(body)
+    is_batch = isinstance(document, list)
+    items = document if is_batch else [document]
+    ours = next((item for item in items if _get(item, "reqId") == request_id), None)
+    others = [
+        item
+        for item in items
+        if item is not ours
+        and _status(item) not in _SUCCESS
+        and not (is_batch and _is_foreign(item, profile_id))
+    ]
+    conversation_id = reading.identifier(_get(_get(ours, "body"), "conversationId"))
+    if _status(ours) in _SUCCESS and conversation_id:
+        return Answer(
+            kind=Kind.CREATED,
+            http_status=status,
+            conversation_id=conversation_id,
+            message=_said(others, prefix="the profile was refused"),
+        )
+    blamed = others if ours is None else [ours]
+    message = _said(blamed, prefix=f"HTTP {status}")
+    code = next((code for item in blamed if (code := reading.error_code(item))), None)
+    if _status(ours) not in _SUCCESS and already_open_text.casefold() in message.casefold():
+        kind = Kind.ALREADY_OPEN
+    elif status == 400 and (_is_cut_off(body, document) or (is_batch and not blamed)):
+        # What is missing may have been the item of an open conversation.
+        kind = Kind.UNKNOWN
+    elif ours is None:
+        # A 401 says enough without a body.
+        documented = any(map(_is_error, items)) or (status == 401 and not body.strip())
+        kind = _kind(status, code, documented=documented)
+    else:
+        kind = kind_of(_verdict(status, _status(ours)))
+    return Answer(
+        kind=kind,
+        http_status=status,
+        error_code=code,
+        message=message or f"HTTP {status} without an answer to this request",
+        retry_after=reading.retry_after(headers),
+        stale_token=_stale_token(code, message) if _is_stale(kind, status) else None,
+    )
+
+
+def _kind(status: int, code: int | None, *, documented: bool) -> Kind:
+    """Judge an answer without an item of ours: by its error object, if it holds one."""
+    if documented and status == 400 and code == CLAIM_MISSING:
+        return Kind.UNAUTHORIZED
+    return refused_kind(status, documented=documented)
+
+
+def _is_stale(kind: Kind, status: int) -> bool:
+    """Tell whether a token is to be renewed: for a 401 also where its body is not LivePerson's."""
+    return kind is Kind.UNAUTHORIZED or (kind is Kind.NOT_SENT and status == 401)
+
+
+def _is_error(item: Any) -> bool:
+    """Tell whether a part of an answer is LivePerson's: an error object, or an item of a batch."""
+    body = _get(item, "body")
+    said = any(_get(body, name) is not None for name in _ERROR_FIELDS)
+    return said or (body is not None and _get(item, "code") is not None)
+
+
+def _verdict(status: int, item_status: int | None) -> int:
+    """Choose what to judge by: the item, where the HTTP status is that of the batch."""
+    of_the_batch = 200 <= status < 300 or status == 400
+    return item_status if item_status is not None and of_the_batch else status
+
+
+def _is_cut_off(body: bytes, document: Any) -> bool:
+    return document is None and body.lstrip()[:1] in {b"[", b"{"}
+
+
+def _is_foreign(item: Any, profile_id: str) -> bool:
+    """Tell whether an item that is not the conversation's answers another call than ours."""
+    answered = _get(item, "reqId")
+    return answered is not None and answered != profile_id
+
+
+def _status(item: Any) -> int | None:
+    """Read an item's `code`: a name as on HTTP (`OK`), or a number as on the WebSocket."""
+    code = _get(item, "code")
+    if isinstance(code, str):
+        named = HTTPStatus.__members__.get(code.strip().upper())
+        return named.value if named else reading.number(code)
+    return code if isinstance(code, int) else None
+
+
+def _stale_token(code: int | None, message: str) -> Literal["app", "consumer"]:
+    """Tell which token to renew; 40104 is printed beside both titles, so there the text decides.
+
+    Without a code it is the AppJWT, the one of the two that expires.
+    """
+    if code is not None and code in _STALE:
+        return _STALE[code]
+    text = message.casefold()
+    about_consumer = "consumerjws" in text or (code == 40104 and "appjwt" not in text)
+    return "consumer" if about_consumer else "app"
+
+
+def _said(items: list[Any], *, prefix: str) -> str:
+    texts = [text for item in items if (text := reading.said(item))]
+    return f"{prefix}: {'; '.join(texts)}" if texts else ""
+
+
+def _get(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None

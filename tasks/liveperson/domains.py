@@ -1,0 +1,156 @@
+"""Where an account's services live: asked of the Domain API, and trusted only within bounds."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from urllib.parse import quote, urlsplit
+
+from tasks.liveperson import reading
+from tasks.liveperson.answer import Answer, DomainUnknown, Kind, cause_of, refusal
+from tasks.liveperson.http import FateUnknown, Http, NotSent
+from tasks.liveperson.trust import UntrustedHost, require_trusted_api, trusted_origin
+
+# LivePerson's Proactive FAQ lets a host be kept for a day at most.
+KEEP_SECONDS = 24 * 3600.0
+# A host that fails is looked up again, but not more often than this.
+RECHECK_SECONDS = 60.0
+# After a failed look-up the next ones fail at once, so that nobody queues for a silent server.
+FAILURE_SECONDS = 5.0
+# Nothing but the account is asked about here.
+_CREDENTIALS = frozenset({400, 401, 403, 451})
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    origin: str
+    found_at: float
+    checked_at: float
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: NotSent
+    until: float
+
+
+class Domains:
+    """The hosts of one account's services, looked up once and kept for a day; threads share one.
+
+    Raises ValueError for a Domain API URL that is plain http where that is not allowed.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        *,
+        account_id: str,
+        domain_api_url: str,
+        trusted_hosts: Collection[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_trusted_api(domain_api_url, trusted_hosts)
+        self._http = http
+        self._account_id = account_id
+        self._api_url = domain_api_url.rstrip("/")
+        self._place = f"Domain API {urlsplit(domain_api_url).netloc.rpartition('@')[2]}"
+        self._trusted_hosts = tuple(trusted_hosts)
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._lock = threading.Lock()
+
+    def base_url(self, service: str) -> str:
+        """Return `https://host` of a service; raises NotSent if it cannot be found out.
+
+        When a host is suspect but not over, one thread looks it up while the others go on with it.
+        """
+        known = self._known.get(service)
+        if known and not self._is_over(known):
+            if not known.suspect or not self._lock.acquire(blocking=False):
+                return known.origin
+        else:
+            self._lock.acquire()
+        try:
+            return self._found(service).origin
+        finally:
+            self._lock.release()
+
+    def host(self, service: str) -> str:
+        """Return the host of a service, with its port if that is unusual; empty if unknown."""
+        known = self._known.get(service)
+        return urlsplit(known.origin).netloc if known else ""
+
+    def has_moved(self, service: str, origin: str) -> bool:
+        """Tell whether a service lives elsewhere now, once any look-up that is due has ended."""
+        try:
+            with self._lock:
+                return self._found(service).origin != origin
+        except NotSent:
+            return False
+
+    def forget(self, service: str) -> None:
+        """Look a service up again, since its host failed; until that succeeds the old one serves.
+
+        A transient failure must not make the worker depend on the Domain API as well.
+        """
+        known = self._known.get(service)
+        if known and self._clock() - known.checked_at >= RECHECK_SECONDS:
+            self._known[service] = replace(known, suspect=True)
+
+    def _is_over(self, known: _Known) -> bool:
+        return self._clock() - known.found_at >= KEEP_SECONDS
+
+    def _found(self, service: str) -> _Known:
+        known = self._known.get(service)
+        if known and not known.suspect and not self._is_over(known):
+            return known  # another thread found it while this one waited
+        failed = self._failed.get(service)
+        if failed and self._clock() < failed.until:
+            raise _again(failed.error)
+        try:
+            origin = self._look_up(service)
+        except NotSent as error:
+            now = self._clock()
+            if known and not self._is_over(known) and not isinstance(error, UntrustedHost):
+                found = replace(known, checked_at=now, suspect=False)
+            else:
+                self._known.pop(service, None)
+                self._failed[service] = _Failed(_again(error), now + FAILURE_SECONDS)
+                raise
+        else:
+            now = self._clock()
+            found = _Known(origin, found_at=now, checked_at=now)
+        self._known[service] = found
+        return found
+
+    def _look_up(self, service: str) -> str:
+        path = f"/api/account/{quote(self._account_id, safe='')}/service/{service}/baseURI.json"
+        try:
+            response = self._http.call("GET", f"{self._api_url}{path}?version=1.0", headers={})
+        except (NotSent, FateUnknown) as error:
+            text = f"the Domain API did not answer: {error}"
+            cause = cause_of(self._place, str(error))
+            failure = DomainUnknown(Answer(kind=Kind.NOT_SENT, message=text, cause=cause))
+        else:
+            document = reading.document(response.body)
+            base_uri = document.get("baseURI") if isinstance(document, dict) else None
+            if response.status == 200 and isinstance(base_uri, str):
+                return trusted_origin(
+                    base_uri, api_url=self._api_url, trusted_hosts=self._trusted_hosts
+                )
+            failure = DomainUnknown(
+                refusal(
+                    self._place,
+                    response,
+                    name=f"the Domain API, asked for {service},",
+                    credentials=_CREDENTIALS,
+                )
+            )
+        raise failure
+
+
+def _again(error: NotSent) -> NotSent:
+    """Copy an error: one that is kept would keep its tracebacks, one for each time it is raised."""
+    return DomainUnknown(error.answer) if isinstance(error, DomainUnknown) else NotSent(str(error))

@@ -1,0 +1,238 @@
+"""Monitoring's Engagement call: which campaign a consumer gets, or which conversation is open.
+
+Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CONVERSATION request.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tasks.liveperson import reading
+from tasks.liveperson.answer import Answer, CallFailed, Kind, no_answer, refusal
+from tasks.liveperson.credentials import Credentials
+from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.liveperson.pause import Pause
+from tasks.liveperson.services import Services
+from tasks.messages.job import Job
+from tasks.messages.json_text import dumps_compact
+
+SHARK_CONTEXT = "SharkContext"
+_SERVICE = "smt"
+_NAME = "Monitoring"
+_JSON = {"Content-Type": "application/json"}
+# LivePerson's pause after a 429.
+PAUSE_SECONDS = 1.0
+# Monitoring's internal codes for a visitor and a session that it does not know any more.
+_VISITOR_UNKNOWN = 37
+_SESSION_UNKNOWN = 39
+# And for an app installation, which is the client_id's.
+_APP_UNKNOWN = 18
+_OF_THE_REQUEST = frozenset({400, 404, 409, 413, 414, 415, 422, 431})
+_LOADING = re.compile(r"\bvid: ([\x21-\x7e]{1,256})")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The visitor and session of earlier calls; LivePerson refuses callers that keep making new."""
+
+    visitor_id: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engaged:
+    """What Monitoring offered: the campaign, and the context to open a conversation in."""
+
+    campaign_info: Mapping[str, str]
+    context: Mapping[str, str]
+    visit: Visit
+
+    def merged_into(self, conversation: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the conversation with campaign and context.
+
+        Its own language stays, and so does the whole of a context of another type: the visitor's
+        ids belong to SharkContext alone.
+        """
+        given = conversation.get("conversationContext", {})
+        is_shark = given.get("type", SHARK_CONTEXT) == SHARK_CONTEXT
+        context = {**given, **self.context} if is_shark else given
+        return {
+            **conversation,
+            "campaignInfo": dict(self.campaign_info),
+            "conversationContext": context,
+        }
+
+
+class MonitoringFailed(CallFailed):
+    """Monitoring gave no answer to go by; `visit` is the one to ask again with."""
+
+    def __init__(self, answer: Answer, visit: Visit) -> None:
+        super().__init__(answer)
+        self.visit = visit
+
+
+class EngagementFailure(MonitoringFailed):
+    """No engagement was got."""
+
+
+class LookupFailed(MonitoringFailed):
+    """Whether the consumer has an open conversation could not be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A documented answer: the visit, and the details of its engagements."""
+
+    visit: Visit
+    details: tuple[Mapping[str, Any], ...]
+
+    @property
+    def open_conversations(self) -> list[Mapping[str, Any]]:
+        return [detail for detail in self.details if detail.get("status") == "conversation"]
+
+
+class Monitoring:
+    """Asks the Monitoring API of one account; threads share one."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        account_id: str,
+        credentials: Credentials,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._services = services
+        self._pause = Pause(PAUSE_SECONDS, clock=clock)
+        self._account = quote(account_id, safe="")
+        self._credentials = credentials
+
+    def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
+        """Ask what a job's consumer is offered; raises EngagementFailure.
+
+        `visit` is that of an earlier attempt of the job; the first one has the job's own, if any.
+        """
+        asked = job.engagement
+        if visit is None:
+            visit = Visit(asked.visitor_id, asked.session_id) if asked else Visit()
+        body = {**_who(job.consumer_id), **(asked.body if asked else {})}
+        said, visit = self._ask(body, visit)
+        if isinstance(said, _Offer):
+            return _engaged(said)
+        raise EngagementFailure(said, visit)
+
+    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
+        """Return the id of the consumer's open conversation, None if none is shown.
+
+        `visit` is that of an earlier call for the consumer. Raises LookupFailed where Monitoring
+        gave no answer to go by.
+        """
+        said, visit = self._ask(_who(consumer_id), visit or Visit())
+        if isinstance(said, Answer):
+            raise LookupFailed(said, visit)
+        found = said.open_conversations
+        ids = [reading.identifier(detail.get("conversationId")) for detail in found]
+        if not all(ids):
+            message = f"{_NAME} shows an open conversation without an id"
+            raise LookupFailed(
+                Answer(kind=Kind.NOT_SENT, http_status=200, message=message, cause=message), visit
+            )
+        return next(iter(ids), None)
+
+    def _ask(self, body: Mapping[str, Any], visit: Visit) -> tuple[_Offer | Answer, Visit]:
+        """Return what Monitoring offers, or why it does not, and the visit to ask again with."""
+        if refused := self._pause.refusal():
+            return refused, visit
+        try:
+            response = self._call(body, visit)
+            known = _still_known(visit, response)
+            if known != visit:
+                visit = known
+                response = self._call(body, visit)
+        except (NotSent, FateUnknown) as error:
+            return no_answer(self._place(), error), visit
+        offer = _read(response)
+        if offer:
+            return offer, offer.visit
+        answer = self._refusal(response)
+        self._pause.after(answer)
+        loading = _LOADING.search(answer.message)
+        return answer, Visit(loading[1], visit.session_id) if loading else visit
+
+    def _place(self) -> str:
+        return self._services.place(_SERVICE).replace(_SERVICE, _NAME, 1)
+
+    def _refusal(self, response: HttpResponse) -> Answer:
+        # A refusal of the caller is not documented, so its body may be of any shape.
+        is_documented = reading.said if response.status in {401, 403} else reading.error_code
+        answer = refusal(
+            self._place(),
+            response,
+            of_the_request=_OF_THE_REQUEST,
+            is_documented=lambda document: is_documented(document) not in {"", None},
+        )
+        unknown_app = answer.http_status == 404 and answer.error_code == _APP_UNKNOWN
+        return replace(answer, kind=Kind.CREDENTIALS) if unknown_app else answer
+
+    def _call(self, body: Mapping[str, Any], visit: Visit) -> HttpResponse:
+        query = {"v": "1.1", "vid": visit.visitor_id, "sid": visit.session_id, "obh": "true"}
+        given = urlencode({name: value for name, value in query.items() if value})
+        # The id of the app installation is the client_id (Connector guide).
+        app = quote(self._credentials.client_id, safe="")
+        path = f"/api/account/{self._account}/app/{app}/engagement?{given}"
+        return self._services.call(_SERVICE, "POST", path, headers=_JSON, body=dumps_compact(body))
+
+
+def _who(consumer_id: str) -> dict[str, Any]:
+    """Name the consumer both ways: `consumerId` is deprecated, `identities` its successor."""
+    identity = {"iss": "LivePerson", "acr": "0", "sub": consumer_id}
+    return {"consumerId": consumer_id, "identities": [identity]}
+
+
+def _read(response: HttpResponse) -> _Offer | None:
+    """Read a documented answer: without engagements too, it names visitor and session."""
+    document = reading.document(response.body)
+    if response.status not in {200, 201} or not isinstance(document, dict):
+        return None
+    visitor_id = reading.identifier(document.get("visitorId"))
+    session_id = reading.identifier(document.get("sessionId"))
+    details = document.get("engagementDetails") or []
+    if visitor_id is None or session_id is None or not isinstance(details, list):
+        return None
+    known = tuple(detail for detail in details if isinstance(detail, dict))
+    return _Offer(Visit(visitor_id, session_id), known)
+
+
+def _still_known(visit: Visit, response: HttpResponse) -> Visit:
+    """Return what is left of a visit: a session ends before its visitor is forgotten."""
+    code = reading.error_code(reading.document(response.body)) if response.status == 404 else None
+    if code == _VISITOR_UNKNOWN:
+        return Visit()
+    return Visit(visit.visitor_id) if code == _SESSION_UNKNOWN else visit
+
+
+def _engaged(offer: _Offer) -> Engaged:
+    for detail in (*offer.open_conversations, *offer.details):
+        campaign_id = reading.identifier(detail.get("campaignId"))
+        engagement_id = reading.identifier(detail.get("engagementId"))
+        if campaign_id and engagement_id:
+            context = {
+                "type": SHARK_CONTEXT,
+                "visitorId": offer.visit.visitor_id,
+                "sessionId": offer.visit.session_id,
+                "interactionContextId": reading.identifier(detail.get("contextId")),
+            }
+            return Engaged(
+                campaign_info={"campaignId": campaign_id, "engagementId": engagement_id},
+                context={name: value for name, value in context.items() if value},
+                visit=offer.visit,
+            )
+    message = (
+        f"{_NAME} offers this consumer no engagement; check that a published campaign targets them"
+    )
+    raise EngagementFailure(
+        Answer(kind=Kind.REJECTED, http_status=200, message=message, cause=message), offer.visit
+    )

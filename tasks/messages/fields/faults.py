@@ -1,0 +1,202 @@
+"""Faults of a job, each in one sentence: the field, what is wrong with it, what to do.
+
+No value is repeated, for it may be somebody's name: a fault tells a value's shape. What a sentence
+says about a field is read from the schema that the fields generate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tasks.messages.fields.document import JOB_DOCUMENT
+from tasks.messages.fields.kinds import MAX_SAFE_INTEGER, PLAIN
+
+MAX_FAULTS: Final = 20
+MAX_NAME_CHARACTERS: Final = 64
+
+_KINDS: Final = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+_SHAPES: Final = {NoneType: "null", bool: "a boolean", int: "an integer", float: "a number"}
+
+Node = Mapping[str, Any]
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """Say what pydantic found, field by field."""
+    details = error.errors(include_url=False)
+    said = [_sentence(detail) for detail in details[:MAX_FAULTS]]
+    if len(details) > MAX_FAULTS:
+        said.append(f"and {len(details) - MAX_FAULTS} more")
+    return said
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    location = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        path, level = _locate(location[:-1])
+        name = str(location[-1])
+        return f"{_join(path, _quoted(name))}: is not a known field; {_advice(name, level)}"
+    path, node = _locate(location)
+    return f"{path or 'the job'}: {_problem(detail, node)}"
+
+
+def _problem(detail: ErrorDetails, node: Node) -> str:
+    value = detail["input"]
+    problem, remedy = f"is {_shape(value)}", f"give {_expected(node)}"
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "missing":
+            problem = "is missing"
+        case "literal_error" if near := _nearest(value, _choices(node)):
+            remedy += f"; did you mean {near}?"
+        case "greater_than_equal" | "less_than_equal" | "finite_number":
+            problem = "is out of range"
+        case "string_unicode":
+            problem, remedy = "contains half of a surrogate pair", "send whole Unicode characters"
+        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == PLAIN:
+            problem, remedy = "contains a control character", "remove it"
+        case "string_pattern_mismatch":
+            problem, remedy = "has the wrong format", f"give {_phrase(node['description'])}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            problem = "is an object without a known type"
+    return f"{problem}; {remedy}"
+
+
+def _expected(node: Node) -> str:
+    if "const" in node:
+        return json.dumps(node["const"])
+    if "enum" in node:
+        return "one of " + ", ".join(map(str, node["enum"]))
+    if options := node.get("oneOf"):
+        return " or ".join(_outline(_resolved(option)) for option in options)
+    if options := node.get("anyOf"):
+        return " or ".join(_expected(option) for option in options)
+    kinds = node.get("type", "object")
+    names = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(_KINDS[name] + _bounds(name, node) for name in names)
+
+
+def _bounds(kind: str, node: Node) -> str:
+    if kind == "integer" and node.get("maximum", MAX_SAFE_INTEGER) < MAX_SAFE_INTEGER:
+        return f" from {node['minimum']} to {node['maximum']}"
+    if kind != "string":
+        return ""
+    least, most = node.get("minLength"), node.get("maxLength")
+    if most is None:
+        return "" if least is None else f" of at least {least} character"
+    return (
+        f" of at most {most} characters" if least is None else f" of {least} to {most} characters"
+    )
+
+
+def _choices(node: Node) -> list[str]:
+    return [choice for option in node.get("anyOf", [node]) for choice in option.get("enum", ())]
+
+
+def _phrase(description: str) -> str:
+    return description[0].lower() + description[1:].rstrip(".")
+
+
+def _outline(node: Node) -> str:
+    """Write what an object may hold, as in {"type": "personal", "personal": {…}, "auth": {…}}."""
+    members = {name: _resolved(member) for name, member in node["properties"].items()}
+    return (
+        "{"
+        + ", ".join(
+            f'"{name}": ' + (_expected(member) if "const" in member else "{…}")
+            for name, member in members.items()
+        )
+        + "}"
+    )
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, str):
+        return f"a string of {len(value)} character{'' if len(value) == 1 else 's'}"
+    if isinstance(value, list):
+        return f"an array of {len(value)} item{'' if len(value) == 1 else 's'}"
+    return _SHAPES.get(type(value), "an object")
+
+
+def _advice(name: str, level: Node) -> str:
+    if near := _nearest(name, level["properties"]):
+        return f"did you mean {near}?"
+    if near := _nearest(name, _homes()):
+        return f"did you mean {_homes()[near]}?"
+    return "known here: " + ", ".join(level["properties"])
+
+
+def _nearest(value: object, names: Sequence[str] | Mapping[str, Any]) -> str | None:
+    """Find the name that a typing mistake, in upper or lower case, was meant for."""
+    known = {str(name).lower(): str(name) for name in names}
+    near = get_close_matches(str(value).lower()[:MAX_NAME_CHARACTERS], known, n=1)
+    return known[near[0]] if near else None
+
+
+def _locate(location: Sequence[str | int]) -> tuple[str, Node]:
+    """Follow an error's location to the field's path, as a user writes it, and to its schema."""
+    path, node = "", _schema()
+    for part in location:
+        if options := node.get("oneOf"):
+            # Here the location names the union's branch, which is no part of the document.
+            node = next(option for option in map(_resolved, options) if _tag(option) == part)
+        elif isinstance(part, int):
+            path, node = f"{path}[{part}]", _resolved(node["items"])
+        else:
+            path, node = _join(path, part), _resolved(node["properties"][part])
+    return path, node
+
+
+def _tag(option: Node) -> str:
+    return str(option["properties"]["type"].get("const", "other"))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _quoted(name: str) -> str:
+    return (
+        name
+        if name.isidentifier() and len(name) <= MAX_NAME_CHARACTERS
+        else json.dumps(name[:MAX_NAME_CHARACTERS])
+    )
+
+
+@cache
+def _schema() -> Node:
+    return JOB_DOCUMENT.json_schema()
+
+
+def _resolved(node: Node) -> Node:
+    reference = node.get("$ref")
+    return _schema()["$defs"][reference.rpartition("/")[2]] if reference else node
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Say where each field of the job belongs, and each of the objects within it."""
+    homes: dict[str, str] = {}
+    waiting: deque[tuple[str, Node]] = deque([("", _schema())])
+    while waiting:
+        path, node = waiting.popleft()
+        for name, member in node.get("properties", {}).items():
+            homes.setdefault(name, _join(path, name) if path else f"the job's own {name}")
+            waiting.append((_join(path, name), _resolved(member)))
+    return homes

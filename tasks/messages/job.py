@@ -1,0 +1,207 @@
+"""A job: one LivePerson conversation to open, checked and ready to send."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final, Literal, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.messages.fields.conversation import CHANNEL_TYPE
+from tasks.messages.fields.document import JOB_DOCUMENT, JobDocument
+from tasks.messages.fields.engagement import Engagement as EngagementFields
+from tasks.messages.fields.faults import sentences
+from tasks.messages.fields.kinds import STRICT, JobId
+from tasks.messages.json_text import MAX_DEPTH, dumps_ascii, dumps_compact, is_too_deep
+
+JOB_MAX_BYTES: Final = 256 * 1024
+METADATA_MAX_BYTES: Final = 4 * 1024
+CLIENT_PROPERTIES_MAX_BYTES: Final = 4 * 1024
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engagement:
+    """What the Monitoring API is to be asked: two query parameters, and the body."""
+
+    visitor_id: str | None
+    session_id: str | None
+    body: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One conversation to open.
+
+    `profile` and `conversation` are the bodies of the two requests, complete; `client_properties`
+    is the object of the `Client-Properties` header. `digest` (64 hex characters) is the same for
+    the same content, whatever the order of its keys and whichever way ids and moments are written:
+    two jobs of one id and two digests are a conflict.
+    """
+
+    job_id: str
+    account_id: str
+    consumer_id: str
+    profile: JsonObject = field(repr=False)
+    conversation: JsonObject = field(repr=False)
+    engagement: Engagement | None = field(repr=False)
+    client_properties: JsonObject | None = field(repr=False)
+    on_open_conversation: Literal["fail", "reuse"]
+    not_before: datetime | None
+    expires_at: datetime | None
+    priority: int
+    metadata: JsonObject | None = field(repr=False)
+    digest: str
+
+
+class InvalidJob(Exception):
+    """What cannot be done as it stands: `message` names every fault, and what to do about each.
+
+    `code` is the error code of its dead letter.
+    """
+
+    def __init__(self, code: Literal["invalid_job", "unknown_account"], message: str) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.message: Final = message
+
+
+def readable_job_id(document: object) -> str | None:
+    """Read the id of what may be no valid job otherwise."""
+    try:
+        return _JOB_ID.validate_python(document["jobId"] if isinstance(document, dict) else None)
+    except (KeyError, ValidationError):
+        return None
+
+
+def parse_job(document: object, *, accounts: Collection[str]) -> Job:
+    """Check a document, as a strict reader returned it, and complete it.
+
+    `accounts` are the ids of the configured accounts; with exactly one, `accountId` may be left
+    out. Raises `InvalidJob` for whatever is no job, and no other exception.
+    """
+    fields = _read(document)
+    account_id = _account_id(fields, accounts)
+    complete: JobDocument = {
+        **fields,
+        "accountId": account_id,
+        "profile": fields.get("profile", {}),
+        "conversation": {
+            **fields.get("conversation", {}),
+            "brandId": account_id,
+            "channelType": CHANNEL_TYPE,
+        },
+        "onOpenConversation": fields.get("onOpenConversation", "fail"),
+        "priority": fields.get("priority", 0),
+    }
+    canonical = _canonical(complete)
+    faults = [*_contradictions(fields, account_id), *_excesses(complete, canonical)]
+    if canonical is None or faults:
+        raise _invalid(faults)
+    return _job(complete, digest=sha256(canonical).hexdigest())
+
+
+def _read(document: object) -> JobDocument:
+    try:
+        return JOB_DOCUMENT.validate_python(document)
+    except ValidationError as error:
+        faults = sentences(error)
+    # Raised outside the handler, since pydantic's error holds the job's values.
+    raise _invalid(faults)
+
+
+def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
+    account_id = fields.get("accountId")
+    if account_id is None:
+        if len(accounts) == 1:
+            return next(iter(accounts))
+        fault = f"accountId: is missing; {len(accounts)} accounts are configured, so name one"
+        raise _invalid([fault])
+    if account_id not in accounts:
+        fault = "accountId: is not a configured account; correct it, or configure that account"
+        raise InvalidJob("unknown_account", fault)
+    return account_id
+
+
+def _canonical(complete: JobDocument) -> bytes | None:
+    """Write all that decides what is sent, everything but the job's id; None if JSON cannot."""
+    content = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in complete.items()
+        if name != "jobId"
+    }
+    try:
+        canonical = dumps_compact(content, sort_keys=True)
+    except (ValueError, TypeError):
+        return None
+    return None if is_too_deep(content, canonical) else canonical
+
+
+def _contradictions(fields: JobDocument, account_id: str) -> Iterator[str]:
+    conversation = fields.get("conversation", {})
+    if conversation.get("brandId", account_id) != account_id:
+        yield "conversation.brandId: is not the job's account; omit it; Overture fills it in"
+    if "engagement" in fields and "campaignInfo" in conversation:
+        yield "engagement: cannot be combined with conversation.campaignInfo; omit one of the two"
+    not_before, expires_at = fields.get("notBefore"), fields.get("expiresAt")
+    if not_before and expires_at and expires_at <= not_before:
+        yield "expiresAt: is not after notBefore, so the job could never be sent; correct one"
+
+
+def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
+    if canonical is None:
+        yield (
+            "the job: contains values that not every JSON parser reads alike; "
+            f"remove NaN, half surrogate pairs and nesting deeper than {MAX_DEPTH} levels"
+        )
+        return
+    # A header is ASCII: there each character beyond it takes six bytes or twelve.
+    properties = complete.get("clientProperties")
+    header = dumps_ascii(properties) if properties else ""
+    metadata = complete.get("metadata")
+    sizes = (
+        ("the job", len(canonical), JOB_MAX_BYTES),
+        ("metadata", len(dumps_compact(metadata)) if metadata else 0, METADATA_MAX_BYTES),
+        ("clientProperties", len(header), CLIENT_PROPERTIES_MAX_BYTES),
+    )
+    for name, size, most in sizes:
+        if size > most:
+            yield f"{name}: is {size} bytes as compact JSON; the limit is {most}"
+
+
+def _job(complete: JobDocument, *, digest: str) -> Job:
+    return Job(
+        job_id=complete["jobId"],
+        account_id=complete["accountId"],
+        consumer_id=complete["consumerId"],
+        profile=cast("JsonObject", complete["profile"]),
+        conversation=cast("JsonObject", complete["conversation"]),
+        engagement=_engagement(complete.get("engagement")),
+        client_properties=cast("JsonObject | None", complete.get("clientProperties")),
+        on_open_conversation=complete["onOpenConversation"],
+        not_before=complete.get("notBefore"),
+        expires_at=complete.get("expiresAt"),
+        priority=complete["priority"],
+        metadata=complete.get("metadata"),
+        digest=digest,
+    )
+
+
+def _engagement(asked: EngagementFields | None) -> Engagement | None:
+    if asked is None:
+        return None
+    body = {name: value for name, value in asked.items() if name not in {"visitorId", "sessionId"}}
+    return Engagement(
+        visitor_id=asked.get("visitorId"), session_id=asked.get("sessionId"), body=body
+    )
+
+
+def _invalid(faults: Sequence[str]) -> InvalidJob:
+    return InvalidJob("invalid_job", " | ".join(faults))
+
+
+_JOB_ID: Final = TypeAdapter[str](JobId, config=STRICT)

@@ -1,0 +1,161 @@
+"""What came of a job, as the message that says so: recorded first, published afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
+
+from config.names import EXCHANGE_NAME, FAILED_KEY
+from tasks.messages.intake import Cut
+from tasks.messages.job import InvalidJob, Job
+from tasks.messages.json_text import dumps_compact
+from tasks.messages.moment import now
+from tasks.messages.outgoing import Outgoing
+from tasks.messages.result import Attempt, DeadLetter, ErrorCode, Result, cut_down, dead_letter_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One message out, a result or a dead letter, to the byte.
+
+    `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
+    is empty where the ledger has no record of it, `created_id` where no conversation was opened.
+    """
+
+    message_id: str
+    account_id: str
+    routing_key: str
+    body: bytes = field(repr=False)
+    count: str
+    created_id: str = ""
+
+    def outgoing(self) -> Outgoing:
+        """Address it to the exchange of what comes out."""
+        return Outgoing(
+            exchange=EXCHANGE_NAME,
+            routing_key=self.routing_key,
+            body=self.body,
+            message_id=self.message_id,
+            type=self.routing_key,
+        )
+
+
+def opened(
+    job: Job,
+    *,
+    status: Literal["created", "reused"],
+    conversation_id: str,
+    lp_consumer_id: str | None,
+    attempts: int,
+    enqueued_at: str,
+    resolved_by: str | None,
+    conversation: Mapping[str, Any],
+) -> Outcome:
+    """Say that a job has its conversation; `conversation` is the body that was sent."""
+    result = Result(
+        job_id=job.job_id,
+        account_id=job.account_id,
+        consumer_id=job.consumer_id,
+        lp_consumer_id=lp_consumer_id,
+        status=status,
+        conversation_id=conversation_id,
+        attempts=attempts,
+        enqueued_at=enqueued_at,
+        created_at=now(),
+        resolved_by=resolved_by,
+        client_properties=job.client_properties,
+        campaign_info=conversation.get("campaignInfo"),
+        metadata=job.metadata,
+    )
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key=result.routing_key,
+        body=dumps_compact(result.to_dict()),
+        count=status,
+        created_id=conversation_id if status == "created" else "",
+    )
+
+
+def failed(
+    job: Job,
+    document: Mapping[str, Any],
+    *,
+    code: ErrorCode,
+    message: str,
+    http_status: int | None = None,
+    error_code: int | None = None,
+    attempts: Sequence[Attempt] = (),
+) -> Outcome:
+    """Say that a job got no conversation; `document` is the job as it was received."""
+    letter = DeadLetter(
+        code=code,
+        message=message,
+        failed_at=now(),
+        job=document,
+        http_status=http_status,
+        error_code=error_code,
+        attempts=tuple(attempts),
+    )
+    # Of a conflict the ledger keeps no record: the one under its id is the first job's.
+    account_id = "" if code == "conflict" else job.account_id
+    return _dead(letter, message_id=job.job_id, account_id=account_id)
+
+
+def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
+    """Say that a message holds no valid job."""
+    is_object = isinstance(document, dict)
+    letter = DeadLetter(
+        code=error.code,
+        message=error.message,
+        failed_at=now(),
+        job=document if isinstance(document, dict) else None,
+        raw=None if is_object else raw,
+    )
+    return _dead(letter, message_id=dead_letter_id(document, raw))
+
+
+def malformed(raw: bytes, reason: str, *, cut: Cut | None = None) -> Outcome:
+    """Say that a message holds no job that could be read; with `cut`, `raw` is a part of it."""
+    return _raw("malformed_message", raw, reason, cut)
+
+
+def broken(raw: bytes) -> Outcome:
+    """Say that an error of our own kept a message from being read."""
+    return _raw("internal_error", raw, "an internal error in Overture; see the worker's log")
+
+
+def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
+    """Cut what a dead letter holds so that its body has so many octets at most.
+
+    Size and digest of the whole are added. None for what cannot be cut: a result, or a dead letter
+    that would have no room for what it says itself.
+    """
+    if message.exchange != EXCHANGE_NAME or message.type != FAILED_KEY:
+        return None
+    letter = orjson.loads(message.body)
+    # As a Celery message it is a list, whose reader expects the whole.
+    if not isinstance(letter, dict) or not letter.keys() & {"job", "raw"}:
+        return None
+    body = dumps_compact(cut_down(letter, most=most))
+    return replace(message, body=body) if len(body) <= most else None
+
+
+def _raw(code: ErrorCode, raw: bytes, message: str, cut: Cut | None = None) -> Outcome:
+    letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw, cut=cut)
+    return _dead(
+        letter, message_id=f"raw-{cut.sha256 or cut.sha1}" if cut else dead_letter_id(None, raw)
+    )
+
+
+def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "") -> Outcome:
+    return Outcome(
+        message_id=message_id,
+        account_id=account_id,
+        routing_key=letter.routing_key,
+        body=dumps_compact(letter.to_dict()),
+        count=f"failed:{letter.code}",
+    )

@@ -1,0 +1,185 @@
+"""Permits: where a job waits until the ledger lets it go, in its slot or in the broker."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Final
+
+from tasks.account import Account
+from tasks.line import Rank
+from tasks.messages.receive import Work
+from tasks.seats import Seats
+from tasks.shutdown import Shutdown, insist
+from tasks.store.answers import Beginning, Defer, Go, Held, Wait
+from tasks.store.ledger import Ledger
+from tasks.store.pulse import Pulse
+
+# How long a thread waits for a request in flight to end before it asks again, in seconds.
+FLIGHT_POLL_SECONDS: Final = 0.02
+# A thread that waits asks again after this long at most, in seconds: limits can change.
+LONGEST_SLEEP_SECONDS: Final = 1.0
+# A thread that has a slot so soon lets the next one ask, in seconds.
+AHEAD_SECONDS: Final = 0.1
+# Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
+NO_PATIENCE_SECONDS: Final = -1.0
+# A worker that the others no longer see looks so often whether they do again, in seconds.
+UNSEEN_POLL_SECONDS: Final = 0.1
+
+
+class Permits:
+    """Begins jobs in the ledger, and waits where it says so."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pulse: Pulse,
+        shutdown: Shutdown,
+        *,
+        seats: Seats,
+        patience: float,
+    ) -> None:
+        """Let a job wait in its slot for `patience` seconds; then it comes back later.
+
+        `answered_at` is when the ledger last said anything: also how long a job is to wait.
+        """
+        self._ledger = ledger
+        self._pulse = pulse
+        self._shutdown = shutdown
+        self._seats = seats
+        self._patience = patience
+        self.answered_at = time.monotonic()
+
+    def seat(self, work: Work) -> AbstractContextManager[bool]:
+        """Hold one of the process's slots for a job's account, if it has not too many already."""
+        return self._seats.seat(work.job.account_id)
+
+    def put_off(self, work: Work, account: Account) -> Defer:
+        """Return when a job may come back that got no seat, and why. Raises Stopping."""
+        found = insist(
+            lambda: self._ledger.put_off(work.job, ceiling=account.ceiling, waits_for="crowded"),
+            until=self._shutdown.draining,
+        )
+        return found if found.why else Defer(found.seconds, "crowded")
+
+    def claim(
+        self, work: Work, account: Account, *, visit: str = "", failing: bool = False
+    ) -> Beginning:
+        """Claim the job without a permit: never waits for more than the store. Raises Stopping.
+
+        One that is `failing` could not be made ready to be sent; a `visit` is kept for its next
+        attempt.
+        """
+        begun = self._ask(work, account, visit=visit, send=False, failing=failing)
+        assert not isinstance(begun, Wait)
+        return begun
+
+    def begin(self, work: Work, account: Account) -> Beginning:
+        """Claim the job and get its permit, waiting for it if need be. Raises Stopping.
+
+        A job that expires meanwhile is claimed without one.
+        """
+        patience = min(self._patience, work.seconds_left(datetime.now(UTC)))
+        deadline = time.monotonic() + patience
+        begun: Beginning | Wait | None = None
+        if account.gate.is_free():
+            begun = self._ask(work, account, patience=self._patience)
+        while begun is None or isinstance(begun, Wait):
+            if begun is not None and begun.slot:
+                self._shutdown.sleep(begun.left())
+                begun = self._ask(work, account, slot=begun.slot, patience=self._patience)
+            else:
+                begun = self._line_up(work, account, begun, deadline)
+        return begun
+
+    def _line_up(
+        self, work: Work, account: Account, wait: Wait | None, deadline: float
+    ) -> Beginning | Wait:
+        """Wait in line for a slot that is near, or for an answer that ends the waiting."""
+        gate = account.gate
+        if not gate.enter(_rank(work), seconds=deadline - time.monotonic()):
+            return self._last_word(work, account)
+        try:
+            while True:
+                if wait is not None:
+                    self._sleep(wait, account, deadline)
+                if time.monotonic() > deadline:
+                    return self._last_word(work, account)
+                begun = self._ask(work, account, patience=self._patience)
+                if not isinstance(begun, Wait):
+                    return begun
+                if begun.slot:
+                    # Few slots are booked, so that a limit that falls is followed at once; but more
+                    # than one, so that a thread that wakes late keeps no other one waiting.
+                    self._shutdown.sleep(max(0.0, begun.left() - AHEAD_SECONDS))
+                    return begun
+                wait = begun
+        finally:
+            gate.leave()
+
+    def _last_word(self, work: Work, account: Account) -> Beginning:
+        begun = self._ask(work, account, send=not work.is_expired(datetime.now(UTC)))
+        assert not isinstance(begun, Wait)
+        return begun
+
+    def _ask(
+        self,
+        work: Work,
+        account: Account,
+        *,
+        send: bool = True,
+        failing: bool = False,
+        slot: float = 0,
+        visit: str = "",
+        patience: float = NO_PATIENCE_SECONDS,
+    ) -> Beginning | Wait:
+        dead_owner = ""
+        while True:
+            asked = time.monotonic()
+            begun = insist(
+                lambda: self._ledger.begin(
+                    work.job,
+                    work.owner,
+                    ceiling=account.ceiling,
+                    send=send,
+                    failing=failing,
+                    slot=slot,
+                    dead_owner=dead_owner,  # noqa: B023 - called before it changes
+                    visit=visit,
+                    patience=patience,
+                ),
+                until=self._shutdown.draining,
+            )
+            self.answered_at = time.monotonic()
+            if isinstance(begun, Go) and not self._pulse.is_shown():
+                # Frozen since it asked, perhaps: another worker may have the job by now.
+                self._shutdown.sleep(UNSEEN_POLL_SECONDS)
+                continue
+            if not isinstance(begun, Held) or begun.owner == dead_owner:
+                self._note(account, begun, asked)
+                return begun
+            if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023
+                return begun
+            dead_owner = begun.owner
+
+    def _sleep(self, wait: Wait, account: Account, deadline: float) -> None:
+        if wait.seconds > 0:
+            left = max(0.0, deadline - time.monotonic())
+            self._shutdown.sleep(min(wait.left(), left, LONGEST_SLEEP_SECONDS))
+            return
+        account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
+        self._shutdown.sleep(0)
+
+    def _note(self, account: Account, begun: Beginning | Wait, asked: float) -> None:
+        """Say in the log when something other than its pace holds an account, and when no more."""
+        match begun:
+            case Wait(seconds=seconds, why=why, cause=cause) | Defer(seconds, why, cause):
+                account.hold.begins(why, cause=cause, seconds=seconds, asked=asked)
+            case Go(claim) if not claim.probing:
+                account.hold.ends(asked=asked)
+
+
+def _rank(work: Work) -> Rank:
+    """Return a job's place in the line; owners are numbered in the order of their deliveries."""
+    return -work.job.priority, int(work.owner.rpartition("/")[2])

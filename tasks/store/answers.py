@@ -1,0 +1,165 @@
+"""What the ledger answers: whether a job may be sent, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.messages.job import Job
+from tasks.messages.outcome import Outcome
+from tasks.messages.result import Attempt
+from tasks.store.connection import MILLISECONDS, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the ledger knows of a job that is ours to work on.
+
+    `history` is what earlier attempts came to, `sent` how often the request left, this time
+    included, `losses` how many workers were lost with the job. `is_doubted`: another job of the
+    consumer may have opened a conversation that nobody knows of. `alone`: others of the account
+    were accepted since the job was refused; `probing`: it tries for all while the account is held.
+    """
+
+    seen_at: datetime
+    history: tuple[Attempt, ...]
+    sent: int
+    losses: int
+    visit: str
+    is_doubted: bool = False
+    alone: bool = False
+    probing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The permit is granted and the attempt written down: send now."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The job is ours; no permit was asked for."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job is ours, and an operator wants it given up."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask again after so many seconds, with the slot that was booked (0: none)."""
+
+    seconds: float
+    slot: float
+    why: str
+    cause: str = ""
+    said_at: float = field(default_factory=time.monotonic, compare=False)
+
+    def left(self) -> float:
+        """Return how many of the seconds are left."""
+        return max(0.0, self.said_at + self.seconds - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Nobody holds the job; it should come back after so many seconds."""
+
+    seconds: float
+    why: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another delivery of the job is being worked on."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The job has its outcome already: publish it again."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The job id was used before, with other content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The claim was taken over; what this delivery found out does not count."""
+
+
+Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict
+
+
+def ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
+    """Read what the script answered that ends an attempt; None if nothing was in its way."""
+    match text(answer[0]):
+        case "replay":
+            return Replay(_outcome(job, answer))
+        case "lost":
+            return Lost()
+    return None
+
+
+def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
+    """Read what the script answered that begins an attempt."""
+    match text(answer[0]):
+        case "go":
+            return Go(_claim(answer[1]))
+        case "claimed":
+            return Claimed(_claim(answer[1]))
+        case "cancelled":
+            return Cancelled(_claim(answer[1]))
+        case "wait":
+            seconds, slot = float(answer[1]) / MILLISECONDS, float(answer[2])
+            return Wait(seconds, slot, text(answer[3]), text(answer[4]))
+        case "defer":
+            return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]), text(answer[3]))
+        case "held":
+            return Held(text(answer[1]))
+        case "replay":
+            return Replay(_outcome(job, answer))
+        case "conflict":
+            return Conflict()
+        case other:
+            raise AssertionError(f"the ledger's script answered {other!r}")
+
+
+def _claim(facts: Sequence[Any]) -> Claim:
+    seen, history, sent, losses, visit, is_doubted, alone, probing = facts
+    return Claim(
+        seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
+        history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
+        sent=int(sent),
+        losses=int(losses),
+        visit=text(visit),
+        is_doubted=bool(is_doubted),
+        alone=bool(alone),
+        probing=bool(probing),
+    )
+
+
+def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key=text(answer[1]),
+        body=bytes(answer[2]),
+        count="replayed",
+    )

@@ -1,0 +1,156 @@
+"""The store: one Redis or Valkey server that holds the ledger, the limits and the shared tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.retry import Retry
+
+from config.urls import for_redis_py
+from tasks.store.replies import WrongServer
+
+SCRIPTS: Final = Path(__file__).parent / "lua"
+# The limiter's scripts, which come before those that use it.
+LIMITER: Final = ("clock", "account", "circuit", "limit")
+
+# The scripts count in these.
+MILLISECONDS: Final = 1000
+
+# A store that does not answer within this many seconds counts as away; nothing is sent then.
+ANSWER_SECONDS: Final = 5.0
+# How often an idle connection is tried before it is trusted, in seconds.
+HEALTH_SECONDS: Final = 15
+
+
+StoreError = RedisError
+
+# Whatever a server says to a call, its connection is dropped, and none goes back to the pool that
+# leads to a demoted server. The client itself repeats nothing.
+DROP: Final = Retry(NoBackoff(), 0, supported_errors=(RedisError, OSError))
+
+
+def connect(url: str, *, connections: int = 64) -> Redis:
+    """Return a client of the store; it connects at its first use.
+
+    Valkey's URL schemes are read as Redis's. A call is never repeated by the client itself: its
+    caller knows whether that is safe. A connection is made to a primary alone, see `prepare`.
+    """
+    known = for_redis_py(url)
+    # A socket of the file system has no connection that could be kept alive.
+    over_network = {} if known.startswith("unix:") else {"socket_keepalive": True}
+    return Redis.from_url(
+        known,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        **over_network,
+        health_check_interval=HEALTH_SECONDS,
+        retry=DROP,
+        redis_connect_func=prepare,
+        max_connections=connections,
+    )
+
+
+def prepare(connection: Any) -> None:
+    """Log a new connection in, and see that it leads to a server that takes writes.
+
+    For redis-py's `redis_connect_func`. Raises ReadOnlyError for a replica, as its address may lead
+    to the primary soon, and WrongServer.
+    """
+    connection.on_connect()
+    said = connection.handshake_metadata
+    if not said:
+        # Only the newer protocol begins with it. HELLO needs no right, unlike ROLE and INFO.
+        connection.send_command("HELLO", check_health=False)
+        try:
+            said = connection.read_response()
+        except ResponseError:
+            return
+    demand_primary(said)
+
+
+def demand_primary(said: Any) -> None:
+    """Raise ReadOnlyError or WrongServer for an answer to HELLO that is no primary's."""
+    pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
+    facts = {text(name): value for name, value in pairs}
+    if text(facts.get("mode")) == "cluster":
+        raise WrongServer("the server is a node of a cluster, which Overture does not support yet")
+    if text(facts.get("mode")) == "sentinel":
+        raise WrongServer("the server is a Sentinel, which holds no data")
+    if text(facts.get("role")) in {"replica", "slave"}:
+        raise ReadOnlyError("the server is a replica", status_code="READONLY")
+
+
+def ask(store: Redis, *command: str) -> Any:
+    """Run a command that only reads, at the primary. Raises StoreError.
+
+    A server that was demoted goes on answering reads over the connections it has, from data that
+    stand still: its role is asked for in the same round trip.
+    """
+    pipe: Any  # redis-py gives this method no types
+    with store.pipeline(transaction=False) as pipe:
+        pipe.execute_command("HELLO")
+        pipe.execute_command(*command)
+        said, answer = pipe.execute()
+    try:
+        demand_primary(said)
+    except StoreError:
+        store.connection_pool.disconnect(inuse_connections=False)
+        raise
+    return answer
+
+
+def script(store: Redis, *names: str) -> Script:
+    """Return the Lua scripts of these names as one, ready to be called."""
+    return joined(store, *(SCRIPTS / f"{name}.lua" for name in names))
+
+
+def joined(store: Redis, *files: Path) -> Script:
+    """Return Lua scripts as one, ready to be called; each may use what those before it define."""
+    return store.register_script("\n".join(file.read_text(encoding="utf-8") for file in files))
+
+
+def text(value: Any) -> str:
+    """Decode what the store answered; an absent value is empty."""
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
+class Keys:
+    """The names of everything an account has in the store.
+
+    The account stands in braces, so that a cluster keeps what one script touches on one node.
+    """
+
+    def __init__(self, account_id: str) -> None:
+        self._prefix = f"overture:{{{account_id}}}:"
+        self.limit = f"{self._prefix}limit"
+        self.in_flight = f"{self._prefix}in-flight"
+        self.counts = f"{self._prefix}counts"
+        self.app_token = f"{self._prefix}app-token"
+        self.token_lock = f"{self._prefix}token-lock"
+        self.token_pause = f"{self._prefix}token-pause"
+
+    def job(self, job_id: str) -> str:
+        """Name the ledger's record of a job."""
+        return f"{self._prefix}job:{job_id}"
+
+    def conversation(self, conversation_id: str) -> str:
+        """Name the note of the job that a conversation was opened for."""
+        return f"{self._prefix}conversation:{conversation_id}"
+
+    def doubts(self, consumer_id: str) -> str:
+        """Name the set of a consumer's jobs that may have opened a conversation unnoticed."""
+        return f"{self._prefix}doubts:{consumer_id}"
+
+    def consumer(self, consumer_id: str) -> str:
+        """Name the lock that lets one job at a time open a conversation for a consumer."""
+        return f"{self._prefix}consumer:{consumer_id}"
+
+
+def account_of(key: str) -> str:
+    """Return the account whose key this is."""
+    return key.partition("{")[2].partition("}")[0]

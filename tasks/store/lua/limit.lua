@@ -1,0 +1,402 @@
+-- The limiter: one pace and one cap on requests in flight per account, for the whole pool. Its rule
+-- is explained, with these names, in docs/limits.md.
+--
+-- An account's `level` is what may be asked of LivePerson: calls a second or, where `lever` says
+-- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise` or `check`.
+
+local SECOND_MS = 1000  -- what is accepted is measured over so long; slots are booked so far ahead
+local LATE_MS = 100     -- a slot this late is made up for; later ones are lost, so nobody bursts
+local CALLS = 20        -- ... and over so many calls; half of them are a second's to start with, or
+local STEP = 0.03       -- a level is kept so far below what was accepted, and first raised so far
+local GROW = 3          -- each further step is so many times as large; an account starts two below
+local BURST_MS = 1500   -- a bucket gives a second's calls at once, and refills while it is measured
+local USUAL = 0.005     -- the share of calls that anybody's limit refuses now and then
+local MOST = 0.15       -- refusals of a larger share are never taken for strays
+local SURE = 3          -- evidence, as the natural logarithm of odds: 20 to 1
+local WAIT_MS = 8000    -- so long after it was found a level is raised, to see whether it still holds
+
+local function ceiling(a)
+  return a.lever == 'in_flight' and in_flight_ceiling(a) or rate_ceiling(a)
+end
+
+local function rate_in_force(a)
+  return a.lever == 'in_flight' and rate_ceiling(a)
+    or math.min(rate_ceiling(a), a.level or rate_ceiling(a))
+end
+
+local function width_in_force(a)
+  return a.lever == 'in_flight' and math.min(in_flight_ceiling(a), math.floor(a.level))
+    or in_flight_ceiling(a)
+end
+
+-- The pace: a generic cell rate algorithm with reservations. Returns when the next slot is, and
+-- books it, unless that is too far away.
+local function book(a, now, patience)
+  local late = (a.tat or 0) < now - LATE_MS
+  local due = late and now or a.tat
+  local booked = due <= now + math.min(SECOND_MS, math.max(0, patience))
+  if booked then
+    put(a, 'tat', due + SECOND_MS / rate_in_force(a))
+  end
+  return due, booked
+end
+
+-- Returns nil when the request may go now, or {wait in ms, booked slot or 0, what holds it}.
+local function permit(a, in_flight, now, slot, patience)
+  if (a.pause or 0) > now then
+    return { a.pause - now, 0, 'pause' }
+  end
+  local shut = blocked(a, now)
+  if shut then
+    return { shut, 0, shut_by(a) }
+  end
+
+  redis.call('ZREMRANGEBYSCORE', in_flight, '-inf', now)
+  if redis.call('ZCARD', in_flight) >= width_in_force(a) then
+    if now - (a.full_at or 0) > LATE_MS then
+      put(a, 'full_at', now)
+      put(a, 'met', a.lever == 'in_flight' and 1 or nil)
+    end
+    return { 0, 0, 'in_flight' }
+  end
+
+  if slot >= now + 1 or slot < now - math.max(LATE_MS, SECOND_MS / rate_in_force(a)) then
+    local due, booked = book(a, now, patience)
+    if due >= now + 1 then
+      put(a, 'waited_at', now)
+      return { due - now, booked and due or 0, 'rate' }
+    end
+  end
+  return nil
+end
+
+-- A request leaves. Returns what is learned with its answer: when it left, as one of how many, and
+-- whether its job had just been refused.
+local function depart(a, in_flight, now, owner, flight_ms, again)
+  redis.call('ZADD', in_flight, string.format('%.3f', now + flight_ms), owner)
+  return string.format('%.3f %d %d', now, redis.call('ZCARD', in_flight), again and 1 or 0)
+end
+
+-- What is measured begins anew.
+local function measure(a, opened)
+  put(a, 'opened', opened)
+  for _, count in ipairs({ 'accepted', 'refused', 'firsts', 'first_refused', 'places' }) do
+    put(a, count, 0)
+  end
+  put(a, 'lowest', nil)
+end
+
+-- Only calls that leave at the new level tell of it: not those that have their slot already.
+local function set_level(a, now, level, state)
+  local least = a.lever == 'in_flight' and 1 or SECOND_MS / WAIT_MS
+  put(a, 'level', math.max(least, math.min(level, ceiling(a))))
+  put(a, 'state', state)
+  put(a, 'since', math.max(now, math.min(a.tat or 0, now + SECOND_MS)))
+  for _, sum in ipairs({ 'calls', 'refusals', 'evidence', 'verdict' }) do
+    put(a, sum, 0)
+  end
+  for _, name in ipairs({ 'met', 'asked' }) do
+    put(a, name, nil)
+  end
+  measure(a, nil)
+end
+
+local function usual(a)
+  return a.usual or USUAL
+end
+
+-- The share of calls refused; a job that is refused again says something of itself alone.
+local function share_refused(a)
+  return a.first_refused / math.max(1, a.firsts)
+end
+
+-- The same, less one standard error: a share of few calls may be chance.
+local function least_refused(a)
+  local share = share_refused(a)
+  return share - math.sqrt(share * (1 - share) / math.max(1, a.firsts))
+end
+
+-- What happened, for the log; `was` and `now` are levels, `refused` is the share that taught it.
+local function note(a, event, was, refused)
+  a.note = {
+    event = event, what = a.lever or 'rate', was = was, now = a.level, refused = refused,
+    retry_in = math.max(0, a.try_at - a.seen) / SECOND_MS,
+  }
+end
+
+local function keep(a, now, level, wait)
+  put(a, 'wait', wait)
+  put(a, 'try_at', now + wait)
+  set_level(a, now, level, 'keep')
+end
+
+-- It is time to try: lower, where more was refused than is usual; else higher.
+local function try(a, now)
+  local calls, refusals = a.calls + a.firsts, a.refusals + a.first_refused
+  if refusals >= GROW and refusals > 2 * usual(a) * calls then
+    put(a, 'before', a.level)
+    put(a, 'share', refusals / calls)
+    put(a, 'alike', 0)
+    set_level(a, now, (1 - STEP) * (1 - a.share) * a.level, 'check')
+  else
+    put(a, 'share', nil)
+    put(a, 'base', a.level)
+    put(a, 'passed', a.level)
+    put(a, 'step', STEP)
+    put(a, 'above', 0)
+    set_level(a, now, (1 + STEP) * a.level, 'raise')
+  end
+end
+
+-- Refused only with more in flight than the accepted ones left with on average, every time: then it
+-- is the number in flight that is limited. Returns whether that is clear, and supposes it: the rate is
+-- free then, since a cap at any rate would do where the rate is limited.
+local function supposes_a_cap(a, now)
+  if a.lever == 'in_flight' or a.refused == 0 or a.accepted < CALLS / 2 then
+    return false
+  end
+  local alone = a.lowest >= math.max(4, a.places / a.accepted + 0.5)
+  put(a, 'crowded', alone and (a.crowded or 0) + a.refused or 0)
+  put(a, 'crowded_from', alone and math.min(a.crowded_from or a.lowest, a.lowest) or nil)
+  if a.crowded < CALLS * 2 ^ (a.doubts or 0) then
+    return false
+  end
+  put(a, 'lever', 'in_flight')
+  put(a, 'before', a.level)
+  put(a, 'share', math.max(MOST, share_refused(a)))
+  put(a, 'alike', 0)
+  put(a, 'stood', nil)
+  put(a, 'crowded', nil)
+  set_level(a, now, a.crowded_from - 1, 'check')
+  return true
+end
+
+-- Too many were refused: the level goes to what was accepted, and is checked there.
+local function cut(a, now, flow)
+  local refused = share_refused(a)
+  if supposes_a_cap(a, now) then
+    return
+  end
+  if a.asked and refused > 0.5 then
+    put(a, 'pause', now + a.asked)
+  end
+  put(a, 'share', math.max(refused, 0.01))
+  put(a, 'strays', math.max(least_refused(a), 0.01)) -- refused as often at any pace
+  if a.lever == 'in_flight' then
+    set_level(a, now, math.min(math.floor(a.level), a.lowest or a.level) - 1, 'check')
+  else
+    set_level(a, now, math.min((1 - STEP) * a.level, math.max((1 - STEP) * flow, a.level / GROW)), 'check')
+  end
+end
+
+local function alarm(a, now, flow)
+  local refused = share_refused(a)
+  local alike = a.state == 'keep' and a.share and refused > a.share / 2 and refused < 2 * a.share
+  put(a, 'before', alike and math.max(a.before, a.level) or a.level)
+  put(a, 'alike', alike and 1 or 0)
+  put(a, 'stood', a.state == 'keep' and (refused >= MOST and 2 or 1) or nil)
+  cut(a, now, flow)
+end
+
+-- The level above `base` was refused: back to it, since a bucket's burst explains all that passed.
+local function give_up(a, now)
+  local again = a.wait * (now - (a.fell_at or 0) > WAIT_MS * GROW ^ 2 and GROW or 1)
+  local level = a.base * (a.step > STEP and 1 + STEP / GROW or 1)
+  keep(a, now, a.lever == 'in_flight' and a.passed or level, math.min(again, GROW * WAIT_MS))
+end
+
+local function rise(a, now)
+  put(a, 'above', a.above + (a.level - a.base) * (now - a.since))
+  if a.level >= ceiling(a) then
+    local base = a.base
+    keep(a, now, a.level, WAIT_MS)
+    if base > 0 then
+      note(a, 'limit.raised', base)
+    end
+    return
+  end
+  put(a, 'step', math.min(GROW - 1, GROW * a.step))
+  put(a, 'passed', a.level)
+  set_level(a, now, (1 + a.step) * a.level, a.state)
+end
+
+-- At a lower level fewer were refused: it is the limit. Or as many, twice: they are not about it.
+local function conclude(a, now, flow)
+  if a.verdict >= SURE then
+    put(a, 'learned_at', a.before)
+    put(a, 'learned_from', a.share)
+    if not a.stood then
+      put(a, 'share', nil)
+    elseif a.stood == 2 then
+      put(a, 'fell_at', now)
+    end
+    put(a, 'usual', nil)
+    keep(a, now, a.level, WAIT_MS)
+    note(a, 'limit.learned', a.before, a.learned_from)
+    return
+  end
+  put(a, 'alike', a.alike + 1)
+  if a.lever == 'in_flight' then
+    put(a, 'lever', nil)
+    put(a, 'doubts', math.min(5, (a.doubts or 0) + 1))
+    put(a, 'alike', 0)
+    set_level(a, now, (1 - STEP) * flow, 'check')
+  elseif a.alike >= 2 and least_refused(a) < MOST then
+    put(a, 'usual', math.max(usual(a), share_refused(a)))
+    put(a, 'usual_at', now)
+    keep(a, now, a.before, WAIT_MS)
+    note(a, 'limit.tolerated', a.level, a.usual)
+  else
+    cut(a, now, flow)
+  end
+end
+
+-- A second was measured.
+local function weigh(a, now)
+  local flow = SECOND_MS * a.accepted / (now - a.opened)
+  local asked = SECOND_MS * (a.accepted + a.refused) / (now - a.opened)
+  local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
+  local refused = a.evidence >= 4 * SURE
+  put(a, 'flow', flow)
+  if not used then
+    -- Something else kept the pool from its level: what was accepted says too little of it.
+    flow = math.max(flow, (1 - share_refused(a)) * (a.lever == 'in_flight' and flow or a.level))
+  end
+  if a.state == 'check' then
+    if math.abs(a.verdict) < SURE then
+      if refused then
+        put(a, 'alike', 0)
+        cut(a, now, flow)
+      end
+    elseif a.verdict > 0 and refused then
+      put(a, 'alike', 0)
+      cut(a, now, flow)
+    else
+      conclude(a, now, flow)
+    end
+  elseif a.state == 'keep' then
+    if refused then
+      alarm(a, now, flow)
+    elseif not supposes_a_cap(a, now) then
+      if a.usual and now - a.usual_at > WAIT_MS * GROW ^ 2 then
+        put(a, 'usual', nil)
+      end
+      put(a, 'calls', a.calls + a.firsts)
+      put(a, 'refusals', a.refusals + a.first_refused)
+      measure(a, now)
+    end
+  elseif refused and (a.state == 'raise' or share_refused(a) >= MOST or not used) then
+    alarm(a, now, flow)
+  elseif not supposes_a_cap(a, now) then
+    if used then
+      rise(a, now)
+    else
+      measure(a, now)
+    end
+  end
+end
+
+local function odds(expected, other, refused)
+  return refused and math.log(other / expected) or math.log((1 - other) / (1 - expected))
+end
+
+-- An answer came to a call; `record` is what `depart` returned.
+local function learn(a, now, record, was_refused, retry_after_ms)
+  local left, place, again = string.match(record or '', '^(%S+) (%d+) (%d)$')
+  if not left or tonumber(left) < (a.since or 0) then
+    return
+  end
+  if not a.state then
+    put(a, 'base', 0)
+    put(a, 'passed', 0)
+    put(a, 'step', GROW - 1)
+    put(a, 'above', 0)
+    put(a, 'wait', WAIT_MS)
+    set_level(a, now, rate_in_force(a), 'start')
+    put(a, 'since', tonumber(left))
+  elseif a.state == 'keep' and now >= a.try_at and a.level < ceiling(a)
+    and a.evidence < 4 * SURE then
+    try(a, now)
+    return
+  end
+  -- A level is measured from its first accepted call on: until then the bucket, or the second, that
+  -- the one before used up may be to blame.
+  if not a.opened then
+    if was_refused and now < a.since + SECOND_MS then
+      return
+    end
+    put(a, 'opened', now)
+  elseif was_refused then
+    put(a, 'refused', a.refused + 1)
+    put(a, 'lowest', math.min(a.lowest or math.huge, tonumber(place)))
+  else
+    put(a, 'accepted', a.accepted + 1)
+    put(a, 'places', a.places + place)
+  end
+  if was_refused and retry_after_ms > 0 then
+    put(a, 'asked', math.max(a.asked or 0, retry_after_ms))
+  end
+  if again == '0' then
+    put(a, 'firsts', a.firsts + 1)
+    put(a, 'first_refused', a.first_refused + (was_refused and 1 or 0))
+    if a.state == 'check' then
+      local as_before = math.min(0.95, 2 / 3 * (a.strays or a.share))
+      put(a, 'verdict', a.verdict + odds(as_before, as_before / GROW, was_refused))
+    end
+    put(a, 'evidence', math.max(0, a.evidence + odds(usual(a), usual(a) + STEP, was_refused)))
+  end
+  if a.state == 'raise' and was_refused and a.evidence >= SURE / 2 then
+    local above = a.above + (a.level - a.base) * (now - a.since)
+    if supposes_a_cap(a, now) then
+      return
+    end
+    if a.lever == 'in_flight' or above <= a.base * BURST_MS then
+      give_up(a, now)
+      return
+    end
+  end
+  local calls, passed = a.accepted + a.refused, a.opened and now - a.opened
+  if passed >= SECOND_MS and calls >= CALLS then
+    weigh(a, now)
+  elseif a.state == 'start' and a.first_refused == 0 and passed >= SECOND_MS / 2 and calls >= CALLS / 4 then
+    weigh(a, now)
+  end
+end
+
+-- Accepted calls a second, as they were measured last.
+local function accepted_lately(a, now)
+  if not a.flow_at or now - a.flow_at > WAIT_MS then
+    return 0
+  end
+  local whole = a.opened and now - a.opened >= SECOND_MS
+  return whole and SECOND_MS * a.accepted / (now - a.opened) or a.flow or 0
+end
+
+-- The record as it stands now. What was learned is forgotten when an account was idle for long; a
+-- shorter idle time is no time in which anything was measured.
+local function recall(limit, now)
+  local a = open(limit)
+  keep_up(a, now)
+  local idle = now - (a.seen or now)
+  if idle > LONG_MS then
+    for _, name in ipairs({
+      'lever', 'level', 'state', 'share', 'usual', 'learned_at', 'learned_from', 'doubts', 'crowded', 'opened', 'since', 'fell_at',
+    }) do
+      put(a, name, nil)
+    end
+  elseif idle > WAIT_MS and a.opened then
+    put(a, 'opened', a.opened + idle)
+  end
+  put(a, 'seen', now)
+  return a
+end
+
+local function accepted(a, now, record)
+  put(a, 'flow_at', now)
+  learn(a, now, record, false, 0)
+end
+
+-- The job waits by itself (tasks/retry.py); the pool waits only for what says something of its pace.
+local function refused(a, now, record, retry_after_ms)
+  learn(a, now, record, true, retry_after_ms)
+end

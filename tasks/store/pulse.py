@@ -1,0 +1,135 @@
+"""The pulse: how a worker shows the others that it is alive, and so what it holds is held."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from redis import Redis
+
+from tasks.store.connection import MILLISECONDS, StoreError, ask
+from tasks.store.replies import classify
+
+BEAT_SECONDS: Final = 2.0
+# How soon a beat that failed is repeated, in seconds.
+MISSED_SECONDS: Final = 0.5
+# A worker that has not shown itself for so long is gone: others take its jobs over.
+GONE_SECONDS: Final = 7.0
+GONE_MS: Final = int(GONE_SECONDS * MILLISECONDS)
+# A clock that runs so much ahead of ours between two looks was set, in seconds.
+SET_SECONDS: Final = 1.0
+# Of what keeps a worker, as it tells the others.
+MOST_CHARACTERS: Final = 300
+# Before the name of each worker that shows itself.
+WORKER_PREFIX: Final = "overture:worker:"
+
+log = structlog.get_logger()
+
+
+class Pulse:
+    """Keeps this process's sign of life in the store, and reads that of others.
+
+    Owners are written `<worker>/<number>`, one for each delivery that is worked on.
+    """
+
+    def __init__(self, store: Redis, *, trouble: Callable[[], str] = str) -> None:
+        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing."""
+        self._store = store
+        self._trouble = trouble
+        self._stop = threading.Event()
+        self._numbers = 0
+        self._lock = threading.Lock()
+        self._shown_at = -math.inf
+        # When this worker last beat, as monotonic seconds and as the store's milliseconds.
+        self._beat: tuple[float, float] | None = None
+        self._doubted_until = -math.inf
+        self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Show the first sign of life and keep it up."""
+        self._thread.start()
+
+    def stop(self, *, seconds: float) -> None:
+        """Take the sign away, so that what is still held here can be taken over at once.
+
+        Waits for the store to have heard it, for at most so many seconds.
+        """
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def owner(self) -> str:
+        """Return a name for the holder of one more delivery."""
+        with self._lock:
+            self._numbers += 1
+            return f"{self.worker}/{self._numbers}"
+
+    def is_alive(self, owner: str) -> bool:
+        """Tell whether the worker behind an owner has shown itself lately. Raises StoreError.
+
+        The store's clock has no part in it: one that was set back keeps no dead worker alive, and
+        one that was set forward ends no live one.
+        """
+        worker = owner.partition("/")[0]
+        if worker == self.worker:
+            return True
+        left = ask(self._store, "PTTL", _key(worker))
+        if left > GONE_MS:
+            self._store.pexpire(_key(worker), GONE_MS)
+        return left > 0 or self._is_clock_in_doubt(_milliseconds(ask(self._store, "TIME")))
+
+    def is_shown(self) -> bool:
+        """Tell whether the others still see this worker, and so leave it what it holds."""
+        return time.monotonic() - self._shown_at < GONE_SECONDS
+
+    def _is_clock_in_doubt(self, now_ms: float) -> bool:
+        """Tell whether the store's clock was set forward lately, so that all pulses ended early."""
+        at = time.monotonic()
+        if self._beat is not None:
+            beat_at, beat_ms = self._beat
+            if (now_ms - beat_ms) / MILLISECONDS - (at - beat_at) > SET_SECONDS:
+                self._doubted_until = at + GONE_SECONDS
+        return at < self._doubted_until
+
+    def _show(self) -> None:
+        """Show this worker, and see what the store's clock says."""
+        at = time.monotonic()
+        pipe: Any  # redis-py gives this method no types
+        with self._store.pipeline(transaction=False) as pipe:
+            pipe.set(_key(self.worker), self._trouble()[:MOST_CHARACTERS], px=GONE_MS)
+            pipe.time()
+            _, said = pipe.execute()
+        self._is_clock_in_doubt(_milliseconds(said))
+        self._beat = at, _milliseconds(said)
+        self._shown_at = at
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            pause = BEAT_SECONDS
+            try:
+                self._show()
+            except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
+                trouble, pause = classify(error), MISSED_SECONDS
+                log.warning("pulse.missed", kind=trouble.kind, error=trouble.cause)
+                self._store.connection_pool.disconnect(inuse_connections=False)
+            self._stop.wait(pause)
+        try:
+            self._store.delete(_key(self.worker))
+        except StoreError as error:
+            log.warning("pulse.left_behind", error=str(error)[:200])
+
+
+def _milliseconds(said: Any) -> float:
+    """Read the answer to TIME: seconds, and microseconds of the next."""
+    return float(said[0]) * MILLISECONDS + float(said[1]) / MILLISECONDS
+
+
+def _key(worker: str) -> str:
+    return f"{WORKER_PREFIX}{worker}"

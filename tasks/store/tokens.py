@@ -1,0 +1,91 @@
+"""AppJWTs in the store: the whole pool shares one per account, and one worker renews it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from redis import Redis
+
+from tasks.store.connection import MILLISECONDS, Keys, ask, script, text
+from tasks.store.pulse import Pulse
+
+# How often one that waits looks whether the other is done, in seconds.
+LOOK_SECONDS: Final = 0.05
+
+
+class SharedTokens:
+    """The pool's AppJWTs. Every method raises StoreError where the store is away."""
+
+    def __init__(self, store: Redis, pulse: Pulse, *, refresh_seconds: float) -> None:
+        """Give a worker that renews a token `refresh_seconds`, or its life, before another may."""
+        self._store = store
+        self._pulse = pulse
+        self._refresh_seconds = refresh_seconds
+        self._drop_if_same = script(store, "drop_if_same")
+
+    def get_app_token(self, account_id: str) -> tuple[str, float] | None:
+        """Return the account's token, if there is one, and for how many seconds it is kept."""
+        name = Keys(account_id).app_token
+        token = text(ask(self._store, "GET", name))
+        left = int(str(ask(self._store, "PTTL", name))) if token else 0
+        return (token, left / MILLISECONDS) if left > 0 else None
+
+    def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
+        """Keep a token for its time."""
+        milliseconds = max(1, int(ttl_seconds * MILLISECONDS))
+        self._store.set(Keys(account_id).app_token, token, px=milliseconds)
+
+    def drop_app_token(self, account_id: str, token: str) -> None:
+        """Forget the token, if it is still this one."""
+        self._drop_if_same([Keys(account_id).app_token], [token])
+
+    @contextmanager
+    def lock_refresh(self, account_id: str) -> Iterator[bool]:
+        """Let one worker refresh: True for that one, False for one that waited for it."""
+        name, mark = Keys(account_id).token_lock, self._pulse.owner()
+        is_ours = self._takes(name, mark) or self._takes_over(name, mark)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._drop_if_same([name], [mark])
+
+    def _takes(self, name: str, mark: str) -> bool:
+        milliseconds = int(self._refresh_seconds * MILLISECONDS)
+        return bool(self._store.set(name, mark, px=milliseconds, nx=True))
+
+    def _takes_over(self, name: str, mark: str) -> bool:
+        """Wait for whoever holds the lock; take it only if that worker is gone."""
+        self._left(name, int(self._refresh_seconds * MILLISECONDS))
+        deadline = time.monotonic() + self._refresh_seconds
+        while (holder := text(ask(self._store, "GET", name))) and time.monotonic() < deadline:
+            if not self._pulse.is_alive(holder):
+                self._drop_if_same([name], [holder])
+                return self._takes(name, mark)
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def token_pause(self, account_id: str) -> tuple[float, str]:
+        """Return for how many seconds the pool may not ask for a token, and the reason given."""
+        name = Keys(account_id).token_pause
+        asked, _, why = text(ask(self._store, "GET", name)).partition(" ")
+        return (self._left(name, int(asked)) / MILLISECONDS, why) if asked else (0.0, "")
+
+    def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
+        """Let nobody ask for a token for so long; a longer pause stays."""
+        if seconds > self.token_pause(account_id)[0]:
+            milliseconds = max(1, int(seconds * MILLISECONDS))
+            self._store.set(Keys(account_id).token_pause, f"{milliseconds} {why}", px=milliseconds)
+
+    def _left(self, name: str, most: int) -> int:
+        """Return for how many milliseconds a key lasts, which are never more than so many.
+
+        More of them mean that the store's clock was set back; it lasts for the most from now.
+        """
+        left = max(0, int(str(ask(self._store, "PTTL", name))))
+        if left > most:
+            self._store.pexpire(name, most)
+        return min(left, most)

@@ -1,0 +1,67 @@
+"""The declarer: has exchanges and queues there again after somebody deleted them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from worker.broker import broker
+
+# A missing exchange further down the chain of delays is noticed by nobody, so this is also done
+# unasked, every so often in seconds; and asked for ever so often, not more than so often.
+UNASKED_SECONDS: Final = 60.0
+SHORTEST_PAUSE_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Declarer:
+    """Declares in a thread and over a connection of its own.
+
+    A queue that does not answer to it must not hold up the messages for others.
+    """
+
+    def __init__(self, broker_url: str, job_queues: Sequence[str]) -> None:
+        self._url = broker_url
+        self._job_queues = job_queues
+        self._asked = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="declarer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Have everything declared soon. For any thread."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Stop, without waiting for an answer."""
+        self._stopped.set()
+        self._asked.set()
+
+    def _run(self) -> None:
+        said: set[str] = set()
+        while not self._stopped.is_set():
+            self._asked.wait(UNASKED_SECONDS)
+            if self._stopped.is_set():
+                return
+            self._asked.clear()
+            errors = self._declare()
+            for error in errors - said:
+                log.warning("broker.not_declared", error=error)
+            said = errors
+            self._stopped.wait(SHORTEST_PAUSE_SECONDS)
+
+    def _declare(self) -> set[str]:
+        try:
+            with broker.connection(self._url) as connection:
+                connection.connect()
+                refused = broker.declare_each(connection, self._job_queues)
+        except Exception:  # noqa: BLE001 - a broker that is away is the publisher's to report
+            return set()
+        return {str(one.error)[:300] for one in refused}

@@ -1,0 +1,172 @@
+"""A lane: one connection on which the publisher sends, and what is under way on it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from kombu import Connection
+
+from tasks.messages.outgoing import Outgoing
+from worker.broker import broker
+from worker.broker.confirms import ConfirmedProducer, Refusal
+from worker.broker.producers import confirmed_producer
+from worker.broker.rabbitmq.producer import refusal_of
+
+# RabbitMQ shows this often, in seconds, that it is there; after SILENT_SECONDS without it is gone.
+HEARTBEAT_SECONDS: Final = 10
+SILENT_SECONDS: Final = 15.0
+# How long a broker that is there may confirm nothing before everything is sent again; each time in
+# a row that it comes to this, twice as long, up to the longest.
+FIRST_PATIENCE_SECONDS: Final = 60.0
+LONGEST_PATIENCE_SECONDS: Final = 600.0
+# Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+Callback = Callable[[], object]
+
+
+class Silent(Exception):
+    """The broker has shown no sign of life, or has confirmed nothing, for too long."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Letter:
+    """A message on its way, with what is to be called once it is confirmed, or handed back.
+
+    Times are of the monotonic clock; `losses` counts the connections that broke under it.
+    """
+
+    key: object
+    message: Outgoing
+    since: float
+    confirmed: list[Callback] = field(default_factory=list)
+    handed_back: list[Callback] = field(default_factory=list)
+    losses: int = 0
+    refusals: int = 0
+    refused_at: float = 0.0
+    refusal: Refusal | None = None
+    is_alone: bool = False
+
+
+class Lane:
+    """Sends over a connection of its own, which it opens when there is something to send."""
+
+    def __init__(self, url: str, *, while_stuck: Callback) -> None:
+        """`while_stuck` is called again and again while the broker reads nothing; it may raise."""
+        self._url = url
+        self._while_stuck = while_stuck
+        self._connection: Connection | None = None
+        self._producer: ConfirmedProducer | None = None
+        self._beat_at = self._progress_at = self._ready_at = 0.0
+        self._patience = FIRST_PATIENCE_SECONDS
+        self._pause = FIRST_PAUSE_SECONDS
+        self._numbered = 0
+        self._connected_at = 0.0
+        self.sent: dict[int, Letter] = {}
+        self.sent_at = 0.0
+
+    @property
+    def blocked(self) -> str:
+        """What keeps the broker from taking anything now; empty while nothing does."""
+        return self._producer.blocked if self._producer else ""
+
+    def age(self) -> float:
+        """Return for how many seconds the connection has been open."""
+        return time.monotonic() - self._connected_at if self._producer else 0.0
+
+    def late(self) -> float:
+        """Return for how many seconds what was sent has waited for any confirm."""
+        return time.monotonic() - self._progress_at if self.sent else 0.0
+
+    def ready_at(self) -> float:
+        """Return from when on it is worth trying, after a broker that was away."""
+        return self._ready_at
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Send letters, which belong to this lane from now on; raises what the connection does."""
+        producer = self._producer or self._connect()
+        if not self.sent:
+            self._progress_at = time.monotonic()
+        first = self._numbered + 1
+        self.sent.update(enumerate(letters, first))
+        self._numbered += len(letters)
+        producer.send([letter.message for letter in letters])
+        self.sent_at = time.monotonic()
+
+    def take(self, *, seconds: float) -> list[tuple[Letter, Refusal | None]]:
+        """Return what became of letters, waiting so long at most; raises what the connection does.
+
+        Shows the broker a sign of life where one is due. Raises Silent where it shows none.
+        """
+        if self._producer is None:
+            return []
+        found = [
+            (self.sent.pop(number), refusal)
+            for number, refusal in self._producer.take(seconds=seconds)
+        ]
+        now = time.monotonic()
+        if any(refusal is None for _, refusal in found):
+            self._patience, self._pause = FIRST_PATIENCE_SECONDS, FIRST_PAUSE_SECONDS
+        if found or self.blocked:
+            self._progress_at = now
+        if now - self._beat_at > HEARTBEAT_SECONDS / 2:
+            self._beat_at = now
+            self._beat()
+        if self.sent and now - self._progress_at > self._patience:
+            raise Silent(f"the broker confirmed nothing for {now - self._progress_at:.0f} s")
+        return found
+
+    def give_up(self, error: Exception) -> list[Letter]:
+        """Throw the connection away after an error, and return what was under way."""
+        letters = list(self.sent.values())
+        if letters and isinstance(error, Silent):
+            self._patience = min(self._patience * 2, LONGEST_PATIENCE_SECONDS)
+        if refusal_of(error) is None:
+            self._ready_at = time.monotonic() + self._pause
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        self.close(at_once=True)
+        return letters
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Close the connection: in good order, unless the broker might not answer to that."""
+        connection, self._connection, self._producer = self._connection, None, None
+        at_once = at_once or bool(self.sent)
+        self.sent = {}
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                if at_once:
+                    connection.collect()
+                else:
+                    connection.release()
+
+    def _connect(self) -> ConfirmedProducer:
+        self._connection = broker.connection(self._url, heartbeat=HEARTBEAT_SECONDS)
+        self._connection.connect()
+        self._producer = confirmed_producer(self._connection, while_stuck=self._wait)
+        self._numbered = 0
+        self._connected_at = time.monotonic()
+        return self._producer
+
+    def _wait(self) -> None:
+        self._demand_life()
+        self._while_stuck()
+
+    def _beat(self) -> None:
+        if (amqp := self._demand_life()) and not self.blocked:
+            # It reads none with an alarm, and expects none.
+            amqp.send_heartbeat()
+
+    def _demand_life(self) -> Any:
+        """Return py-amqp's connection, if it is one. Raises Silent."""
+        connection = self._connection
+        if connection is None or connection.transport.driver_type != "amqp":
+            return None
+        amqp = cast("Any", connection.connection)
+        if time.monotonic() - amqp.heard_at() > SILENT_SECONDS:
+            raise Silent(f"the broker has shown no sign of life for {SILENT_SECONDS:.0f} s")
+        return amqp

@@ -1,0 +1,148 @@
+"""What a message says about itself beside its body, within bounds; headers are not the job.
+
+A producer can write anything there, by mistake or to do harm. What cannot be read is left out, by
+itself, and noted on the side: the message goes on with the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.messages.intake import Cut
+from worker.broker.compression import KNOWN_NAMES
+
+# Celery's own headers are flat, and about twenty; RabbitMQ's history of a message is nested thrice.
+MAX_DEPTH: Final = 64
+MOST_VALUES: Final = 1_000
+# So many names of what was left out are noted, each so long.
+MOST_NAMES: Final = 10
+LONGEST_NAME: Final = 80
+
+# Under this name kombu's message carries our note among its properties.
+NOTE: Final = "overture"
+COMPRESSION: Final = "compression"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of a message beside what it says.
+
+    `left_out` names properties and headers that could not be read, `cut` is there where only the
+    beginning of the body was kept, and `fault` says why no body could be taken out of it at all.
+    """
+
+    left_out: tuple[str, ...] = ()
+    cut: Cut | None = None
+    fault: str = ""
+
+
+PLAIN: Final = Note()
+
+
+class _Odd:
+    def __repr__(self) -> str:
+        return "(unreadable)"
+
+
+# Stands for a value that cannot be read.
+ODD: Final = _Odd()
+
+
+class LeftOut:
+    """Collects the names of what is left out: a few of them, so that they can be logged."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def add(self, name: str) -> None:
+        """Note one more."""
+        if len(self._names) < MOST_NAMES:
+            shown = "".join(one if one.isprintable() else "?" for one in name[:LONGEST_NAME])
+            self._names.append(shown)
+        elif len(self._names) == MOST_NAMES:
+            self._names.append("…")
+
+    def names(self) -> tuple[str, ...]:
+        """Return them in their order."""
+        return tuple(self._names)
+
+
+def plain_headers(pairs: Iterable[tuple[str, object]], left_out: LeftOut) -> dict[str, Any]:
+    """Take over headers whose values were read from JSON, as far as they are within bounds."""
+    headers: dict[str, Any] = {}
+    room = MOST_VALUES
+    for name, value in pairs:
+        is_nested = isinstance(value, dict | list)
+        room -= _weight(value, room) if is_nested else 1
+        if room < 0:
+            left_out.add(f"more than {MOST_VALUES} values in the headers")
+            break
+        if is_text(name) and (_is_within(value) if is_nested else is_text(value)):
+            headers[name] = value
+        else:
+            left_out.add(header_named(name))
+    return without_odd_compression(headers, left_out)
+
+
+def without_odd_compression(headers: dict[str, Any], left_out: LeftOut) -> dict[str, Any]:
+    """Leave a compression out that nobody could undo: the body may well be what it is."""
+    name = headers.get(COMPRESSION)
+    if name is not None and not (isinstance(name, str) and name in KNOWN_NAMES):
+        del headers[COMPRESSION]
+        left_out.add(f"{header_named(COMPRESSION)} {name!r:.40}")
+    return headers
+
+
+def header_named(name: object) -> str:
+    """Name a header for the note."""
+    return f"header {name!r}"
+
+
+def note_of(properties: Mapping[str, Any]) -> Note:
+    """Return the note of a message; kombu's other transports make none."""
+    note = properties.get(NOTE)
+    return note if isinstance(note, Note) else PLAIN
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value can be written: JSON can hold half of a surrogate pair in a text."""
+    if value is ODD:
+        return False
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
+def _weight(value: object, most: int) -> int:
+    """Count the values in a value, itself included, up to `most` and some."""
+    count, level = 1, [value]
+    while level and count <= most:
+        children = [child for item in level for child in _children(item)]
+        count += len(children)
+        level = [child for child in children if isinstance(child, dict | list)]
+    return count
+
+
+def _is_within(value: object) -> bool:
+    """Tell whether a value, which is not larger than is allowed, is not too deep, and all text."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        if not level:
+            return True
+        for item in level:
+            texts = item if isinstance(item, dict) else (item,)
+            if not all(map(is_text, texts)):
+                return False
+        level = [child for item in level for child in _children(item)]
+    return False
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,183 @@
+"""Publishing on RabbitMQ: a batch goes out as a whole, and each message has its own confirm."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from amqp.exceptions import AMQPError, ConnectionForced
+from kombu import Connection
+
+from tasks.messages.outgoing import Outgoing
+from worker.broker.confirms import Blocked, Kind, NotConfirmed, Refusal, Unsendable
+
+CONFIRM_SECONDS: Final = 15.0
+# How long a command waits for the end of an alarm.
+ALARM_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 1.0
+
+# The most that a message may have stands last, as in "message size 146800640 is larger than
+# configured max size 134217728".
+_TOO_LARGE: Final = re.compile(r"message size .*\b(\d+)\D*$", re.DOTALL)
+_BY_CODE: Final = {311: Kind.TOO_LARGE, 403: Kind.DENIED, 404: Kind.MISSING}
+
+
+class RabbitProducer:
+    """A ConfirmedProducer; a message that no queue takes counts as refused.
+
+    `while_stuck` is called again and again while the broker reads nothing, and may raise; without
+    it that ends after CONFIRM_SECONDS.
+    """
+
+    def __init__(
+        self, broker: Connection, *, while_stuck: Callable[[], object] | None = None
+    ) -> None:
+        # kombu's types know neither amqp's connection nor its events.
+        self._connection = cast("Any", broker.connection)
+        self._channel = cast("Any", broker.channel())
+        self._while_stuck = while_stuck or self._give_up_in_time
+        self._stuck_at = 0.0
+        self._last = self._last_tag = 0
+        # By delivery tag, in the order they were sent: each message with its number.
+        self._outstanding: dict[int, tuple[int, Outgoing]] = {}
+        self._returned: dict[int, str] = {}
+        self._settled: list[tuple[int, Refusal | None]] = []
+        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_nack"].add(self._on_nack)
+        self._channel.events["basic_return"].add(self._on_return)
+        self._channel.confirm_select()
+        self._connection.wait_to_write(self._on_stuck)
+
+    @property
+    def blocked(self) -> str:
+        """The alarm because of which the broker takes no messages."""
+        return alarm_of(self._connection.blocked)
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Send the messages and wait for them."""
+        self.wait(self.send(messages))
+
+    def send(self, messages: Sequence[Outgoing]) -> int:
+        """Write the messages; returns the number of the last one."""
+        self._stuck_at = time.monotonic()
+        connection, channel = self._connection, self._channel.channel_id
+        with connection.corked():
+            for message in messages:
+                self._last += 1
+                self._last_tag += 1
+                self._outstanding[self._last_tag] = self._last, message
+                try:
+                    connection.publish(message, channel=channel)
+                except Unsendable as error:
+                    # The broker has seen nothing of it, and counts on without it.
+                    del self._outstanding[self._last_tag]
+                    self._last_tag -= 1
+                    self._settled.append((self._last, Refusal(Kind.UNSENDABLE, str(error))))
+        return self._last
+
+    def wait(self, through: int) -> None:
+        """Wait for the confirms through a number; raises NotConfirmed after CONFIRM_SECONDS."""
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        while True:
+            left = deadline - time.monotonic()
+            waits = min(left, LOOK_SECONDS) if self._oldest() <= through else 0
+            for _, refusal in self.take(seconds=waits):
+                if refusal is not None:
+                    raise NotConfirmed(f"the broker refused a message: {refusal.why}")
+            if self._oldest() > through:
+                return
+            if left <= 0 or (self.blocked and left < CONFIRM_SECONDS - ALARM_SECONDS):
+                raise self._unconfirmed()
+
+    def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
+        """Return what was confirmed or refused since; reads what has come in any case."""
+        with contextlib.suppress(TimeoutError):
+            self._connection.take(seconds=0 if self._settled else seconds)
+        settled, self._settled = self._settled, []
+        return settled
+
+    def first(self, *, seconds: float) -> Refusal | None:
+        """Wait for the first answer, or an alarm; returns what is refused."""
+        deadline = time.monotonic() + seconds
+        while not self.blocked and (left := deadline - time.monotonic()) > 0:
+            for _, refusal in self.take(seconds=left):
+                return refusal
+        return None
+
+    def _oldest(self) -> float:
+        """Return the number of the oldest message of which nothing is known; else infinity."""
+        for number, _ in self._outstanding.values():
+            return number
+        return float("inf")
+
+    def _unconfirmed(self) -> NotConfirmed:
+        if self.blocked:
+            return Blocked(self.blocked)
+        return NotConfirmed(f"the broker did not confirm within {CONFIRM_SECONDS:.0f} s")
+
+    def _on_stuck(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            self._connection.take()
+        self._while_stuck()
+
+    def _give_up_in_time(self) -> None:
+        most = ALARM_SECONDS if self.blocked else CONFIRM_SECONDS
+        if time.monotonic() - self._stuck_at > most:
+            raise self._unconfirmed()
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
+        self._settle(delivery_tag, multiple=multiple, refusal=None)
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
+        why = "it was not stored: its queue is full, or not available"
+        self._settle(delivery_tag, multiple=multiple, refusal=Refusal(Kind.NOT_STORED, why))
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, returned: Any) -> None:
+        """Note which message it was that no queue takes: its confirm comes next all the same.
+
+        Nothing but its address tells; another one of that address has the same fate.
+        """
+        address = exchange, routing_key, returned.properties.get("message_id") or ""
+        why = f"{error} (exchange {exchange!r}, routing key {routing_key!r})"
+        for tag, (_, message) in self._outstanding.items():
+            if (message.exchange, message.routing_key, message.message_id) == address:
+                self._returned[tag] = why
+
+    def _settle(self, delivery_tag: int, *, multiple: bool, refusal: Refusal | None) -> None:
+        tags = (
+            [tag for tag in self._outstanding if tag <= delivery_tag]
+            if multiple
+            else [delivery_tag]
+        )
+        for tag in tags:
+            if tag not in self._outstanding:
+                continue
+            number, _ = self._outstanding.pop(tag)
+            returned = self._returned.pop(tag, "")
+            found = Refusal(Kind.MISSING, returned) if returned else refusal
+            self._settled.append((number, found))
+
+
+def alarm_of(reason: str) -> str:
+    """Name the alarm for which RabbitMQ gives this reason, such as "low on memory"; "" for none."""
+    names = [name for name in ("memory", "disk") if name in reason]
+    return f"{' and '.join(names)} alarm" if names else reason
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Return what the broker ended a channel or a connection for; None if it was no message.
+
+    Which message it was the broker does not say.
+    """
+    if not isinstance(error, AMQPError) or isinstance(error, ConnectionForced):
+        return None
+    code = error.reply_code or 0
+    if not code:
+        return None
+    why = str(error)
+    if too_large := _TOO_LARGE.search(why):
+        return Refusal(Kind.TOO_LARGE, why, int(too_large[1]))
+    return Refusal(_BY_CODE.get(code, Kind.UNSENDABLE), why)

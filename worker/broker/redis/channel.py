@@ -1,0 +1,263 @@
+"""The channel of the Redis transport: takes messages by script, waits where it finds none."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from math import inf
+from queue import Empty
+from time import monotonic, sleep
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+from kombu.transport import redis as kombu_redis
+from redis import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+
+from tasks.store.connection import DROP, prepare
+from tasks.store.replies import classify
+from worker.broker.bounds import BEGINNING_BYTES
+from worker.broker.redis.envelope import most_element_bytes, read_envelope
+from worker.broker.redis.layout import Layout
+from worker.broker.redis.leases import LeaseKeeper, keeper_for
+from worker.broker.redis.passing import pass_over
+from worker.broker.redis.qos import LeasingQoS
+from worker.broker.redis.scripts import queue_script
+
+# After this many seconds without renewal the messages of a worker are taken by others.
+LEASE_SECONDS: Final = 10.0
+# How long an idle channel waits on one list before it looks at all of them again: what is not on
+# that list (priorities, other queues, delays) is seen this much later at most. It is the list of
+# the queue that the last message came from, where the next one is most likely.
+WAIT_SECONDS: Final = 0.1
+# How long a take may last. kombu drops the connection some seconds after that, or after a wait: one
+# that was under way when the server's clock was set back would last for as long as that.
+TAKE_SECONDS: Final = 5.0
+# When to ask a server again that refuses, as one does whose disk is full.
+REFUSED_SECONDS: Final = 1.0
+# How often that is said in the log, in seconds.
+SAID_SECONDS: Final = 10.0
+# How long closing waits for the server to hear what became of the messages.
+CLOSE_SECONDS: Final = 5.0
+
+# A message of more bytes is not taken in while it is only waited for.
+LARGE_BYTES: Final = 1024 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class Taken(NamedTuple):
+    """A message that this channel has leased, in the form in which kombu delivers it."""
+
+    lease: str
+    queue: str
+    message: dict[str, Any]
+
+
+class LeasingChannel(kombu_redis.Channel):
+    """Takes messages in place of kombu's BRPOP, one command at a time on the connection it polls.
+
+    A take that finds nothing is followed by a wait: a BLMOVE of a list's newest message onto
+    itself, which changes nothing and returns as soon as there is one.
+    """
+
+    QoS = LeasingQoS
+    qos: LeasingQoS
+    lease_seconds = LEASE_SECONDS
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "lease_seconds")
+    # kombu's own, which its types leave out.
+    connection: Any
+    closed: bool
+    connection_errors: tuple[type[Exception], ...]
+    _closing: bool
+    _in_poll: Any
+    brpop_timeout: float  # type: ignore[assignment] # kombu's own is a whole number
+    _brpop_sent_at: float
+    _queue_cycle: Any
+    _get_pool: Callable[[], ConnectionPool]
+    _flush_brpop_reauth: Callable[[], None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        steps = tuple(sorted(self.priority_steps, reverse=True))
+        self._layout = Layout(self.global_keyprefix, self.sep, steps)
+        self._take = queue_script(Redis(connection_pool=self.pool), "queue_take")
+        self._is_script_known = True
+        self._lease_prefix, self._takes = uuid4().hex, count()
+        self._asked: Sequence[str] = ()
+        self._is_idle = False
+        self._last_queue = ""
+        self._refused_until = self._said_at = -inf
+        self.is_lost = False
+        server = self.connection.client
+        self.keeper = keeper_for(
+            (server.hostname, server.port, server.virtual_host, self._layout, self.lease_seconds),
+            self._new_keeper,
+        )
+        self.keeper.attach()
+
+    def defer(self, delivery_tag: str, seconds: float) -> None:
+        """Put a message off: the server hands it out again after so many seconds.
+
+        It is out of hand at once, and an acknowledgement that comes later does nothing. For any
+        thread.
+        """
+        self.qos.settle("defer", delivery_tag, seconds=max(0.0, seconds))
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - kombu's signature
+        """Return one message of the queue, or None."""
+        message = super().basic_get(queue, no_ack=no_ack, **kwargs)
+        if no_ack and message is not None:
+            self.keeper.settle("ack", str(message.delivery_tag))
+        return message
+
+    def lose(self) -> None:
+        """Give the connection up, but not the messages: their jobs go on in this process."""
+        self.is_lost = True
+        self._in_poll = None
+        self.keeper.orphan(self.qos.leases())
+
+    def close(self) -> None:
+        """Close in good order: what is still in hand goes back at once."""
+        if self.closed:
+            return
+        self._closing = True
+        try:
+            if self._in_poll:
+                with suppress(Empty, *self.connection_errors):
+                    self._brpop_read()
+            self._in_poll = None
+            super().close()
+        finally:
+            self.keeper.detach(0.0 if self.is_lost else CLOSE_SECONDS)
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's signature
+        """Return what connections are made with: as the store's, to a primary alone."""
+        parameters: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc] # kombu's types leave it out
+        return {**parameters, "retry": DROP, "redis_connect_func": prepare}
+
+    def _new_keeper(self) -> LeaseKeeper:
+        pool = self._get_pool()
+        return LeaseKeeper(
+            lambda: Redis(connection_pool=pool),
+            layout=self._layout,
+            lease_seconds=self.lease_seconds,
+        )
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Send the next command, called by kombu's poller when there is room and none under way."""
+        del timeout
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues or monotonic() < self._refused_until:
+            return
+        connection = self.client.connection
+        self._in_poll, self._brpop_sent_at = connection, monotonic()
+        if self._is_idle:
+            self.brpop_timeout = WAIT_SECONDS
+            likely = self._last_queue if self._last_queue in queues else queues[0]
+            name = self._layout.list_of(likely)
+            connection.send_command("BLMOVE", name, name, "LEFT", "LEFT", WAIT_SECONDS)
+        else:
+            self.brpop_timeout = TAKE_SECONDS
+            self._asked = queues
+            self._queue_cycle.rotate(queues[0])
+            keys, arguments = self._take_arguments(queues, self.qos.room())
+            by_name, in_full = ("EVALSHA", self._take.sha), ("EVAL", self._take.script)
+            call = by_name if self._is_script_known else in_full
+            self._is_script_known = True
+            connection.send_command(*call, len(keys), *keys, *arguments)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Read the answer to the command under way; called when the connection is readable."""
+        del options
+        was_wait, self._is_idle = self._is_idle, False
+        try:
+            answer = None if was_wait and self._is_passed_over() else self._read_answer()
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        if was_wait:
+            raise Empty
+        if not answer:
+            self._is_idle = True
+            raise Empty
+        self._deliver(self._hold(answer, self._asked))
+        return True
+
+    def _is_passed_over(self) -> bool:
+        """Read past the answer to a wait, which is a whole message, if it is a large one."""
+        # redis-py would hold it several times over, only for it to be thrown away.
+        try:
+            return pass_over(self.client.connection, least=LARGE_BYTES)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+
+    def _read_answer(self) -> Any:
+        connection = self.client.connection
+        try:
+            return connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            self._is_script_known = False
+        except ResponseError as error:
+            trouble = classify(error)
+            if trouble.kind == "gone":
+                connection.disconnect()
+                raise RedisConnectionError(trouble.cause) from error
+            now = monotonic()
+            if now - self._said_at >= SAID_SECONDS:
+                todo = f"; {trouble.todo}" if trouble.todo else ""
+                logger.error("Redis hands out no messages, trying again: %s%s", trouble.cause, todo)  # noqa: TRY400 - its text says it all
+                self._said_at = now
+            self._refused_until = now + REFUSED_SECONDS
+            if self.connection.cycle._in_protected_read:  # noqa: SLF001 - kombu has no other name
+                # Without an event loop, whose timers wake it, nothing would ask again.
+                sleep(REFUSED_SECONDS)
+        except self.connection_errors:
+            connection.disconnect()
+            raise
+        raise Empty
+
+    def _deliver(self, messages: deque[Taken]) -> None:
+        # An answer that lay unread for longer than the lease, as after a SIGSTOP, is not ours now.
+        is_stale = monotonic() - self._brpop_sent_at > self.lease_seconds
+        try:
+            while messages and not is_stale and not self._closing:
+                lease, queue, message = messages[0]
+                self.connection._deliver(message, queue)  # noqa: SLF001 - what kombu's channels call
+                messages.popleft()
+                if lease not in self.qos.leases():
+                    # It was settled at once, or its consumer takes no part in acknowledging.
+                    self.keeper.settle("ack", lease)
+        finally:
+            for lease, _, _ in reversed(messages):
+                self.qos.reject(lease, requeue=True)
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
+        """Return one message, for `basic_get`."""
+        del timeout
+        messages = self._hold(self._take(*self._take_arguments([queue], 1)), [queue])
+        if not messages:
+            raise Empty
+        return messages[0].message
+
+    def _take_arguments(self, queues: Sequence[str], limit: int) -> tuple[list[str], list[Any]]:
+        prefix = f"{self._lease_prefix}:{next(self._takes)}"
+        lease_ms = int(self.lease_seconds * 1000)
+        most = most_element_bytes()
+        arguments = [limit, lease_ms, prefix, most, BEGINNING_BYTES, *self._layout.steps]
+        return self._layout.keys(queues), arguments
+
+    def _hold(self, answer: list[Any], queues: Sequence[str]) -> deque[Taken]:
+        messages: deque[Taken] = deque()
+        for name, number, deliveries, payload in answer:
+            lease, queue = name.decode(), queues[number - 1]
+            message = read_envelope(payload, lease=lease, queue=queue, deliveries=deliveries)
+            messages.append(Taken(lease, queue, message))
+            self._last_queue = queue
+        self.keeper.hold({taken.lease: taken.queue for taken in messages})
+        return messages

@@ -1,0 +1,155 @@
+"""What a worker process is made of: its parts are built once, started, shared and closed here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from redis import Redis
+
+from config.load import reread_credentials
+from config.settings import Settings
+from config.version import USER_AGENT
+from tasks.account import Account
+from tasks.attempt import Attempts
+from tasks.create_conversation import CreateConversation
+from tasks.follow_up import FollowUp
+from tasks.liveperson.client import LivePersonClient
+from tasks.permits import Permits
+from tasks.retry import Policy
+from tasks.seats import Seats
+from tasks.shutdown import Shutdown
+from tasks.store.connection import connect
+from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.pulse import Pulse
+from tasks.store.tokens import SharedTokens
+from worker.broker.publisher import Publisher
+
+# Beside one thread for each slot: the pulse, the publisher and the watchdog use the store too.
+SPARE_CONNECTIONS = 8
+# How long a closing worker waits for the store to take what it has yet to be told, in seconds.
+LAST_WORD_SECONDS = 1.0
+# In a pool for several accounts a job waits so long for its permit in its slot, in seconds; then it
+# goes back to the broker, so that others' jobs get through.
+PATIENCE_SECONDS = 1.0
+# In a pool for one account nobody else needs its slot, and its backlog keeps its order in the
+# broker. But its tokens were got before: they are renewed five minutes before their end.
+PATIENCE_ALONE_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that outlive a delivery."""
+
+    ledger: Ledger
+    publisher: Publisher
+    pulse: Pulse
+    shutdown: Shutdown
+    create: CreateConversation
+    permits: Permits
+    accounts: Collection[Account]
+
+    def answered_at(self) -> float:
+        """Return when a thread last got an answer, from the ledger or from LivePerson."""
+        calls = (account.client.called_at for account in self.accounts)
+        return max(self.permits.answered_at, *calls)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.pulse.start()
+        self.publisher.start()
+
+    def close(self, *, seconds: float) -> None:
+        """Publish what is waiting, for at most so many seconds, and leave the jobs to others.
+
+        Connections end with the process: threads that are in a call still use them.
+        """
+        self.publisher.close(seconds=seconds)
+        self.ledger.close(seconds=LAST_WORD_SECONDS)
+        self.shutdown.over.set()
+        self.pulse.stop(seconds=LAST_WORD_SECONDS)
+
+
+def build(
+    settings: Settings,
+    *,
+    broker_url: str,
+    store_url: str,
+    concurrency: int,
+    queues: Sequence[str],
+) -> Parts:
+    """Put the parts together; nothing connects yet."""
+    store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
+    shutdown, publisher = Shutdown(), Publisher(broker_url, job_queues=queues)
+    pulse = Pulse(store, trouble=lambda: publisher.trouble)
+    repeat_unknown = settings.unknown_outcome == "repeat"
+    ledger = Ledger(
+        store,
+        dedupe_seconds=settings.dedupe_seconds,
+        flight_seconds=settings.connect_timeout + settings.read_timeout,
+        max_losses=settings.max_deliveries,
+        repeat_unknown=repeat_unknown,
+    )
+    accounts = _accounts(settings, store, pulse, concurrency=concurrency)
+    alone = len(accounts) == 1
+    permits = Permits(
+        ledger,
+        pulse,
+        shutdown,
+        seats=Seats(concurrency, shared=not alone),
+        patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
+    )
+    attempts = Attempts(
+        permits,
+        FollowUp(ledger, shutdown),
+        shutdown,
+        accounts=accounts,
+        policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
+        max_losses=settings.max_deliveries,
+    )
+    create = CreateConversation(
+        attempts=attempts,
+        ledger=ledger,
+        publisher=publisher,
+        pulse=pulse,
+        shutdown=shutdown,
+        accounts=frozenset(accounts),
+        max_message_bytes=settings.max_message_bytes,
+    )
+    return Parts(
+        ledger, publisher, pulse, shutdown, create, permits=permits, accounts=accounts.values()
+    )
+
+
+def token_seconds(settings: Settings) -> float:
+    """Return how long a token may be in coming: its host may have to be looked up first."""
+    return 2 * (settings.connect_timeout + settings.read_timeout)
+
+
+def _accounts(
+    settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int
+) -> dict[str, Account]:
+    tokens = SharedTokens(store, pulse, refresh_seconds=token_seconds(settings))
+    return {
+        account_id: Account(
+            client=LivePersonClient(
+                account_id=account_id,
+                client_id=account.client_id,
+                client_secret=account.client_secret,
+                domain_api_url=settings.domain_api_url,
+                trusted_hosts=settings.trusted_hosts,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+                already_open_text=settings.already_open_text,
+                pool_size=concurrency,
+                token_store=tokens,
+                user_agent=USER_AGENT,
+                reread_credentials=partial(reread_credentials, account_id),
+            ),
+            ceiling=Ceiling(
+                rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)
+            ),
+        )
+        for account_id, account in settings.accounts.items()
+    }
