@@ -6,7 +6,7 @@ A message is received, attempted until it has an outcome, recorded, published an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -15,21 +15,21 @@ from celery import Task
 from structlog.contextvars import bound_contextvars
 
 from config.names import TASK_NAME
-from tasks.attempt import Attempts
+from tasks.account import Account
+from tasks.attempt import CLAIMED_RETRY_SECONDS, Later, Publish, Record, Rules, Soon, Step, Try
 from tasks.messages.intake import Received
 from tasks.messages.moment import later
 from tasks.messages.outcome import Outcome, broken
 from tasks.messages.outgoing import Outgoing
 from tasks.messages.receive import Work, receive
-from tasks.shutdown import Shutdown, Stopping, insist
-from tasks.step import HELD_SECONDS, AtOnce, Ended, PutOff
+from tasks.stopping import Stopping
 from tasks.store.answers import Lost, Replay
 from tasks.store.connection import StoreError
-from tasks.store.ledger import Ledger
 from tasks.store.pulse import Pulse
+from tasks.store.retrying import retry_store
 
 # When to try again after an error of our own, in seconds.
-STUMBLE_SECONDS: Final = 10.0
+BUG_RETRY_SECONDS: Final = 10.0
 # What a job waits for whose time has not come, in the log and in the ledger.
 NOT_BEFORE: Final = "notBefore"
 # A job is put off for so long at least, even if it expires sooner, in seconds.
@@ -87,20 +87,17 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
 
     def __init__(
         self,
+        rules: Rules,
         *,
-        attempts: Attempts,
-        ledger: Ledger,
         publisher: Publisher,
         pulse: Pulse,
-        shutdown: Shutdown,
-        accounts: Collection[str],
+        accounts: Mapping[str, Account],
         max_message_bytes: int,
     ) -> None:
-        self._attempts = attempts
-        self._ledger = ledger
+        self._rules = rules
+        self._ledger, self._shutdown = rules.ledger, rules.shutdown
         self._publisher = publisher
         self._pulse = pulse
-        self._shutdown = shutdown
         self._accounts = accounts
         self._max_message_bytes = max_message_bytes
 
@@ -118,8 +115,8 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             self._publish(received, delivery)
         except Exception:
             # An error here would end the event loop, and the next worker's with the same message.
-            log.exception("message.stumbled", retry_in=STUMBLE_SECONDS)
-            delivery.defer(STUMBLE_SECONDS)
+            log.exception("message.stumbled", retry_in=BUG_RETRY_SECONDS)
+            delivery.defer(BUG_RETRY_SECONDS)
         return None
 
     def run(self, work: Work, delivery: Delivery) -> None:
@@ -138,7 +135,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             return receive(
                 message,
                 owner=self._pulse.owner(),
-                accounts=self._accounts,
+                accounts=self._accounts.keys(),
                 max_bytes=self._max_message_bytes,
                 enqueued_at=delivery.enqueued_at,
             )
@@ -154,43 +151,46 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             self._hand_back(work, delivery)
             return
         except Exception:
-            log.exception("job.stumbled", retry_in=STUMBLE_SECONDS)
+            log.exception("job.stumbled", retry_in=BUG_RETRY_SECONDS)
             self._ledger.abandon(work.job, work.owner)
-            delivery.defer(STUMBLE_SECONDS)
+            delivery.defer(BUG_RETRY_SECONDS)
             return
-        seconds = round(time.monotonic() - started, 3)
-        if isinstance(step, PutOff):
-            # It expires on time, however long it is to wait.
-            left = max(0.0, work.seconds_left(datetime.now(UTC)))
-            seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
-            log.info(
-                "job.put_off",
-                why=step.why,
-                cause=step.cause or None,
-                retry_in=round(seconds, 1),
-                retry_at=later(seconds),
-            )
-            delivery.defer(seconds)
-            return
-        if isinstance(step, Ended):
-            log.info("job.ended", outcome=step.outcome.count, seconds=seconds)
-            self._record(step, delivery)
-            return
-        log.info("job.ended", outcome=step.count, seconds=seconds)
-        self._publish(step, delivery)
+        match step:
+            case Later():
+                self._put_off(step, work, delivery)
+            case Record(outcome=outcome):
+                _log_end(outcome, started)
+                self._record(step, work, delivery)
+            case Publish(outcome):
+                _log_end(outcome, started)
+                self._publish(outcome, delivery)
 
-    def _attempt(self, work: Work) -> Outcome | Ended | PutOff:
+    def _attempt(self, work: Work) -> Step:
         wait = work.seconds_to_wait(datetime.now(UTC))
         if wait > 0 and not work.is_expired(datetime.now(UTC)):
             # Until then the ledger knows it by this alone, as whoever asks for it does.
-            insist(
+            retry_store(
                 lambda: self._ledger.note_wait(work.job, seconds=wait, waits_for=NOT_BEFORE),
                 until=self._shutdown.draining,
             )
-            return PutOff(wait, NOT_BEFORE)
-        while isinstance(step := self._attempts.make(work), AtOnce):
+            return Later(wait, NOT_BEFORE)
+        account = self._accounts[work.job.account_id]
+        while isinstance(step := Try(work, account, self._rules).make(), Soon):
             self._shutdown.sleep(step.seconds)
         return step
+
+    def _put_off(self, step: Later, work: Work, delivery: Delivery) -> None:
+        # It expires on time, however long it is to wait.
+        left = max(0.0, work.seconds_left(datetime.now(UTC)))
+        seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
+        log.info(
+            "job.put_off",
+            why=step.why,
+            cause=step.cause or None,
+            retry_in=round(seconds, 1),
+            retry_at=later(seconds),
+        )
+        delivery.defer(seconds)
 
     def _hand_back(self, work: Work, delivery: Delivery) -> None:
         try:
@@ -200,23 +200,23 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             log.warning("job.still_claimed", error=str(error)[:200])
         delivery.requeue()
 
-    def _record(self, ended: Ended, delivery: Delivery) -> None:
-        """Write the outcome down, then publish it; the slot waits for neither."""
-        work, gate = ended.turn.work, ended.turn.account.gate
+    def _record(self, step: Record, work: Work, delivery: Delivery) -> None:
+        """Write the outcome down, then publish it; the thread waits for neither."""
+        gate = self._accounts[work.job.account_id].gate
 
         def recorded(found: Replay | Lost) -> None:
             gate.freed()
             if isinstance(found, Replay):
                 self._publish(found.outcome, delivery)
             else:
-                delivery.defer(HELD_SECONDS)
+                delivery.defer(CLAIMED_RETRY_SECONDS)
 
         self._ledger.finish(
             work.job,
             work.owner,
-            outcome=ended.outcome,
-            feedback=ended.turn.feedback,
-            cause=ended.turn.cause,
+            outcome=step.outcome,
+            feedback=step.feedback,
+            cause=step.cause,
             then=recorded,
         )
 
@@ -229,3 +229,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             delivery.ack()
 
         self._publisher.send(outcome.outgoing(), confirmed, delivery.requeue)
+
+
+def _log_end(outcome: Outcome, started: float) -> None:
+    log.info("job.ended", outcome=outcome.count, seconds=round(time.monotonic() - started, 3))

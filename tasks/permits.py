@@ -11,10 +11,11 @@ from tasks.account import Account
 from tasks.line import Rank
 from tasks.messages.receive import Work
 from tasks.seats import Seats
-from tasks.shutdown import Shutdown, insist
+from tasks.stopping import Shutdown
 from tasks.store.answers import Beginning, Defer, Go, Held, Wait
 from tasks.store.ledger import Ledger
 from tasks.store.pulse import Pulse
+from tasks.store.retrying import retry_store
 
 # How long a thread waits for a request in flight to end before it asks again, in seconds.
 FLIGHT_POLL_SECONDS: Final = 0.02
@@ -57,7 +58,7 @@ class Permits:
 
     def put_off(self, work: Work, account: Account) -> Defer:
         """Return when a job may come back that got no seat, and why. Raises Stopping."""
-        found = insist(
+        found = retry_store(
             lambda: self._ledger.put_off(work.job, ceiling=account.ceiling, waits_for="crowded"),
             until=self._shutdown.draining,
         )
@@ -90,22 +91,22 @@ class Permits:
                 self._shutdown.sleep(begun.left())
                 begun = self._ask(work, account, slot=begun.slot, patience=self._patience)
             else:
-                begun = self._line_up(work, account, begun, deadline)
+                begun = self._wait_in_line(work, account, begun, deadline)
         return begun
 
-    def _line_up(
+    def _wait_in_line(
         self, work: Work, account: Account, wait: Wait | None, deadline: float
     ) -> Beginning | Wait:
         """Wait in line for a slot that is near, or for an answer that ends the waiting."""
         gate = account.gate
         if not gate.enter(_rank(work), seconds=deadline - time.monotonic()):
-            return self._last_word(work, account)
+            return self._give_up_waiting(work, account)
         try:
             while True:
                 if wait is not None:
                     self._sleep(wait, account, deadline)
                 if time.monotonic() > deadline:
-                    return self._last_word(work, account)
+                    return self._give_up_waiting(work, account)
                 begun = self._ask(work, account, patience=self._patience)
                 if not isinstance(begun, Wait):
                     return begun
@@ -118,7 +119,7 @@ class Permits:
         finally:
             gate.leave()
 
-    def _last_word(self, work: Work, account: Account) -> Beginning:
+    def _give_up_waiting(self, work: Work, account: Account) -> Beginning:
         begun = self._ask(work, account, send=not work.is_expired(datetime.now(UTC)))
         assert not isinstance(begun, Wait)
         return begun
@@ -137,7 +138,7 @@ class Permits:
         dead_owner = ""
         while True:
             asked = time.monotonic()
-            begun = insist(
+            begun = retry_store(
                 lambda: self._ledger.begin(
                     work.job,
                     work.owner,
@@ -159,9 +160,12 @@ class Permits:
             if not isinstance(begun, Held) or begun.owner == dead_owner:
                 self._note(account, begun, asked)
                 return begun
-            if insist(lambda: self._pulse.is_alive(begun.owner), until=self._shutdown.draining):  # noqa: B023
+            if self._is_alive(begun.owner):
                 return begun
             dead_owner = begun.owner
+
+    def _is_alive(self, owner: str) -> bool:
+        return retry_store(lambda: self._pulse.is_alive(owner), until=self._shutdown.draining)
 
     def _sleep(self, wait: Wait, account: Account, deadline: float) -> None:
         if wait.seconds > 0:

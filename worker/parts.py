@@ -12,14 +12,13 @@ from config.load import reread_credentials
 from config.settings import Settings
 from config.version import USER_AGENT
 from tasks.account import Account
-from tasks.attempt import Attempts
+from tasks.attempt import Rules
 from tasks.create_conversation import CreateConversation
-from tasks.follow_up import FollowUp
 from tasks.liveperson.client import LivePersonClient
 from tasks.permits import Permits
 from tasks.retry import Policy
 from tasks.seats import Seats
-from tasks.shutdown import Shutdown
+from tasks.stopping import Shutdown
 from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
@@ -100,21 +99,17 @@ def build(
         seats=Seats(concurrency, shared=not alone),
         patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
     )
-    attempts = Attempts(
-        permits,
-        FollowUp(ledger, shutdown),
-        shutdown,
-        accounts=accounts,
-        policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
-        max_losses=settings.max_deliveries,
-    )
     create = CreateConversation(
-        attempts=attempts,
-        ledger=ledger,
+        Rules(
+            ledger=ledger,
+            permits=permits,
+            shutdown=shutdown,
+            policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
+            max_losses=settings.max_deliveries,
+        ),
         publisher=publisher,
         pulse=pulse,
-        shutdown=shutdown,
-        accounts=frozenset(accounts),
+        accounts=accounts,
         max_message_bytes=settings.max_message_bytes,
     )
     return Parts(

@@ -21,8 +21,8 @@ from config.streams import write_last_lines
 from config.urls import passwords_of, public_url
 from config.version import VERSION
 from tasks.liveperson.environment import proxy_for, proxy_passwords
-from tasks.shutdown import outlast
 from tasks.store.replies import report_broker
+from tasks.store.retrying import retry_at_start
 from worker.app import create_app
 from worker.broker import bounds, broker
 from worker.collector import relax_collector
@@ -59,7 +59,7 @@ def run_worker(
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = allow_files(concurrency or settings.concurrency)
     bounds.bound(settings.max_message_bytes)
-    outlast(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
+    retry_at_start(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
     parts = build(
         settings,
         broker_url=broker_url,

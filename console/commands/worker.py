@@ -21,9 +21,9 @@ from console.queue_names import JobsQueues
 from console.servers import reach, read_settings
 from tasks.liveperson.environment import UnusableEnvironment, proxy_for
 from tasks.liveperson.transport import tls_context
-from tasks.shutdown import outlast
 from tasks.store.connection import connect
 from tasks.store.replies import Trouble, report, report_broker
+from tasks.store.retrying import retry_at_start
 from worker.run import on_signals, run_worker, secrets_of
 
 
@@ -67,11 +67,11 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         raise Problem(str(error)) from None
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
-        outlast(within.store.ping, report)
+        retry_at_start(within.store.ping, report)
         _demand_rights("store", within.store, STORE_RIGHTS, report)
         if is_redis(within.broker_url):
             with closing(connect(within.broker_url, connections=1)) as server:
-                outlast(server.ping, report_broker)
+                retry_at_start(server.ping, report_broker)
                 _demand_rights("broker", server, BROKER_RIGHTS, report_broker)
         return run_worker(
             settings,
@@ -89,7 +89,7 @@ def _demand_rights(
     say: Callable[[Trouble, float], None],
 ) -> None:
     """Raise Problem where the server's user lacks a right that a job would need some day."""
-    if missing := outlast(lambda: missing_rights(server, needed), say):
+    if missing := retry_at_start(lambda: missing_rights(server, needed), say):
         raise Problem(
             f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
         )

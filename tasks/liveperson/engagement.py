@@ -3,6 +3,7 @@
 Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CONVERSATION request.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -236,3 +237,13 @@ def _engaged(offer: _Offer) -> Engaged:
     raise EngagementFailure(
         Answer(kind=Kind.REJECTED, http_status=200, message=message, cause=message), offer.visit
     )
+
+
+def read_visit(written: str) -> Visit | None:
+    """Read a visit as the ledger keeps it; None where none was kept."""
+    return Visit(*json.loads(written)) if written else None
+
+
+def write_visit(visit: Visit) -> str:
+    """Write a visit as the ledger keeps it."""
+    return json.dumps([visit.visitor_id, visit.session_id])

@@ -12,7 +12,7 @@ from tasks.liveperson.client import LivePersonClient
 from tasks.messages.receive import Work
 from tasks.permits import Permits
 from tasks.seats import Seats
-from tasks.shutdown import Shutdown
+from tasks.stopping import Shutdown
 from tasks.store.answers import Go, Held
 from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from tasks.create_conversation import STUMBLE_SECONDS, CreateConversation
+from tasks.attempt import Rules
+from tasks.create_conversation import BUG_RETRY_SECONDS, CreateConversation
 
 
 class Unforeseen:
@@ -24,15 +25,14 @@ class Unforeseen:
 def test_no_delivery_ends_the_event_loop() -> None:
     """It is put off instead: the broker would hand it out again at once, and to every worker."""
     absent: Any = None
+    rules = Rules(ledger=absent, permits=absent, shutdown=absent, policy=absent, max_losses=1)
     task = CreateConversation(
-        attempts=absent,
-        ledger=absent,
+        rules,
         publisher=absent,
         pulse=absent,
-        shutdown=absent,
-        accounts=(),
+        accounts={},
         max_message_bytes=1000,
     )
     delivery: Any = Unforeseen()
     assert task.receive(delivery) is None
-    assert delivery.deferred == [STUMBLE_SECONDS]
+    assert delivery.deferred == [BUG_RETRY_SECONDS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.settings import Settings
-from tasks.follow_up import TOKEN_PAUSE_SECONDS
+from tasks.attempt import TOKEN_PAUSE_SECONDS
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.app_tokens import PAUSE_SECONDS
 from tasks.messages.result import Attempt

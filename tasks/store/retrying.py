@@ -1,4 +1,4 @@
-"""The two moments of a graceful stop, and how a call to a server waits, before it and between."""
+"""How a call waits for a store or a broker that is away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from tasks.stopping import Stopping
 from tasks.store.connection import StoreError
 from tasks.store.replies import Trouble, classify, report
 
@@ -16,28 +17,8 @@ STORE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 T = TypeVar("T")
 
 
-class Stopping(Exception):
-    """The worker stops: what is in hand is to be handed back."""
-
-
-class Shutdown:
-    """Set once and for the whole process: `draining`, when nothing new may begin; then `over`.
-
-    Between the two, what was sent is still brought to its end.
-    """
-
-    def __init__(self) -> None:
-        self.draining = threading.Event()
-        self.over = threading.Event()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait in a slot. Raises Stopping when the worker begins to drain."""
-        if self.draining.wait(seconds):
-            raise Stopping
-
-
-def insist(call: Callable[[], T], *, until: threading.Event) -> T:
-    """Call the store until it answers: without it nothing is sent, and nothing forgotten.
+def retry_store(call: Callable[[], T], *, until: threading.Event) -> T:
+    """Retry a store call until it succeeds.
 
     Raises Stopping once `until` is set, and StoreError where the store is not to blame: another
     attempt would fare no better.
@@ -56,10 +37,10 @@ def insist(call: Callable[[], T], *, until: threading.Event) -> T:
     raise Stopping
 
 
-def outlast(call: Callable[[], T], say: Callable[[Trouble, float], None]) -> T:
-    """Call a server at the start, for as long as it answers that it cannot do it yet.
+def retry_at_start(call: Callable[[], T], say: Callable[[Trouble, float], None]) -> T:
+    """Retry a call at the start while the server says that it is not ready yet.
 
-    It loads its data, or was not promoted yet, or has no memory left. Raises what else is wrong.
+    It loads its data, or was not promoted yet, or has no memory left. Raises any other error.
     """
     pauses = iter(STORE_PAUSES_SECONDS)
     while True:

@@ -9,16 +9,14 @@ from typing import Any, NoReturn, cast
 import pytest
 
 from tasks.account import Account
-from tasks.follow_up import FollowUp
+from tasks.attempt import Later, Rules, Try
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.engagement import LookupFailed, Visit
 from tasks.messages.receive import Work
 from tasks.messages.result import Attempt
-from tasks.prepare import Prepared
-from tasks.retry import Again, Hold, LookUp
-from tasks.shutdown import Shutdown
-from tasks.step import PutOff, Turn
+from tasks.retry import Again, Decision, Hold, LookUp, Policy
+from tasks.stopping import Shutdown
 from tasks.store.answers import Claim, Defer
 from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
@@ -49,8 +47,15 @@ class RefusingClient:
         raise LookupFailed(refused, visit or Visit())
 
 
-def turn(answer: Answer | None, history: Sequence[Attempt] = (), *, alone: bool = False) -> Turn:
-    """Make a turn that has come to its decision."""
+def act(
+    ledger: FakeLedger,
+    decision: Decision,
+    answer: Answer | None,
+    history: Sequence[Attempt] = (),
+    *,
+    alone: bool = False,
+) -> object:
+    """Have a try act upon its decision."""
     work = Work(
         job=make_job(),
         document={},
@@ -70,27 +75,24 @@ def turn(answer: Answer | None, history: Sequence[Attempt] = (), *, alone: bool 
     account = Account(
         client=cast("LivePersonClient", RefusingClient()), ceiling=Ceiling(rate=1, in_flight=1)
     )
-    return Turn(
-        work=work,
-        account=account,
-        claim=claim,
-        at=AT,
-        prepared=Prepared(visit=""),
-        sent=answer is not None,
-        answer=answer,
+    absent: Any = None
+    rules = Rules(
+        ledger=cast("Ledger", ledger),
+        permits=absent,
+        shutdown=Shutdown(),
+        policy=Policy(schedule=(5,)),
+        max_losses=1,
     )
+    attempt = Try(work, account, rules)
+    attempt._claim, attempt._at = claim, AT
+    attempt._answer, attempt._is_sent = answer, answer is not None
+    return attempt._act(decision)
 
 
 @pytest.fixture
 def ledger() -> FakeLedger:
     """Give a ledger."""
     return FakeLedger()
-
-
-@pytest.fixture
-def follow_up(ledger: FakeLedger) -> FollowUp:
-    """Give what is under test."""
-    return FollowUp(cast("Ledger", ledger), Shutdown())
 
 
 def told(ledger: FakeLedger) -> list[tuple[str, str, str]]:
@@ -105,40 +107,36 @@ LOOK = LookUp(
 OPEN = Answer(kind=Kind.ALREADY_OPEN, http_status=400, cause="open")
 
 
-def test_a_look_up_that_is_refused_keeps_what_was_sent(
-    ledger: FakeLedger, follow_up: FollowUp
-) -> None:
+def test_a_look_up_that_is_refused_keeps_what_was_sent(ledger: FakeLedger) -> None:
     """An open conversation that is ours is not forgotten, and the look-up uses up no try."""
-    step = follow_up.do(turn(OPEN), LOOK)
-    assert step == PutOff(5, "credentials", CAUSE)
+    step = act(ledger, LOOK, OPEN)
+    assert step == Later(5, "credentials", CAUSE)
     assert told(ledger) == [("already_open", "open", ""), ("unresolved", CAUSE, "probe")]
     assert ledger.told["feedback"] == "ok"
 
 
-def test_hours_of_refused_look_ups_are_one_attempt(ledger: FakeLedger, follow_up: FollowUp) -> None:
+def test_hours_of_refused_look_ups_are_one_attempt(ledger: FakeLedger) -> None:
     """And hold the account."""
     before = [
         Attempt(at=AT, http_status=None, outcome="unknown"),
         Attempt(at=AT, http_status=401, outcome="unresolved", cause=CAUSE, note="probe"),
     ]
-    follow_up.do(turn(None, before), LOOK)
+    act(ledger, LOOK, None, before)
     assert told(ledger) == []
     assert ledger.told["feedback"] == "credentials"
 
 
-def test_a_look_up_that_is_refused_to_this_job_alone_counts(
-    ledger: FakeLedger, follow_up: FollowUp
-) -> None:
+def test_a_look_up_that_is_refused_to_this_job_alone_counts(ledger: FakeLedger) -> None:
     """Others are accepted, so that it is not the account."""
-    follow_up.do(turn(None, alone=True), LOOK)
+    act(ledger, LOOK, None, alone=True)
     assert told(ledger) == [("unresolved", CAUSE, "")]
 
 
-def test_refused_credentials_are_one_attempt(ledger: FakeLedger, follow_up: FollowUp) -> None:
+def test_refused_credentials_are_one_attempt(ledger: FakeLedger) -> None:
     """The token's last refusal stands for the account's; the next one is no other."""
     refused = Answer(kind=Kind.UNAUTHORIZED, http_status=401, cause=CAUSE, stale_token="app")
-    follow_up.do(turn(refused), Hold(renew="app"))
+    act(ledger, Hold(renew="app"), refused)
     assert told(ledger) == [("credentials", CAUSE, "")]
     assert ledger.told["feedback"] == "credentials"
-    follow_up.do(turn(refused, ledger.attempts), Hold(renew="app"))
+    act(ledger, Hold(renew="app"), refused, ledger.attempts)
     assert told(ledger) == []

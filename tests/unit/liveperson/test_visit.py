@@ -2,8 +2,7 @@
 
 import pytest
 
-from tasks.liveperson.engagement import Visit
-from tasks.prepare import read_visit, write_visit
+from tasks.liveperson.engagement import Visit, read_visit, write_visit
 
 
 @pytest.mark.parametrize("visit", [Visit(), Visit("xyz"), Visit("xyz", "abc")])
