@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from config.version import VERSION
-from console.problem import Interrupted, OutputClosed, complain
+from console.output import Interrupted, OutputClosed, complain
 
 PROGRAM: Final = "overture"
 # Ended by Ctrl-C, as shells count it.
@@ -51,7 +51,7 @@ class Overture(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"console.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"console.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

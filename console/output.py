@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, Final
+from unicodedata import category
 
-from console.problem import OutputClosed, Problem
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 
 class Output:
@@ -75,3 +79,93 @@ def _ends_in_newline(path: Path, size: int) -> bool:
     with path.open("rb") as file:
         file.seek(size - 1)
         return file.read(1) == b"\n"
+
+
+class Problem(click.ClickException):
+    """Something failed; each sentence says what, and what to do about it. Exit status 1."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say it on standard error."""
+        del file
+        for sentence in self.sentences:
+            complain(sentence)
+
+
+class Interrupted(Exception):
+    """Ctrl-C, where there is something to say about what is done and what is not."""
+
+
+class OutputClosed(Exception):
+    """Whoever read the output has closed it."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Tell a failure to write standard output from one to reach a server.
+
+    Raises OutputClosed or Problem.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise Problem(f"standard output cannot be written: {error.strerror}") from None
+
+
+def say(text: str) -> None:
+    """Write a line to standard output. Raises OutputClosed or Problem."""
+    with writing():
+        click.echo(text)
+
+
+def complain(sentence: str) -> None:
+    """Write a sentence to standard error, with the program's name before it."""
+    click.echo(f"overture: {printable(sentence)}", err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write `1 job`, `2 jobs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+Report = Callable[[int], None]
+
+
+@contextmanager
+def progress(what: str, *, total: int | None) -> Iterator[Report]:
+    """Show a bar while the block runs; it yields what is to be called with how far it has come."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %" if total else ""),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda completed: bar.update(task, completed=completed)
+
+
+# What JSON allows within a string as it stands, and a terminal may obey: DEL, the C1 controls, and
+# what changes the direction of the text around it.
+_STEERING: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Show what is no visible character, and no blank, as a question mark."""
+    return "".join(one if one.isprintable() or category(one) == "Zs" else "?" for one in text)
+
+
+def escaped(json_text: str) -> str:
+    """Write such characters of a JSON text in JSON's own way, so that it means the same."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)

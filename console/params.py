@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import click
+
+from config.names import JOBS_QUEUE
+from config.values import ACCOUNT_ID
 
 
 class Name(click.ParamType[str]):
@@ -23,3 +27,53 @@ class Name(click.ParamType[str]):
 
 
 NAME = Name()
+
+
+class Number(click.FloatRange):
+    """A number within a range; click's own lets "nan" through, which is within none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse what is no number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+class JobsQueue(Name):
+    """The name of a jobs queue: of all accounts, or of one."""
+
+    name = "QUEUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what no worker would look at."""
+        name = super().convert(value, param, ctx)
+        account_id = name.removeprefix(f"{JOBS_QUEUE}.")
+        if name != JOBS_QUEUE and (account_id == name or not ACCOUNT_ID.fullmatch(account_id)):
+            self.fail(
+                f"{name}: jobs queues are {JOBS_QUEUE} and {JOBS_QUEUE}.<accountId>", param, ctx
+            )
+        return name
+
+
+class JobsQueues(click.ParamType[tuple[str, ...]]):
+    """Several of them, with commas between."""
+
+    name = "QUEUE,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read each of them."""
+        if isinstance(value, tuple):
+            return value
+        parts = (part.strip() for part in str(value).split(","))
+        names = [ONE.convert(part, param, ctx) for part in parts if part]
+        if not names:
+            self.fail("it names no queue", param, ctx)
+        return tuple(dict.fromkeys(names))
+
+
+ONE: Final = JobsQueue()

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Final
 
-from console.problem import OutputClosed, writing
+from console.output import OutputClosed, writing
 
 # A reader that takes nothing for so long is no longer waited for at each line, in seconds: it may
 # be somebody who reads a page, or a program that reads when this one has ended.

@@ -12,13 +12,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
+from config.names import JOBS_QUEUE
 from config.settings import Settings
 from config.urls import is_redis, public_url, said
-from console.admin.advice import advice
+from console.admin.records import known_accounts
 from console.admin.rights import BROKER_WRITE, STORE_WRITE, Arguments, missing_rights
-from console.problem import Problem, complain
+from console.output import Problem, complain
 from tasks.store.connection import connect
-from tasks.store.replies import classify
+from tasks.store.replies import advice, classify
 from worker.broker import broker
 from worker.broker.confirms import Blocked, NotConfirmed
 from worker.broker.rabbitmq.alarm import alarm
@@ -130,3 +131,27 @@ def _away(what: str, url: str, error: BaseException) -> str:
         return f"the {what} at {public_url(url)} is still loading its data; try again in a moment"
     todo = advice(error, f"start it, or correct OVERTURE_{what.upper()}_URL")
     return f"the {what} at {public_url(url)} cannot be used: {said(error, url)}; {todo}"
+
+
+def demand_account(settings: Settings, named: str) -> None:
+    """Refuse an account that is not configured; where none is, any will do. Raises Problem."""
+    if settings.accounts and named not in settings.accounts:
+        known = ", ".join(sorted(settings.accounts))
+        raise Problem(f"account {named} is not configured; configured accounts: {known}")
+
+
+def demand_queue(settings: Settings, queue: str) -> None:
+    """Refuse the jobs queue of an account that is not configured. Raises Problem."""
+    if queue != JOBS_QUEUE:
+        demand_account(settings, queue.removeprefix(f"{JOBS_QUEUE}."))
+
+
+def the_account(store: Redis, settings: Settings, named: str | None) -> str:
+    """Return the account that is named, or else the only one there is."""
+    if named is not None:
+        demand_account(settings, named)
+        return named
+    accounts = known_accounts(store, settings)
+    if len(accounts) != 1:
+        raise Problem(f"there are {len(accounts)} accounts; name one with --account")
+    return accounts[0]

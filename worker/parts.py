@@ -14,10 +14,10 @@ from config.version import USER_AGENT
 from tasks.account import Account
 from tasks.attempt import Rules
 from tasks.create_conversation import CreateConversation
+from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
 from tasks.permits import Permits
 from tasks.retry import Policy
-from tasks.seats import Seats
 from tasks.stopping import Shutdown
 from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger

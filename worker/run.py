@@ -25,12 +25,10 @@ from tasks.store.replies import report_broker
 from tasks.store.retrying import retry_at_start
 from worker.app import create_app
 from worker.broker import bounds, broker
-from worker.collector import relax_collector
 from worker.consumer import JobConsumer
-from worker.open_files import allow_files
 from worker.parts import Parts, build, token_seconds
 from worker.pool import TaskPool
-from worker.processor import keep_together
+from worker.tuning import allow_files, keep_together, relax_collector
 from worker.watchdog import Watchdog
 
 LOOK_SECONDS: Final = 0.1

@@ -15,9 +15,9 @@ from kombu.exceptions import OperationalError
 from config.names import EXCHANGE_NAME, JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import public_url, said
-from console.admin.advice import advice
 from console.admin.checks import Finding
 from tasks.messages.outgoing import Outgoing
+from tasks.store.replies import advice
 from worker.broker import broker
 from worker.broker.broker import DELAY_EXCHANGE, Refused
 from worker.broker.confirms import Kind, NotConfirmed

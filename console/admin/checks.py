@@ -10,10 +10,10 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from config.urls import public_url, said
-from console.admin.accounts import troubles, workers_alive
-from console.admin.advice import advice
+from console.admin.records import troubles, workers_alive
 from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from tasks.store.connection import text
+from tasks.store.replies import advice
 
 Verdict = Literal["works", "warning", "fails"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from tasks.messages.intake import Malformed, Received, read
 from tasks.messages.json_text import MalformedJSON, dumps_compact, loads_strict
-from tasks.messages.moment import rfc3339
+from tasks.messages.outgoing import rfc3339
 from tasks.messages.result import DeadLetter, dead_letter_id
 
 # RabbitMQ's own note on a message that it moved here by itself.

@@ -10,8 +10,9 @@ from urllib.request import getproxies
 from config.settings import Settings
 from config.version import USER_AGENT
 from console.admin.checks import Finding
+from tasks.liveperson.app_tokens import Sentinel
 from tasks.liveperson.credentials import Credentials
-from tasks.liveperson.domains import Domains
+from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.environment import (
     UnusableEnvironment,
     ca_bundle,
@@ -19,8 +20,6 @@ from tasks.liveperson.environment import (
     proxy_for,
 )
 from tasks.liveperson.http import Http, NotSent
-from tasks.liveperson.sentinel import Sentinel
-from tasks.liveperson.services import Services
 from tasks.liveperson.tokens import TokenFailure
 from tasks.liveperson.transport import tls_context
 

@@ -12,8 +12,8 @@ from redis import Redis
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import is_redis
-from console.admin.accounts import known_accounts, troubles, workers_alive
-from tasks.messages.moment import now
+from console.admin.records import known_accounts, troubles, workers_alive
+from tasks.messages.outgoing import now
 from tasks.store.connection import Keys, connect, text
 from tasks.store.limits import Standing, read_standing
 from worker.broker import broker

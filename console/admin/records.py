@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
-from tasks.messages.moment import now, rfc3339
+from config.settings import Settings
+from tasks.messages.outgoing import now, rfc3339
 from tasks.retry import REPLAYED
-from tasks.store.connection import MILLISECONDS, Keys, script, text
+from tasks.store.connection import MILLISECONDS, Keys, account_of, script, text
 from tasks.store.ledger import OPEN_SECONDS
+from tasks.store.pulse import WORKER_PREFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +140,38 @@ def _moment(milliseconds: str | None) -> str | None:
     if not milliseconds:
         return None
     return rfc3339(datetime.fromtimestamp(float(milliseconds) / MILLISECONDS, UTC))
+
+
+# How many keys one step of a search through the whole store looks at.
+SCAN_KEYS: Final = 5000
+
+
+def known_accounts(store: Redis, settings: Settings) -> list[str]:
+    """Return the configured accounts; where there are none, those that jobs were done for.
+
+    Raises StoreError.
+    """
+    if settings.accounts:
+        return sorted(settings.accounts)
+    return sorted(set(map(account_of, _names(store, Keys("*").counts))))
+
+
+def workers_alive(store: Redis) -> list[str]:
+    """Return the workers that have shown themselves lately. Raises StoreError."""
+    names = _names(store, f"{WORKER_PREFIX}*")
+    return sorted({name.removeprefix(WORKER_PREFIX) for name in names})
+
+
+def troubles(store: Redis, workers: Sequence[str]) -> dict[str, str]:
+    """Return what keeps those workers that something keeps, in their words. Raises StoreError."""
+    said = {worker: text(store.get(f"{WORKER_PREFIX}{worker}")) for worker in workers}
+    return {worker: words for worker, words in said.items() if words}
+
+
+def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[str]:
+    """Return the accounts whose ledger has a record of a job. Raises StoreError."""
+    return [one for one in accounts if store.exists(Keys(one).job(job_id))]
+
+
+def _names(store: Redis, pattern: str) -> Iterable[str]:
+    return map(text, store.scan_iter(match=pattern, count=SCAN_KEYS))

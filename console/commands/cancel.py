@@ -8,12 +8,10 @@ import click
 from redis import Redis
 
 from config.settings import Settings
-from console.admin.accounts import accounts_with, known_accounts
-from console.admin.records import cancel
+from console.admin.records import accounts_with, cancel, known_accounts
+from console.output import Problem, complain, say
 from console.params import NAME
-from console.pick import the_account
-from console.problem import Problem, complain, say
-from console.servers import reach, read_settings
+from console.servers import reach, read_settings, the_account
 
 FINISHED: Final = frozenset({"done", "published"})
 # What it means to cancel a job in each state of the ledger.

@@ -16,8 +16,7 @@ from config.urls import is_redis
 from console.admin.broker_checks import check_broker
 from console.admin.checks import Finding, Verdict, check_broker_rights, check_store
 from console.admin.liveperson_checks import check_account, check_environment
-from console.plain import printable
-from console.problem import say
+from console.output import printable, say
 from tasks.store.connection import connect
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers

@@ -16,12 +16,10 @@ import click
 from rich import box
 from rich.table import Table
 
-from console.demo.play import play
-from console.demo.reckoning import Outcomes, disagreements
+from console.demo.play import Outcomes, disagreements, play
 from console.demo.sample import ACCOUNTS, DEFAULT_MESSAGES, Sample, make_sample
 from console.demo.stage import WORKERS, StageError, stage
-from console.problem import Problem, say, writing
-from console.progress import progress
+from console.output import Problem, progress, say, writing
 from console.tables import console
 from worker.embedded.server import EmbeddedServerError
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import click
 
 from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
-from console.admin.accounts import known_accounts
 from console.admin.overview import AccountView, view_account
-from console.numbers import Number
-from console.params import NAME
-from console.pick import the_account
-from console.plain import printable
-from console.problem import say
-from console.servers import reach, read_settings
+from console.admin.records import known_accounts
+from console.output import printable, say
+from console.params import NAME, Number
+from console.servers import reach, read_settings, the_account
 from console.tables import held_by, lesson
 from tasks.store.limits import reset_ceiling, set_ceiling
 

@@ -17,14 +17,11 @@ import click
 from kombu import Message
 
 from config.names import JOBS_QUEUE, RESULTS_QUEUE
-from console.admin.look import look
-from console.admin.take import Taker, taking
-from console.output import Output
+from console.admin.queues import Taker, look, taking
+from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
-from console.problem import complain
-from console.rows import Column, Document, Form, Rows, at
 from console.servers import Reach, errors_of, reach, read_settings
-from console.words import counted
+from console.tables import Column, Document, Form, Rows, at
 from tasks.messages.json_text import MalformedJSON, loads_strict
 from worker.broker import broker
 from worker.broker.inbound import received

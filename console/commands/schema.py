@@ -6,7 +6,7 @@ import json
 
 import click
 
-from console.problem import say
+from console.output import say
 from tasks.messages.schema import NAMES, Name, schema
 
 

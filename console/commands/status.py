@@ -7,12 +7,10 @@ from typing import Literal
 
 import click
 
-from console.admin.accounts import known_accounts
 from console.admin.overview import take_overview
-from console.admin.records import read_record
+from console.admin.records import known_accounts, read_record
+from console.output import Problem, printable, say, writing
 from console.params import NAME
-from console.plain import printable
-from console.problem import Problem, say, writing
 from console.servers import Reach, complain_of_servers, reach, read_settings
 from console.tables import console, describe, show_overview
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import Counter
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import click
 
 from config.names import JOBS_QUEUE
-from console.admin.accounts import workers_alive
-from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
-from console.commands.rejects import Rejects
-from console.commands.submission_run import Submission
-from console.jobfiles.job_file import Format, UnreadableFile
-from console.jobfiles.source import STANDARD_INPUT, open_source
-from console.numbers import Number
-from console.params import NAME
-from console.pick import demand_account, demand_queue
-from console.problem import Interrupted, Problem, complain, say
-from console.progress import progress
-from console.queue_names import JobsQueue
-from console.servers import Reach, reach, read_settings
-from console.words import counted
+from config.settings import Settings
+from console.admin.records import workers_alive
+from console.admin.wait import (
+    ALREADY,
+    NotKept,
+    Sent,
+    Submitted,
+    wait_for_outcomes,
+    with_outcomes_before,
+)
+from console.jobfiles.job_file import Entry, Format, UnreadableFile
+from console.jobfiles.source import STANDARD_INPUT, Source, open_source
+from console.jobfiles.submission import Accepted, Rejected, check, outgoing
+from console.output import Interrupted, Problem, complain, counted, progress, say
+from console.params import NAME, JobsQueue, Number
+from console.servers import Reach, demand_account, demand_queue, reach, read_settings
+from worker.broker import broker
+from worker.broker.producers import confirmed_producer
+from worker.tuning import relax_collector
 
 
 @click.command()
@@ -183,3 +193,167 @@ def _counted(outcomes: Counter[str]) -> str:
 
 def _in_words(name: str) -> str:
     return name.removeprefix(ALREADY).replace("failed:", "failed as ")
+
+
+BATCH_JOBS: Final = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a submission has come to so far; `through` is the last entry of a confirmed batch."""
+
+    accepted: int = 0
+    confirmed: int = 0
+    through: int = 0
+    got_ids: int = 0
+    broken_off: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Submission:
+    """One run of the command: what it reads, how it checks it, and how far it is."""
+
+    source: Source
+    settings: Settings
+    account_id: str | None
+    skip: int
+    rejects: Rejects
+    tally: Tally = field(default_factory=Tally)
+
+    def accepted(self) -> Iterator[Accepted]:
+        """Check every entry; pass the good ones on and report the others."""
+        for entry in self._entries():
+            checked = check(
+                entry, accounts=self.settings.accounts.keys(), account_id=self.account_id
+            )
+            if isinstance(checked, Rejected):
+                self.rejects.add(checked)
+                continue
+            self.tally.accepted += 1
+            self.tally.got_ids += checked.got_id
+            yield checked
+
+    def check_all(self) -> None:
+        """Check every entry, and send nothing."""
+        with progress("checking", total=self.source.size) as report:
+            for number, _ in enumerate(self.accepted()):
+                if number % BATCH_JOBS == 0:
+                    report(self.source.position())
+
+    def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
+        """Send every good entry, in batches that the broker confirms."""
+        with within.connect() as connection, ExitStack() as stack:
+            broker.declare_if_allowed(connection, [queue])
+            relax_collector()
+            producer = confirmed_producer(connection)
+            report = stack.enter_context(progress("submitting", total=self.source.size))
+            jobs = self.accepted()
+            sent: list[Sent] = []
+            through = tag = 0
+            # Each batch is confirmed while the next one is read and checked.
+            while batch := list(islice(jobs, BATCH_JOBS)):
+                messages = [outgoing(job, queue) for job in batch]
+                following = [Sent(job.account_id, job.job_id, job.digest) for job in batch]
+                if submitted is not None:
+                    following = with_outcomes_before(within.store, following)
+                producer.wait(tag)
+                self._note(sent, through, submitted)
+                sent, through = following, batch[-1].number
+                tag = producer.send(messages)
+                report(self.source.position())
+            producer.wait(tag)
+            self._note(sent, through, submitted)
+
+    def begin_anew(self) -> None:
+        """Forget what was checked, and read the source from its start."""
+        self.source.rewind()
+        self.tally = Tally()
+
+    def complain(self) -> bool:
+        """Say what could not be read as a job; False if there is nothing to say."""
+        if self.rejects.count:
+            complain(self.rejects.summary())
+        if self.tally.broken_off:
+            complain(self.tally.broken_off)
+        return bool(self.rejects.count or self.tally.broken_off)
+
+    def how_to_go_on(self) -> str:
+        """Say what is certain after a submission broke off."""
+        tally, unit = self.tally, self.source.unit
+        if not tally.confirmed:
+            return "no job was confirmed; submit the file again: no job will be done twice"
+        return (
+            f"{counted(tally.confirmed, 'job')} confirmed, all up to {unit} {tally.through}; "
+            f"continue with --skip {tally.through}"
+        )
+
+    def _entries(self) -> Iterator[Entry]:
+        limit = self.settings.max_message_bytes
+        try:
+            yield from self.source.entries(max_bytes=limit, skip=self.skip)
+        except UnreadableFile as error:
+            self.tally.broken_off = str(error)
+
+    def _note(self, confirmed: list[Sent], through: int, submitted: Submitted | None) -> None:
+        if not confirmed:
+            return
+        self.tally.confirmed += len(confirmed)
+        self.tally.through = through
+        if submitted is not None:
+            for job in confirmed:
+                submitted.add(job)
+
+
+# So many are named on standard error; all of them are in the file.
+REPORTED: Final = 20
+
+
+class Rejects:
+    """The file of rejected entries, made when there is a first one."""
+
+    def __init__(self, path: Path, *, unit: str, append: bool) -> None:
+        """Count in `unit`s; a run that goes on with another one appends."""
+        self._path = path
+        self._unit = unit
+        self._mode = "ab" if append else "wb"
+        self._file: BinaryIO | None = None
+        self._is_broken = False
+        self.count = 0
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            # What could not be written was said when it was added.
+            with suppress(OSError):
+                self._file.close()
+
+    def add(self, rejected: Rejected) -> None:
+        """Report an entry and keep it; one that cannot be kept holds up no other."""
+        self.count += 1
+        self._keep(rejected)
+        if self.count <= REPORTED or self._is_broken:
+            complain(f"{self._unit} {rejected.number}: {rejected.reason}")
+        elif self.count == REPORTED + 1:
+            complain(f"more {self._unit}s were rejected; {self._path} lists them all")
+
+    def summary(self) -> str:
+        """Say how many there are, and where."""
+        where = "" if self._is_broken else f", with the reasons in {self._path}"
+        return f"{counted(self.count, self._unit)} rejected{where}"
+
+    def _keep(self, rejected: Rejected) -> None:
+        if self._is_broken:
+            return
+        kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
+        try:
+            if self._file is None:
+                self._file = self._path.open(self._mode)  # type: ignore[assignment]  # a mode of bytes
+            assert self._file is not None
+            self._file.write(json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n")
+            self._file.flush()
+        except OSError as error:
+            self._is_broken = True
+            complain(
+                f"{self._path} cannot be written: {error.strerror}; what is rejected is reported "
+                "here alone, and the rest is still sent: name another file with --rejected"
+            )

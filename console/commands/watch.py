@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from console.admin.overview import take_overview
-from console.numbers import Number
-from console.problem import writing
+from console.output import writing
+from console.params import Number
 from console.servers import reach, read_settings
 from console.tables import console, show_overview
 

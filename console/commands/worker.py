@@ -15,10 +15,9 @@ from config.names import JOBS_QUEUE
 from config.streams import write_in_background
 from config.urls import is_redis
 from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missing_rights
-from console.pick import demand_queue
-from console.problem import Problem
-from console.queue_names import JobsQueues
-from console.servers import reach, read_settings
+from console.output import Problem
+from console.params import JobsQueues
+from console.servers import demand_queue, reach, read_settings
 from tasks.liveperson.environment import UnusableEnvironment, proxy_for
 from tasks.liveperson.transport import tls_context
 from tasks.store.connection import connect

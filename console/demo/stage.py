@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from console.demo.processes import running
 from console.demo.sample import ACCOUNTS
 from worker.embedded.server import ensure_server, wait_until_ended
 
@@ -145,3 +146,56 @@ def _environment(folder: Path, simulator_url: str | None = None) -> dict[str, st
         settings[f"accounts__{account}__client_secret"] = CLIENT_SECRET
     ours = {f"OVERTURE_{name.upper()}": str(value) for name, value in settings.items()}
     return {**environment, **ours}
+
+
+STOP_SECONDS: Final = 45.0
+
+
+@contextmanager
+def running(
+    module: list[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of our modules, its output in a file, and end it with the block."""
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with log.open("wb") as output, _uninterrupted():
+            process = subprocess.Popen(  # noqa: S603 - our own modules
+                [sys.executable, "-m", *module],
+                cwd=log.parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is for the demo, which then ends the others in order.
+                start_new_session=True,
+            )
+        yield process
+    finally:
+        if process is not None:
+            _end(process)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM for the end of the block, so that what it starts is known by then."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda *_: came.append(1))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -26,8 +26,7 @@ from console.jobfiles.job_file import (
     ends_lines_with_returns,
     guess_format,
 )
-from console.jobfiles.json_array import read_json_array
-from console.jobfiles.json_lines import read_json_lines
+from console.jobfiles.json_files import read_json_array, read_json_lines
 
 STANDARD_INPUT: Final = "-"
 READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}

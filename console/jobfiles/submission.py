@@ -11,8 +11,7 @@ from config.names import JOBS_EXCHANGE_NAME
 from console.jobfiles.job_file import Entry
 from tasks.messages.job import InvalidJob, parse_job
 from tasks.messages.json_text import dumps_compact
-from tasks.messages.moment import now
-from tasks.messages.outgoing import Outgoing
+from tasks.messages.outgoing import Outgoing, now
 from worker.broker.delivery import ENQUEUED_HEADER
 
 # Namespace of the ids that jobs without one are given.

@@ -10,15 +10,13 @@ from pydantic import SecretStr
 
 from tasks.liveperson import reading
 from tasks.liveperson.answer import OF_THE_ACCOUNT, Answer, Kind, cause_of, is_page, no_answer
-from tasks.liveperson.app_tokens import AppTokens, TokenStore
+from tasks.liveperson.app_tokens import AppTokens, Sentinel, TokenStore
 from tasks.liveperson.consumer_tokens import ConsumerTokens
 from tasks.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
 from tasks.liveperson.credentials import Credentials, Pair, never
-from tasks.liveperson.domains import Domains
+from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.engagement import Engaged, Monitoring, Visit
 from tasks.liveperson.http import FateUnknown, Http, NotSent
-from tasks.liveperson.sentinel import Sentinel
-from tasks.liveperson.services import Services
 from tasks.liveperson.tokens import TokenFailure, Tokens
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_ascii

@@ -13,11 +13,10 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from tasks.liveperson import reading
-from tasks.liveperson.answer import CLAIM_MISSING, Kind, is_about_app_jwt, no_answer, refusal
+from tasks.liveperson.answer import CLAIM_MISSING, Kind, Pause, is_about_app_jwt, no_answer, refusal
 from tasks.liveperson.app_tokens import AppTokens
+from tasks.liveperson.domains import Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.pause import Pause
-from tasks.liveperson.services import Services
 from tasks.liveperson.tokens import TokenFailure, Tokens, claims, token_in
 
 # A retry comes within minutes; 4,096 tokens of about a kilobyte are 4 MiB.

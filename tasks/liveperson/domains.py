@@ -1,15 +1,16 @@
 """Where an account's services live: asked of the Domain API, and trusted only within bounds."""
 
+import re
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
+from config.hosts import LIVEPERSON_SUFFIXES, is_listed, is_loopback, may_be_domain_api
 from tasks.liveperson import reading
 from tasks.liveperson.answer import Answer, DomainUnknown, Kind, cause_of, refusal
-from tasks.liveperson.http import FateUnknown, Http, NotSent
-from tasks.liveperson.trust import UntrustedHost, require_trusted_api, trusted_origin
+from tasks.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
 
 # LivePerson's Proactive FAQ lets a host be kept for a day at most.
 KEEP_SECONDS = 24 * 3600.0
@@ -154,3 +155,78 @@ class Domains:
 def _again(error: NotSent) -> NotSent:
     """Copy an error: one that is kept would keep its tracebacks, one for each time it is raised."""
     return DomainUnknown(error.answer) if isinstance(error, DomainUnknown) else NotSent(str(error))
+
+
+_HOST_AND_PORT = re.compile(
+    r"(?P<host>[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
+
+
+class UntrustedHost(NotSent):
+    """The Domain API named a host that is not trusted; nothing was sent to it."""
+
+
+def trusted_origin(base_uri: str, *, api_url: str, trusted_hosts: Collection[str]) -> str:
+    """Turn a `baseURI` of the Domain API, a bare host, into `https://host`.
+
+    Trusted are the hosts listed, and loopback hosts if the Domain API is on one. The scheme is the
+    Domain API's own, but LivePerson's hosts are always spoken to over TLS. Raises UntrustedHost.
+    """
+    name = base_uri.lower()
+    match = _HOST_AND_PORT.fullmatch(name)
+    if match is None:
+        raise UntrustedHost(f"the Domain API answered {base_uri[:100]!r}, which is not a bare host")
+    api = urlsplit(api_url)
+    host = match["host"]
+    beside_the_api = is_loopback(host) and is_loopback(api.hostname or "")
+    if not (beside_the_api or is_listed(name, trusted_hosts)):
+        raise UntrustedHost(
+            f"the Domain API named {base_uri}, which is not in OVERTURE_TRUSTED_HOSTS"
+        )
+    return f"{'https' if host.endswith(LIVEPERSON_SUFFIXES) else api.scheme}://{name}"
+
+
+def require_trusted_api(api_url: str, trusted_hosts: Collection[str]) -> None:
+    """Raise ValueError for a Domain API URL that would send secrets in the clear."""
+    if not may_be_domain_api(api_url, trusted_hosts):
+        raise ValueError(
+            f"OVERTURE_DOMAIN_API_URL: {api_url} is plain http; use https, a loopback host, or "
+            "list its host in OVERTURE_TRUSTED_HOSTS"
+        )
+
+
+# Answers that say: this is not, or no longer, the place to ask.
+MOVED = frozenset({301, 302, 303, 307, 308, 404, 421})
+
+
+class Services:
+    """Calls services by the names the Domain API knows them by; threads share one."""
+
+    def __init__(self, http: Http, domains: Domains) -> None:
+        self._http = http
+        self._domains = domains
+
+    def place(self, service: str) -> str:
+        """Name a service and its host, for people; the service alone while no host is known."""
+        host = self._domains.host(service)
+        return f"{service} {host}" if host else service
+
+    def call(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> HttpResponse:
+        """Make one call, `path` with its query; raises NotSent or FateUnknown."""
+        base_url = self._domains.base_url(service)
+        try:
+            response = self._http.call(method, base_url + path, headers=headers, body=body)
+        except NotSent:
+            self._domains.forget(service)
+            raise
+        if response.status in MOVED:
+            self._domains.forget(service)
+        return response

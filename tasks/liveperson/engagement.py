@@ -12,11 +12,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tasks.liveperson import reading
-from tasks.liveperson.answer import Answer, CallFailed, Kind, no_answer, refusal
+from tasks.liveperson.answer import Answer, CallFailed, Kind, Pause, no_answer, refusal
 from tasks.liveperson.credentials import Credentials
+from tasks.liveperson.domains import Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.pause import Pause
-from tasks.liveperson.services import Services
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 from requests import PreparedRequest
 
+from tasks.liveperson.response_reader import MAX_BODY_BYTES, TooLarge
 from tasks.liveperson.transport import Adapter, BeforeSending, innermost, tls_context
-from tasks.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
 
 log = structlog.get_logger()
 

@@ -4,12 +4,15 @@ An answer that leaves any doubt where it ends (two lengths, bad chunks) is none.
 6 and 7.
 """
 
-import re
-from collections.abc import Callable
-from http.client import IncompleteRead
+from __future__ import annotations
 
-from tasks.liveperson.response_head import END, Head, Unreadable, parse_fields, parse_head
-from tasks.liveperson.unpacking import MAX_BODY_BYTES, TooLarge, unpack
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import IncompleteRead
+from typing import Final
 
 # As many as the standard library takes in one line of a head.
 MAX_HEAD_BYTES = 64 * 1024
@@ -155,3 +158,186 @@ def _in_utf8(body: bytes, charset: str) -> bytes:
         except (LookupError, UnicodeError):
             pass
     return body
+
+
+# A recipient may take a single LF for the end of a line, and ignores the CR before it.
+END: Final = re.compile(rb"\n\r?\n")
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: [^\r\0]*)?")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# A value that is continued in the next line, as servers once did.
+_FOLD: Final = re.compile(r"[ \t]*\n[ \t]+")
+_BLANK: Final = " \t"
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+_LISTS: Final = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+_SWITCHING: Final = 101
+_BODILESS: Final = frozenset({204, 304})
+
+
+class Unreadable(Exception):
+    """What came is no answer, or leaves a doubt where it ends."""
+
+
+class Headers(dict[str, str]):
+    """Headers by their names in lower case, found in any case.
+
+    Of one that came several times the last counts; but those by which the body is read are lists,
+    and joined.
+    """
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override] # never None
+        """Return a header's value."""
+        return super().get(name.lower(), default)
+
+    def codings(self, name: str) -> list[str]:
+        """Return what a header lists, in lower case."""
+        listed = self.get(name)
+        if not listed:
+            return []
+        return [part for part in map(_bare, listed.lower().split(",")) if part]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A status and headers; `length` is that of the body in octets.
+
+    It is None where the body comes in chunks (`is_chunked`), or ends with the connection.
+    """
+
+    status: int
+    minor: int
+    headers: Headers
+    length: int | None
+    is_chunked: bool
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the answer proper is still to come."""
+        return self.status < 200
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether the server would read another request. Source: RFC 9112, 9.3."""
+        options = self.headers.codings("connection")
+        if self.minor:
+            return "close" not in options
+        # Chunks in an answer of HTTP/1.0 are faulty, and the last that is read.
+        return "keep-alive" in options and "close" not in options and not self.is_chunked
+
+
+def parse_head(octets: bytes) -> Head:
+    """Read a head, without its last line's end. Raises Unreadable."""
+    first, _, rest = octets.decode("latin-1").partition("\n")
+    line = _STATUS_LINE.fullmatch(first.removesuffix("\r"))
+    if line is None:
+        raise Unreadable("no status line")
+    status = int(line[2])
+    if status == _SWITCHING:
+        raise Unreadable("another protocol, which nobody asked for")
+    headers = parse_fields(rest)
+    length, is_chunked = (0, False) if status in _BODILESS else _framing(headers)
+    return Head(status, int(line[1]), headers, length, is_chunked)
+
+
+def parse_fields(text: str) -> Headers:
+    """Read the lines of headers or trailers, without the last one's end. Raises Unreadable."""
+    text = text.removesuffix("\r").replace("\r\n", "\n")
+    if "\r" in text or "\0" in text:
+        raise Unreadable("a character that no header holds")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    headers = Headers()
+    for line in text.split("\n") if text else ():
+        name, colon, value = line.partition(":")
+        key = _key(name)
+        if not colon or not key:
+            raise Unreadable("a header that is none")
+        known = value.strip(_BLANK)
+        headers[key] = f"{headers[key]},{known}" if key in _LISTS and key in headers else known
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> str:
+    """Return a header's name in lower case; empty for what is none."""
+    return name.lower() if _NAME.fullmatch(name) else ""
+
+
+def _framing(headers: Headers) -> tuple[int | None, bool]:
+    """Tell how long the body is, or whether it is in chunks. Source: RFC 9112, 6.3."""
+    given = dict.get(headers, "content-length")
+    if "transfer-encoding" in headers:
+        if given is not None:
+            raise Unreadable("a length and a transfer coding")
+        codings = headers.codings("transfer-encoding")
+        if "chunked" in codings[:-1]:
+            raise Unreadable("something around chunks")
+        return None, codings[-1:] == ["chunked"]
+    if given is None:
+        return None, False
+    lengths = set(map(_bare, given.split(",")))
+    if not all(map(_NUMBER.fullmatch, lengths)) or len(set(map(int, lengths))) != 1:
+        raise Unreadable("a length that is none, or several")
+    return int(lengths.pop()), False
+
+
+def _bare(value: str) -> str:
+    return value.strip(_BLANK)
+
+
+# A documented answer has a few hundred bytes.
+MAX_BODY_BYTES = 1024 * 1024
+_GZIP_BITS = 16 + zlib.MAX_WBITS
+
+
+class TooLarge(Exception):
+    """The answer is larger than any that is documented."""
+
+
+def unpack(body: bytes, codings: Sequence[str]) -> bytes:
+    """Undo codings, which are in the order in which they were applied. Raises TooLarge, zlib.error.
+
+    What is cut off is an error. A coding that is not known is left: servers write all kinds of
+    things there, and whoever reads the body sees what it is.
+    """
+    for coding in reversed(codings):
+        if coding in {"gzip", "x-gzip"}:
+            body = _gunzip(body)
+        elif coding == "deflate":
+            body = _inflate(body)
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge
+    return body
+
+
+def _gunzip(body: bytes) -> bytes:
+    """Unpack one member after the other; zeros behind them are padding."""
+    pieces: list[bytes] = []
+    while body.strip(b"\0"):
+        piece, body = _unpack(body, _GZIP_BITS)
+        pieces.append(piece)
+        if sum(map(len, pieces)) > MAX_BODY_BYTES:
+            raise TooLarge
+    return b"".join(pieces)
+
+
+def _inflate(body: bytes) -> bytes:
+    """Unpack zlib's format, or the bare one that some servers take it for."""
+    if not body:
+        return body
+    try:
+        piece, rest = _unpack(body, zlib.MAX_WBITS)
+    except zlib.error:
+        piece, rest = _unpack(body, -zlib.MAX_WBITS)
+    if rest:
+        raise zlib.error("something follows what was packed")
+    return piece
+
+
+def _unpack(body: bytes, bits: int) -> tuple[bytes, bytes]:
+    unpacker = zlib.decompressobj(wbits=bits)
+    piece = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+    if len(piece) > MAX_BODY_BYTES:
+        raise TooLarge
+    if not unpacker.eof:
+        raise zlib.error("it is cut off")
+    return piece, unpacker.unused_data

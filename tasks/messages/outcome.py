@@ -12,8 +12,7 @@ from config.names import EXCHANGE_NAME, FAILED_KEY
 from tasks.messages.intake import Cut
 from tasks.messages.job import InvalidJob, Job
 from tasks.messages.json_text import dumps_compact
-from tasks.messages.moment import now
-from tasks.messages.outgoing import Outgoing
+from tasks.messages.outgoing import Outgoing, now
 from tasks.messages.result import Attempt, DeadLetter, ErrorCode, Result, cut_down, dead_letter_id
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 # What AMQP's delivery mode says of a message that is to outlive the broker.
@@ -26,3 +27,18 @@ class Outgoing:
     headers: Mapping[str, Any] = field(default_factory=dict)
     content_type: str = "application/json"
     content_encoding: str = "utf-8"
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment in UTC, to the millisecond, with a Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def now() -> str:
+    """Write this moment."""
+    return rfc3339(datetime.now(UTC))
+
+
+def later(seconds: float) -> str:
+    """Write the moment that lies so many seconds ahead."""
+    return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from redis import Redis
 
 from tasks.messages.job import Job
-from tasks.messages.moment import now
 from tasks.messages.outcome import Outcome
+from tasks.messages.outgoing import now
 from tasks.messages.result import Attempt
 from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches

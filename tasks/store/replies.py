@@ -184,3 +184,9 @@ def _by_class(error: BaseException) -> tuple[Kind, str]:
             return "gone", ""
         case _:
             return "ours", ""
+
+
+def advice(error: BaseException, otherwise: str) -> str:
+    """Return what to do about an error of store or broker, where it does not tell itself."""
+    trouble = classify(error)
+    return trouble.todo or ("try again in a moment" if trouble.is_over_soon else otherwise)

@@ -15,7 +15,7 @@ from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
 from console import main
-from console.admin.look import look
+from console.admin.queues import look
 from console.admin.records import reopen
 from tasks.messages.fields.messages import AttemptMessage
 from tasks.messages.outcome import failed, malformed, opened

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from config.names import CREATED_KEY, RESULTS_QUEUE
-from console.admin.look import look
+from console.admin.queues import look
 from tests.broker_client import publish
 from tests.overture_command import overture, start_overture
 from tests.waiting import wait_until

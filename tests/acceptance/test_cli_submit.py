@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from config.names import JOBS_QUEUE
-from console.admin.look import look
+from console.admin.queues import look
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.overture_command import overture, start_overture

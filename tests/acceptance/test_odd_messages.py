@@ -20,7 +20,7 @@ from celery import signature
 from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
-from console.admin.look import look
+from console.admin.queues import look
 from tests.broker_client import BrokerClient, Out
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.odd_messages import ON_RABBITMQ, ON_REDIS, headers, text, with_properties, written

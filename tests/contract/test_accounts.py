@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis import Redis
 
 from config.settings import Settings
-from console.admin.accounts import known_accounts
+from console.admin.records import known_accounts
 from tasks.store.connection import Keys
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tasks.liveperson.answer import Kind
-from tasks.liveperson.unpacking import MAX_BODY_BYTES
+from tasks.liveperson.response_reader import MAX_BODY_BYTES
 from tests.raw_liveperson import (
     APP_JWT,
     CONSUMER_JWS,

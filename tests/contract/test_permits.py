@@ -8,10 +8,10 @@ from typing import cast
 from redis import Redis
 
 from tasks.account import Account
+from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
-from tasks.messages.receive import Work
+from tasks.messages.intake import Work
 from tasks.permits import Permits
-from tasks.seats import Seats
 from tasks.stopping import Shutdown
 from tasks.store.answers import Go, Held
 from tasks.store.connection import Keys

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from redis import Redis
 
-from console.admin.accounts import troubles, workers_alive
 from console.admin.checks import check_store
+from console.admin.records import troubles, workers_alive
 from tasks.store.pulse import Pulse
 from tests.waiting import wait_until
 

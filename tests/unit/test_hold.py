@@ -6,7 +6,7 @@ import time
 
 from structlog.testing import capture_logs
 
-from tasks.hold import Hold
+from tasks.account import Hold
 
 
 def test_a_permit_from_before_the_hold_does_not_end_it() -> None:

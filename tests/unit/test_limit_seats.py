@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tasks.seats import Seats
+from tasks.line import Seats
 
 
 def taken(seats: Seats, stack: ExitStack, account: str, wanted: int = 1000) -> int:

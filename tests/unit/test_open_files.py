@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from worker.open_files import slots_for
+from worker.tuning import slots_for
 
 
 @pytest.mark.parametrize(

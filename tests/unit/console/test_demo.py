@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from console.demo.reckoning import Outcomes, disagreements
+from console.demo.play import Outcomes, disagreements
 from console.demo.sample import ACCOUNTS, make_sample
 from tasks.messages.intake import Malformed, Received, read
 from tasks.messages.job import InvalidJob, parse_job

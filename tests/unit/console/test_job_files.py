@@ -21,8 +21,7 @@ from console.jobfiles.csv_columns import Misnamed, column
 from console.jobfiles.csv_rows import read_csv
 from console.jobfiles.file_kind import foreign_kind
 from console.jobfiles.job_file import Format, UnreadableFile, guess_format
-from console.jobfiles.json_array import read_json_array
-from console.jobfiles.json_lines import read_json_lines
+from console.jobfiles.json_files import read_json_array, read_json_lines
 from console.jobfiles.source import Source, open_source
 
 MAX_BYTES = 2000
@@ -69,7 +68,7 @@ def test_an_array_is_read_whatever_way_it_is_written(monkeypatch: pytest.MonkeyP
     for indent in (None, 2):
         data = json.dumps(elements, indent=indent, ensure_ascii=False).encode()
         for chunk in (1, 2, 3, 7, 1000):
-            monkeypatch.setattr("console.jobfiles.json_array.CHUNK_BYTES", chunk)
+            monkeypatch.setattr("console.jobfiles.json_files.CHUNK_BYTES", chunk)
             assert [document for _, document, _ in read(read_json_array, data)] == elements
 
 
@@ -136,7 +135,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_said_to(
     monkeypatch: pytest.MonkeyPatch, form: Format, data: bytes
 ) -> None:
     """What was read before is good; nobody else is to blame."""
-    monkeypatch.setattr("console.jobfiles.json_array.CHUNK_BYTES", 8)
+    monkeypatch.setattr("console.jobfiles.json_files.CHUNK_BYTES", 8)
     source = Source(io.BufferedReader(Failing(data)), form, size=None)
     entries = source.entries(max_bytes=MAX_BYTES, skip=0)
     assert next(entries).fault is None

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from console import pipe
+from console.output import OutputClosed
 from console.pipe import Pipe, is_pipe
-from console.problem import OutputClosed
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from console.admin.overview import Overview
 from console.admin.records import Record
 from console.commands.dead_letters import COLUMNS as DEAD_LETTER_COLUMNS
 from console.commands.results import COLUMNS
-from console.rows import Column, Rows, at
-from console.tables import console, describe, show_overview
+from console.tables import Column, Rows, at, console, describe, show_overview
 from tasks.messages.fields.examples import EXAMPLES
 
 

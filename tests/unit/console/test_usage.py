@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from console import main
 from console.group import COMMANDS
-from console.problem import Interrupted, Problem
+from console.output import Interrupted, Problem
 from tests.overture_command import overture
 from tests.worker_process import environment
 

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from config.load import load_settings
 from config.settings import Settings
 from config.sources import PREFIX
-from tasks.liveperson.trust import require_trusted_api, trusted_origin
+from tasks.liveperson.domains import require_trusted_api, trusted_origin
 from tests import dockerfile
 from tests.documents import ROOT, read
 from worker.run import CLOSE_SECONDS

@@ -14,8 +14,8 @@ from tasks.liveperson.answer import (
     no_answer,
     refusal,
 )
+from tasks.liveperson.domains import UntrustedHost
 from tasks.liveperson.http import FateUnknown, NotSent
-from tasks.liveperson.trust import UntrustedHost
 from tests.unit.liveperson.scripted import jwt, response
 
 PLACE = "idp va.idp.liveperson.net"

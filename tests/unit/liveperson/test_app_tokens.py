@@ -12,8 +12,8 @@ from tasks.liveperson.app_tokens import (
     IN_A_ROW_SECONDS,
     PAUSE_SECONDS,
     AppTokens,
+    Sentinel,
 )
-from tasks.liveperson.sentinel import Sentinel
 from tasks.liveperson.tokens import TokenFailure
 from tests.fakes import InMemoryTokenStore
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, jwt

@@ -8,12 +8,10 @@ import pytest
 
 from tasks.liveperson import consumer_tokens
 from tasks.liveperson.answer import Kind
-from tasks.liveperson.app_tokens import AppTokens
+from tasks.liveperson.app_tokens import AppTokens, Sentinel
 from tasks.liveperson.consumer_tokens import ConsumerTokens
-from tasks.liveperson.domains import Domains
+from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.sentinel import Sentinel
-from tasks.liveperson.services import Services
 from tasks.liveperson.tokens import TokenFailure, Tokens
 from tests.fakes import InMemoryTokenStore
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, jwt, response

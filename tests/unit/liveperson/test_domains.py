@@ -11,9 +11,9 @@ from tasks.liveperson.domains import (
     KEEP_SECONDS,
     RECHECK_SECONDS,
     Domains,
+    UntrustedHost,
 )
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.trust import UntrustedHost
 from tests.unit.liveperson.scripted import ACCOUNT, Call, Clock, ScriptedHttp, response
 
 SERVICE = "asyncMessagingEnt"

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from tasks.liveperson.answer import CallFailed, Kind
 from tasks.liveperson.credentials import Credentials
-from tasks.liveperson.domains import Domains
+from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.engagement import (
     Engaged,
     EngagementFailure,
@@ -19,7 +19,6 @@ from tasks.liveperson.engagement import (
     Visit,
 )
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.services import Services
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, response
 
 BODIES = Path(__file__).parents[2] / "bodies"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tasks.liveperson.answer import Answer, Kind
-from tasks.liveperson.pause import Pause
+from tasks.liveperson.answer import Answer, Kind, Pause
 from tests.unit.liveperson.scripted import Clock
 
 SHORTEST = 5.0

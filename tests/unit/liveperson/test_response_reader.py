@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 from tasks.liveperson import reading
 from tasks.liveperson.answer import Kind
 from tasks.liveperson.conversation import read_answer
-from tasks.liveperson.response_head import Unreadable
-from tasks.liveperson.response_reader import MAX_HEAD_BYTES, ResponseReader
-from tasks.liveperson.unpacking import MAX_BODY_BYTES, TooLarge
+from tasks.liveperson.response_reader import (
+    MAX_BODY_BYTES,
+    MAX_HEAD_BYTES,
+    ResponseReader,
+    TooLarge,
+    Unreadable,
+)
 from tests.raw_liveperson import CONVERSATION_ID, CREATED, PROFILE_ID, REQUEST_ID
 
 OK = b"HTTP/1.1 200 OK\r\n"

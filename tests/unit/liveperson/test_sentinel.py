@@ -8,11 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.liveperson.answer import Kind
+from tasks.liveperson.app_tokens import Sentinel
 from tasks.liveperson.credentials import Credentials
-from tasks.liveperson.domains import Domains
+from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.sentinel import Sentinel
-from tasks.liveperson.services import Services
 from tasks.liveperson.tokens import TokenFailure
 from tests.unit.liveperson.scripted import ACCOUNT, ScriptedHttp, jwt, response
 

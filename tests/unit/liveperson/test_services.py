@@ -2,9 +2,8 @@
 
 import pytest
 
-from tasks.liveperson.domains import RECHECK_SECONDS, Domains
+from tasks.liveperson.domains import RECHECK_SECONDS, Domains, Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
-from tasks.liveperson.services import Services
 from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, response
 
 HOST = response(200, {"baseURI": "va.msg.liveperson.net"})

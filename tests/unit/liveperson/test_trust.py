@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.liveperson.trust import UntrustedHost, require_trusted_api, trusted_origin
+from tasks.liveperson.domains import UntrustedHost, require_trusted_api, trusted_origin
 
 LIVEPERSON = (".liveperson.net", ".liveperson.com")
 API = "https://api.liveperson.net"

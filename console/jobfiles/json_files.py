@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from console.jobfiles.job_file import Entry, UnreadableFile
+from console.jobfiles.job_file import Entry, UnreadableFile, read_lines, text_of
 from tasks.messages.json_text import MalformedJSON, loads_strict
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -125,3 +125,25 @@ def _broken(number: int, reason: str) -> str:
         f"element {number} of the array is not JSON ({reason}), so that nothing "
         "after it could be read; correct it, or put one job a line"
     )
+
+
+def read_json_lines(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
+    """Read the jobs of a file; blank lines are none."""
+    for number, line, is_cut in read_lines(file, max_bytes):
+        if not line.strip():
+            continue
+        if is_cut:
+            fault = f"the line has more than {max_bytes} bytes"
+            yield Entry(number=number, fault=fault, text=text_of(line[:max_bytes]))
+            continue
+        try:
+            document = loads_strict(line.strip(), max_bytes=max_bytes)
+        except MalformedJSON as error:
+            yield Entry(number=number, fault=_for_a_line(str(error)), text=text_of(line))
+        else:
+            yield Entry(number=number, document=document)
+
+
+def _for_a_line(fault: str) -> str:
+    """Say of a line what the reader of messages says of a message."""
+    return fault.replace("the message", "the line", 1).replace(" at line 1 column", " at column")

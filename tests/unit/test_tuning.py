@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker import processor
-from worker.processor import Reading, choose, keep_together, shares
+from worker import tuning
+from worker.tuning import Reading, choose, keep_together, shares
 
 linux = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
@@ -94,9 +94,9 @@ def test_every_thread_follows_from_one_processor_to_the_next(
             raise OSError("no more of it")
         return crowded.pop(0)
 
-    monkeypatch.setattr(processor, "LOOK_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(processor, "_where", lambda: first)
-    monkeypatch.setattr(processor, "_read", read)
+    monkeypatch.setattr(tuning, "LOOK_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(tuning, "_where", lambda: first)
+    monkeypatch.setattr(tuning, "_read", read)
     ended = threading.Event()
     waiting = threading.Thread(target=ended.wait)
     waiting.start()
@@ -121,8 +121,8 @@ def test_every_thread_follows_from_one_processor_to_the_next(
 @linux
 def test_what_the_kernel_says_can_be_read(everywhere: set[int]) -> None:
     """Of this machine: which processor we are on, and what each has done."""
-    assert processor._where() in everywhere
-    reading = processor._read(everywhere)
+    assert tuning._where() in everywhere
+    reading = tuning._read(everywhere)
     assert reading.ticks.keys() == everywhere
     assert all(0 < busy < whole for busy, whole in reading.ticks.values())
     assert reading.ran > 0

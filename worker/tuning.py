@@ -9,7 +9,9 @@ here.
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -124,3 +126,50 @@ def _read(allowed: Collection[int]) -> Reading:
             ticks[int(name[3:])] = sum(counts[at] for at in BUSY_FIELDS), sum(counts[ALL_FIELDS])
     times = os.times()
     return Reading(ticks, ran=times.user + times.system, at=time.monotonic())
+
+
+# So many new objects make it look through the young ones; Python's own 700 are a job or two.
+YOUNG_OBJECTS: Final = 20_000
+
+
+def relax_collector() -> None:
+    """Have it pass over what is there already, and look at the rest less often.
+
+    Modules and schemas stay for as long as the process, and jobs leave few cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
+# A thread may keep a connection to each of the two services that a new consumer takes (IDP and
+# CONVERSATION) and one to the store, and open another one.
+FILES_A_SLOT: Final = 4
+# What else a worker has open: the broker, the store, its log, certificates while they are read.
+FILES_BESIDE: Final = 40
+
+
+def allow_files(slots: int) -> int:
+    """Have the system allow as many open files as these slots need; return for how many it does.
+
+    Without, connections fail for want of files, which looks like LivePerson's failure.
+    """
+    needed = FILES_BESIDE + slots * FILES_A_SLOT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A system that names no hard limit may have one nevertheless (macOS).
+    for wanted in (hard, max(soft, needed)):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = slots_for(allowed, slots)
+    if possible < slots:
+        log.error("worker.few_files", allowed=allowed, needed=needed, slots=possible, wanted=slots)
+    return possible
+
+
+def slots_for(allowed: int, slots: int) -> int:
+    """Return how many of these slots a number of open files is enough for: at least one."""
+    if allowed == resource.RLIM_INFINITY:
+        return slots
+    return max(1, min(slots, (allowed - FILES_BESIDE) // FILES_A_SLOT))
