@@ -188,6 +188,28 @@ def test_they_are_taken_over_without_a_dangerous_command(url: str, client: Redis
         client.acl_deluser("careful")
 
 
+def test_another_user_of_the_server_settles_as_itself(url: str, client: Redis) -> None:
+    """What one process does under two names has nothing to do with each other."""
+    lease_seconds = LEASE_SECONDS + 0.1  # of no other test's
+    publish(url, ["job"])
+    client.acl_setuser(
+        "leaver",
+        enabled=True,
+        passwords=["+word"],
+        keys=["*"],
+        channels=["*"],
+        categories=["+@all"],
+    )
+    leaver = url.replace("redis://", "redis://leaver:word@")
+    with RedisConsumer(leaver, lease_seconds=lease_seconds) as other:
+        other.receive(1)
+    client.acl_deluser("leaver")
+    with RedisConsumer(url, lease_seconds=lease_seconds) as consumer:
+        (message,) = consumer.receive(1)
+        message.ack()
+        wait_for_depth(client, Depth(0, 0, 0))
+
+
 def test_a_lost_connection_leaves_jobs_in_hand(url: str, client: Redis) -> None:
     """They run on: nobody else gets them, they take up room, and can be acknowledged late."""
     publish(url, range(2))

@@ -94,9 +94,10 @@ class LeasingChannel(kombu_redis.Channel):
         self._refused_until = self._said_at = -inf
         self.is_lost = False
         server = self.connection.client
+        address = (server.hostname, server.port, server.virtual_host)
+        user = (server.userid, server.password)
         self.keeper = keeper_for(
-            (server.hostname, server.port, server.virtual_host, self._layout, self.lease_seconds),
-            self._new_keeper,
+            (address, user, self._layout, self.lease_seconds), self._new_keeper
         )
         self.keeper.attach()
 
