@@ -72,7 +72,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What the pipeline needs to work for one LivePerson account."""
+    """What a job needs of its LivePerson account."""
 
     client: LivePersonClient
     ceiling: Ceiling
