@@ -67,7 +67,7 @@ bench: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure whole p
 bench-scale: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure backlogs, memory and enqueueing
 	$(RUN) -m benchmarks.scale $(ARGS)
 
-bench-limit: install $(VENV)/.developers ## Measure the limiter beside plain Celery
+bench-limit: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure the limiter beside plain Celery
 	$(RUN) -m benchmarks.limit $(ARGS)
 
 clean: ## Remove the environment and every cache
