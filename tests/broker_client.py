@@ -21,8 +21,7 @@ from config.names import (
 )
 from tasks.messages.outgoing import Outgoing
 from tests.waiting import wait_until
-from worker.broker import broker
-from worker.broker.producers import confirmed_producer
+from worker.broker.brokers import broker_at
 
 
 @dataclass
@@ -56,8 +55,8 @@ class BrokerClient:
         self.out = Out()
 
     def __enter__(self) -> Self:
-        self._connection = broker.connection(self.url)
-        broker.declare(self._connection, [JOBS_QUEUE])
+        self._connection = broker_at(self.url).connection()
+        broker_at(self.url).declare(self._connection, [JOBS_QUEUE])
         self._channel: Any = self._connection.channel()
         return self
 
@@ -85,7 +84,7 @@ class BrokerClient:
             )
             for number, body in enumerate(bodies)
         ]
-        confirmed_producer(self._connection).publish(messages)
+        broker_at(self.url).producer(self._connection).publish(messages)
 
     def send_task(self, document: object, **options: Any) -> None:
         """Enqueue as the contract tells a Celery producer that has none of our code."""
@@ -141,6 +140,6 @@ def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
         Outgoing(exchange=EXCHANGE_NAME, routing_key=routing_key, body=body, message_id="m")
         for body in bodies
     ]
-    with broker.connection(url) as connection:
-        broker.declare(connection, [JOBS_QUEUE])
-        confirmed_producer(connection).publish(messages)
+    with broker_at(url).connection() as connection:
+        broker_at(url).declare(connection, [JOBS_QUEUE])
+        broker_at(url).producer(connection).publish(messages)

@@ -13,7 +13,7 @@ from tasks.store.connection import script
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
-from worker.broker.broker import body_of
+from worker.broker.message import body_of
 from worker.broker.redis.layout import DELIVERIES_HEADER, Depth, Layout, queue_depths
 
 # Long enough that a machine which stands still for a moment does not let one run out.

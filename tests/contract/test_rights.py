@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from tasks.store.connection import SCRIPTS, connect
+from tasks.store.rights import STORE_RIGHTS, missing_rights
 from tests.redis_server import RedisServer
+from worker.broker.redis.rights import BROKER_RIGHTS
 
 NEEDED = {**STORE_RIGHTS, **BROKER_RIGHTS}
 COMMANDS = sorted({name for commands in NEEDED.values() for name in commands})

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from tasks.store.connection import DROP, prepare
 from tasks.store.replies import classify
-from worker.broker.bounds import BEGINNING_BYTES
+from worker.broker.message import BEGINNING_BYTES
 from worker.broker.redis.envelope import most_element_bytes, read_envelope
 from worker.broker.redis.layout import Layout
 from worker.broker.redis.leases import LeaseKeeper, keeper_for
