@@ -45,8 +45,9 @@ class Servers:
             with Connection(self.broker.url) as connection:
                 for name in (*PLAIN_QUEUES, JOBS_QUEUE, RESULTS_QUEUE, DEAD_LETTERS_QUEUE):
                     cast("Any", connection.default_channel).queue_delete(name)
-        with broker_at(self.broker.url).connection() as connection:
-            broker_at(self.broker.url).declare(connection, [JOBS_QUEUE])
+        broker = broker_at(self.broker.url)
+        with broker.connection() as connection:
+            broker.declare(connection, [JOBS_QUEUE])
 
     def broker_cpu(self) -> float:
         """Return the broker's processor time, in seconds."""

@@ -25,8 +25,9 @@ def enqueue(url: str, jobs: Iterable[Mapping[str, Any]]) -> None:
         )
         for job in jobs
     )
-    with broker_at(url).connection() as connection:
-        broker_at(url).declare(connection, [JOBS_QUEUE])
-        producer = broker_at(url).producer(connection)
+    broker = broker_at(url)
+    with broker.connection() as connection:
+        broker.declare(connection, [JOBS_QUEUE])
+        producer = broker.producer(connection)
         while batch := list(islice(messages, BATCH)):
             producer.publish(batch)

@@ -85,9 +85,10 @@ def test_the_queue_of_an_account_is_shown_while_it_holds_anything(
     settings: dict[str, object], broker_url: str, store: Redis
 ) -> None:
     """Also jobs that wait for their time, and those in hand; an empty one would be noise."""
-    with broker_at(broker_url).connection() as connection:
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
         name = account_queue(ACCOUNT)
-        broker_at(broker_url).declare(connection, [name])
+        broker.declare(connection, [name])
     _, leases, delayed, *_ = Layout().keys([name])
     for key in (leases, delayed):
         assert name not in {queue["name"] for queue in overview(settings)["queues"]}

@@ -56,6 +56,7 @@ def start_broker(name: BrokerName, folder: Path, *, has_replica: bool) -> Broker
     started: Broker = (
         ValkeyBroker(folder, has_replica=has_replica) if name == "valkey" else RabbitBroker(folder)
     )
-    with broker_at(started.url).connection() as connection:
-        broker_at(started.url).declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
+    broker = broker_at(started.url)
+    with broker.connection() as connection:
+        broker.declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
     return started

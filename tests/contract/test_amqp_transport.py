@@ -42,8 +42,9 @@ class CountingSocket:
 @pytest.fixture
 def connection(rabbit_url: str) -> Iterator[Connection]:
     """Give a connection through the transport, with a jobs queue."""
-    with broker_at(rabbit_url).connection() as connection:
-        broker_at(rabbit_url).declare(connection, [JOBS_QUEUE])
+    broker = broker_at(rabbit_url)
+    with broker.connection() as connection:
+        broker.declare(connection, [JOBS_QUEUE])
         yield connection
 
 

@@ -53,8 +53,9 @@ def publisher(broker_url: str) -> Iterator[Publisher]:
 
 def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_url: str) -> None:
     """Any language can consume what comes out: no envelope, message_id and type set."""
-    with broker_at(broker_url).connection() as connection:
-        broker_at(broker_url).producer(connection).publish([message(1)])
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        broker.producer(connection).publish([message(1)])
         found = cast("Any", connection.default_channel).basic_get(RESULTS_QUEUE)
         assert found is not None
         properties = found.properties
@@ -66,8 +67,9 @@ def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_
 
 def test_every_message_of_a_batch_arrives_in_order(client: BrokerClient, broker_url: str) -> None:
     """Also of one that is longer than any of the transport's own batches."""
-    with broker_at(broker_url).connection() as connection:
-        producer = broker_at(broker_url).producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         producer.publish([message(number) for number in range(1200)])
         producer.publish([message(number) for number in range(1200, 1300)])
     client.wait_until(lambda out: len(out.results) == 1300, "all results")
@@ -78,8 +80,9 @@ def test_a_batch_is_confirmed_while_the_next_one_is_under_way(
     client: BrokerClient, broker_url: str
 ) -> None:
     """Who sends several batches may wait for each of them later, and for none twice."""
-    with broker_at(broker_url).connection() as connection:
-        producer = broker_at(broker_url).producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         tags = [producer.send([message(2 * n), message(2 * n + 1)]) for n in range(3)]
         for number, tag in enumerate(tags):
             producer.wait(tag)
@@ -123,9 +126,10 @@ def test_an_error_in_a_confirmation_costs_no_other(valkey_url: str) -> None:
 @pytest.mark.xdist_group("rabbitmq")
 def test_a_message_that_no_queue_takes_is_refused(rabbit_url: str) -> None:
     """RabbitMQ would drop it in silence: mandatory makes it an error."""
-    with broker_at(rabbit_url).connection() as connection:
-        broker_at(rabbit_url).declare(connection)
-        producer = broker_at(rabbit_url).producer(connection)
+    broker = broker_at(rabbit_url)
+    with broker.connection() as connection:
+        broker.declare(connection)
+        producer = broker.producer(connection)
         with pytest.raises(NotConfirmed, match=r"nobody\.listens"):
             producer.publish([message(1), message(2, "nobody.listens")])
 
@@ -139,7 +143,8 @@ def test_a_deleted_queue_is_declared_again(rabbit_url: str) -> None:
         publisher.send(message(1), done.set)
         assert done.wait(20)
         client.take()
-        with broker_at(rabbit_url).connection() as connection:
+        broker = broker_at(rabbit_url)
+        with broker.connection() as connection:
             cast("Any", connection.default_channel).queue_delete(RESULTS_QUEUE)
         again = threading.Event()
         publisher.send(message(2), again.set)
@@ -196,9 +201,10 @@ def _survives_a_restart(server: RedisServer | RabbitServer) -> None:
 
 def test_redis_is_not_asked_with_every_message_where_it_goes(valkey_url: str, store: Redis) -> None:
     """Kombu would look the exchange's queues up each time."""
-    with broker_at(valkey_url).connection() as connection:
-        broker_at(valkey_url).declare(connection)
-        producer = broker_at(valkey_url).producer(connection)
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
+        broker.declare(connection)
+        producer = broker.producer(connection)
         store.config_resetstat()
         producer.publish([message(number) for number in range(100)])
         asked = cast("Any", store.info("commandstats"))["cmdstat_smembers"]["calls"]
@@ -213,8 +219,9 @@ def test_redis_holds_what_kombu_would_have_written(
     """To any consumer the message is kombu's, and it is in the list of its priority."""
     sent = replace(message(1), priority=priority, headers={"enqueued-at": "2026-03-02T09:00:00Z"})
     written = []
-    with broker_at(valkey_url).connection() as connection:
-        broker_at(valkey_url).declare(connection)
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
+        broker.declare(connection)
         for producer in (KombuProducer(connection), RedisProducer(connection)):
             producer.publish([sent])
             (name,) = (key for key in store.scan_iter(f"{RESULTS_QUEUE}*"))
@@ -228,13 +235,14 @@ def test_a_message_for_an_exchange_without_queues_is_not_confirmed(
     valkey_url: str, store: Redis
 ) -> None:
     """Kombu would drop it in silence, as after the server lost its memory."""
-    with broker_at(valkey_url).connection() as connection:
-        broker_at(valkey_url).declare(connection)
-        producer = broker_at(valkey_url).producer(connection)
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
+        broker.declare(connection)
+        producer = broker.producer(connection)
         store.flushdb()
         with pytest.raises(NotConfirmed, match="no queue is bound"):
             producer.publish([message(1)])
-    with broker_at(valkey_url).connection() as connection:
-        broker_at(valkey_url).declare(connection)
-        broker_at(valkey_url).producer(connection).publish([message(1)])
+    with broker.connection() as connection:
+        broker.declare(connection)
+        broker.producer(connection).publish([message(1)])
     assert store.llen(RESULTS_QUEUE) == 1

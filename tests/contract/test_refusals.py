@@ -57,8 +57,9 @@ def publisher(broker_url: str, client: BrokerClient) -> Iterator[Publisher]:
 
 def test_a_producer_says_which_message_was_refused(client: BrokerClient, broker_url: str) -> None:
     """The others of the batch are taken, and their numbers are known."""
-    with broker_at(broker_url).connection() as connection:
-        producer = broker_at(broker_url).producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         producer.send([message(1), unwritable(), message(2)])
         found: dict[int, Any] = {}
         wait_until(lambda: found.update(producer.take(seconds=1)) or len(found) == 3, "all three")
