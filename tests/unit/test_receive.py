@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from tasks.messages.intake import Received
-from tasks.messages.receive import Work, receive
+from tasks.messages.intake import Received, Work, receive
 
 
 @pytest.mark.parametrize(

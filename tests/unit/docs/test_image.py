@@ -76,7 +76,7 @@ def test_the_build_sees_the_code_and_no_more() -> None:
     """Secrets, environments and histories that lie about do not get into an image."""
     names = {path.name for path in ROOT.iterdir()} | {".env", ".git", ".overture", "overture.toml"}
     seen = {name for name in names if dockerfile.in_context(name)}
-    assert seen == {"config", "simulator", "tasks", "worker", "requirements.lock"}
+    assert seen == {"config", "console", "simulator", "tasks", "worker", "requirements.lock"}
 
 
 def test_versions_are_pinned(compose: Any) -> None:
