@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport import virtual
 
-from tasks.messages.intake import Cut
+from tasks.messages.result import Cut
 from tests.odd_messages import ON_REDIS
 from worker.broker.bounds import BEGINNING_BYTES, bound, most_body_bytes
 from worker.broker.inbound import received

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.messages.intake import Cut
+from tasks.messages.result import Cut
 from worker.broker.compression import KNOWN_NAMES
 
 # Celery's own headers are flat, and about twenty; RabbitMQ's history of a message is nested thrice.

@@ -15,7 +15,7 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
-from tasks.messages.intake import Cut
+from tasks.messages.result import Cut
 from worker.broker import bounds
 from worker.broker.properties import COMPRESSION, NOTE, PLAIN, Note
 from worker.broker.rabbitmq.properties import HEADERS, read_properties

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from kombu.utils.json import loads
 
-from tasks.messages.intake import Cut
+from tasks.messages.result import Cut
 from worker.broker import bounds
 from worker.broker.properties import (
     MAX_DEPTH,
