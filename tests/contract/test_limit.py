@@ -15,7 +15,10 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Feedback, Ledger
 from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
 from tests.store_clock import StoreClock
+
+pytestmark = ON_EITHER_STORE
 
 FLIGHT_SECONDS = 35.0
 MARGIN_SECONDS = 5.0

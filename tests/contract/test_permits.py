@@ -18,7 +18,10 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
 from tests.waiting import wait_until
+
+pytestmark = ON_EITHER_STORE
 
 
 class Worker:

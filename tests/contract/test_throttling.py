@@ -10,6 +10,9 @@ from redis import Redis
 from tasks.store.answers import Defer, Go, Wait
 from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
+from tests.memory_store import ON_EITHER_STORE
+
+pytestmark = ON_EITHER_STORE
 
 PATIENT_SECONDS = 60.0
 
