@@ -17,11 +17,11 @@ ON_EITHER_STORE: Final = pytest.mark.parametrize(
 )
 
 
-def memory_store() -> Redis:
-    """Return a client of an empty store of its own.
+def memory_store(server: FakeServer | None = None) -> Redis:
+    """Return a client of an empty store; a `server` of the caller's own can be disconnected.
 
     It speaks RESP2: fakeredis takes `HELLO` without a version for a change to that protocol, which
     a server does not, and which `tasks.store.connection.ask` sends before each of its commands.
     """
-    server = FakeServer(server_type="valkey")
+    server = server or FakeServer(server_type="valkey")
     return FakeStrictRedis(server=server, protocol=2, redis_connect_func=prepare)
