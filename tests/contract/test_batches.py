@@ -1,4 +1,4 @@
-"""The store's scripts in batches, on a real Valkey that comes and goes."""
+"""The store's scripts in batches, in memory and on a real Valkey that comes and goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger's promises, on a real Valkey."""
+"""The ledger's promises, on a real Valkey and in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limiter's scripts on a real Valkey, by a clock of the tests' own."""
+"""The limiter's scripts on a real Valkey and in memory, by a clock of the tests' own."""
 
 from __future__ import annotations
 

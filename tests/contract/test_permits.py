@@ -1,4 +1,4 @@
-"""Permits on a real store: who may send, and who has to ask again."""
+"""Permits on a real store and in memory: who may send, and who has to ask again."""
 
 from __future__ import annotations
 

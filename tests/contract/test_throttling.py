@@ -1,4 +1,4 @@
-"""What a 429 does to the pool, and how it spreads its requests, on a real Valkey."""
+"""What a 429 does to the pool, and how it spreads its requests, on a real Valkey and in memory."""
 
 from __future__ import annotations
 

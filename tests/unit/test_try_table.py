@@ -299,12 +299,13 @@ MOVED = Answer(kind=Kind.NOT_SENT, http_status=404, message="HTTP 404: the servi
 REFUSED = {"title": "no", "details": "no"}
 SENTINEL_REFUSES = sentinel_says(response(401))
 REUSE = {"onOpenConversation": "reuse"}
-ENGAGED = {"engagement": {}}
+ENGAGED: dict[str, Any] = {"engagement": {}}
 
 RETRY = ComesBack("retry", 5)
 HELD = ComesBack("credentials", 5, 6)
 CIRCUIT = ComesBack("circuit", 5, 6)
 BY_MONITORING = Records("created", "monitoring")
+RENEWED: Sequence[Follows] = (TriesAgain(0.5), TriesAgain(1), ComesBack("retry", 2))
 LOOKED = ("tokens", "create", "look up")
 NOT_SENT_LOOKED = ("tokens", "look up")
 
@@ -719,7 +720,7 @@ ANSWERED: list[Row] = [
             follows=follows,
             attempts=["unauthorized:consumer"] * (number + 1),
         )
-        for number, follows in enumerate((TriesAgain(0.5), TriesAgain(1), ComesBack("retry", 2)))
+        for number, follows in enumerate(RENEWED)
     ),
     Row(
         name="a fresh ConsumerJWS was refused three times",
@@ -1108,7 +1109,7 @@ def test_an_attempt_is_recorded_once_the_store_is_back(world: World) -> None:
     def come_back() -> None:
         world.server.connected = True
 
-    world.live.script += [Meanwhile(go_away), page(503)]
+    world.live.script.extend([Meanwhile(go_away), page(503)])
     with soon(come_back):
         step = world.try_once(world.work(make_job()))
     assert follows(step) == ComesBack("retry", 5)
@@ -1140,7 +1141,7 @@ def test_what_monitoring_offers_is_sent(world: World) -> None:
     """The visit is kept for the next attempt, and the campaign goes into the conversation."""
     offered = documented("resp_40_monitoring_201_expose", status=201).body
     job = make_job(1, **ENGAGED)
-    world.live.script += [engagement_says(response(201, offered)), page(503)]
+    world.live.script.extend([engagement_says(response(201, offered)), page(503)])
     step = world.try_once(world.work(job))
     assert follows(step) == ComesBack("retry", 5)
     assert world.live.calls == ["tokens", "engage", "create"]
