@@ -39,7 +39,7 @@ test: install $(VENV)/.developers ## Run the whole test suite
 	$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
 
 test-fast: install $(VENV)/.developers ## Run the tests that need no process and no server
-	$(RUN) -m pytest --numprocesses $(PROCESSES) -m fast tests/unit tests/contract $(ARGS)
+	$(RUN) -m pytest --numprocesses 2 -m "fast and not slow and not hypothesis" tests/unit tests/contract $(ARGS)
 
 check: install $(VENV)/.developers ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -12,8 +12,6 @@ from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
 from tests.memory_store import ON_EITHER_STORE
 
-pytestmark = ON_EITHER_STORE
-
 PATIENT_SECONDS = 60.0
 
 
@@ -52,6 +50,7 @@ def workers(store: Redis) -> tuple[Worker, Worker]:
     return Worker(store, "w1"), Worker(store, "w2")
 
 
+@ON_EITHER_STORE
 @pytest.mark.parametrize("retry_after", [0, 7])
 def test_one_429_pauses_nobody_else(workers: tuple[Worker, Worker], retry_after: float) -> None:
     """The refused job waits by itself; other applications share an account's limit."""
