@@ -28,6 +28,7 @@ def compose() -> Any:
     return YAML(typ="safe").load(read("docker/compose.yaml"))
 
 
+@pytest.mark.slow
 def test_the_dockerfile_is_linted() -> None:
     """Hadolint has nothing to say, and no rule is silenced."""
     done = subprocess.run(
@@ -40,6 +41,7 @@ def test_the_dockerfile_is_linted() -> None:
     assert "hadolint" not in read("docker/Dockerfile")
 
 
+@pytest.mark.slow
 def test_the_compose_file_keeps_to_its_specification() -> None:
     """By the schema of the Compose Specification."""
     command = [str(TOOLS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
