@@ -377,9 +377,7 @@ class Try:
         """Ask the Monitoring API for the consumer's open conversation."""
         visit = read_visit(self._visit or self._claim.visit)
         try:
-            found = self.account.client.find_open_conversation(
-                self.work.job.consumer_id, visit=visit
-            )
+            found = self.account.client.find_open_conversation(self.work.job, visit=visit)
         except LookupFailed as failure:
             self._visit = write_visit(failure.visit)
             if failure.answer.kind is Kind.CREDENTIALS and not self._claim.alone:

@@ -32,6 +32,7 @@ from console.jobfiles.submission import Accepted, Rejected, check, outgoing
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
+from tasks.messages.job import Reading
 from worker.broker import broker
 from worker.broker.producers import confirmed_producer
 from worker.tuning import relax_collector
@@ -206,6 +207,7 @@ class Tally:
     confirmed: int = 0
     through: int = 0
     got_ids: int = 0
+    warnings: int = 0
     broken_off: str = ""
 
 
@@ -222,13 +224,18 @@ class Submission:
 
     def accepted(self) -> Iterator[Accepted]:
         """Check every entry; pass the good ones on and report the others."""
+        reading = Reading(unauthenticated=self.settings.unauthenticated_accounts)
         for entry in self._entries():
             checked = check(
-                entry, accounts=self.settings.accounts.keys(), account_id=self.account_id
+                entry,
+                accounts=self.settings.accounts.keys(),
+                account_id=self.account_id,
+                reading=reading,
             )
             if isinstance(checked, Rejected):
                 self.rejects.add(checked)
                 continue
+            self._warn(checked)
             self.tally.accepted += 1
             self.tally.got_ids += checked.got_id
             yield checked
@@ -286,6 +293,14 @@ class Submission:
             f"{counted(tally.confirmed, 'job')} confirmed, all up to {unit} {tally.through}; "
             f"continue with --skip {tally.through}"
         )
+
+    def _warn(self, checked: Accepted) -> None:
+        for warning in checked.warnings:
+            self.tally.warnings += 1
+            if self.tally.warnings <= REPORTED:
+                complain(f"{self.source.unit} {checked.number}: warning: {warning}")
+            elif self.tally.warnings == REPORTED + 1:
+                complain("there are more warnings, which are not shown")
 
     def _entries(self) -> Iterator[Entry]:
         limit = self.settings.max_message_bytes

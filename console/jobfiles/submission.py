@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from config.names import JOBS_EXCHANGE_NAME
 from console.jobfiles.job_file import Entry
-from tasks.messages.job import InvalidJob, parse_job
+from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Reading, parse_job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now
 from worker.broker.delivery import ENQUEUED_HEADER
@@ -32,6 +32,7 @@ class Accepted:
     priority: int
     digest: str
     got_id: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,11 @@ class Rejected:
 
 
 def check(
-    entry: Entry, *, accounts: Collection[str], account_id: str | None
+    entry: Entry,
+    *,
+    accounts: Collection[str],
+    account_id: str | None,
+    reading: Reading = AS_DOCUMENTED,
 ) -> Accepted | Rejected:
     """Check an entry as a worker with these accounts would; with none configured, any will do.
 
@@ -64,6 +69,7 @@ def check(
         job = parse_job(
             {**complete, "jobId": "-"} if got_id else complete,
             accounts=accounts or _named(complete),
+            reading=reading,
         )
     except InvalidJob as error:
         return Rejected(number=entry.number, reason=error.message, content={"job": document})
@@ -76,6 +82,7 @@ def check(
         priority=job.priority,
         digest=job.digest,
         got_id=got_id,
+        warnings=job.warnings,
     )
 
 

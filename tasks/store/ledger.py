@@ -95,7 +95,8 @@ class Ledger:
         A job that is `failing` could not be made ready to be sent: it is claimed, unless its
         account's circuit is open, so that it waits instead of using up an attempt. `slot` is the
         one an earlier Wait booked; `dead_owner` may be taken over; `visit` is kept for the job's
-        next attempt; a wait of more than `patience` seconds becomes a Defer.
+        next attempt, and for the consumer's next job unless that names a visitor itself; a wait of
+        more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
         args: list[Any] = [
@@ -123,6 +124,8 @@ class Ledger:
             keys.in_flight,
             keys.doubts(job.consumer_id),
         ]
+        if job.engagement is not None and job.engagement.visitor_id is None:
+            names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
         return beginning(job, self._batches.call(self._begin, names, args))
 

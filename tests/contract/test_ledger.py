@@ -233,6 +233,25 @@ def test_a_visit_is_kept_whatever_becomes_of_the_attempt(ledger: Ledger) -> None
     assert gone(ledger, job, "w1/1").claim.visit == "seen"
 
 
+def test_a_visit_is_kept_for_the_consumers_next_job(ledger: Ledger, store: Redis) -> None:
+    """Too many new sessions are refused; a job that names a visitor, or asks nothing, has none."""
+    job = make_job(engagement={})
+    assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
+    gone(ledger, job)
+    finish(ledger, job, "w1/1", outcome=outcome(job))
+    engagements: list[tuple[dict[str, object], str]] = [
+        ({"engagement": {}}, "seen"),
+        ({"engagement": {"visitorId": "v"}}, ""),
+        ({}, ""),
+    ]
+    for number, (fields, visit) in enumerate(engagements):
+        following = make_job(10 + number, consumerId=job.consumer_id, **fields)
+        begun = begin(ledger, following, "w1/2", send=False)
+        assert isinstance(begun, Claimed)
+        assert begun.claim.visit == visit
+    assert 0 < store.pttl(Keys(ACCOUNT).visit(job.consumer_id)) <= 86_400_000
+
+
 def test_a_job_without_an_outcome_outlives_its_pauses(store: Redis) -> None:
     """However soon a finished job is forgotten: its attempts keep it from being misread."""
     forgetful = Ledger(

@@ -24,7 +24,7 @@ SECTIONS: Final = (
     "After the creation",
 )
 ROWS: Final = [row for name in SECTIONS for row in rows(section(TEXT, name))]
-FOLDERS: Final = ("worker/", "config/", "examples/")
+FOLDERS: Final = ("tasks/", "worker/", "config/", "examples/")
 
 
 def path_of(name: str, folder: str) -> str:
