@@ -75,6 +75,7 @@ class Job:
     not_before: datetime | None
     expires_at: datetime | None
     priority: int
+    submission_id: str | None
     metadata: JsonObject | None = field(repr=False)
     digest: str
     warnings: tuple[str, ...] = ()
@@ -174,11 +175,11 @@ def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
 
 
 def _canonical(complete: JobDocument) -> bytes | None:
-    """Write all that decides what is sent, everything but the job's id; None if JSON cannot."""
+    """Write all that decides what is sent, everything but the labels; None if JSON cannot."""
     content = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in complete.items()
-        if name != "jobId"
+        if name not in {"jobId", "submissionId"}
     }
     try:
         canonical = dumps_compact(content, sort_keys=True)
@@ -254,6 +255,7 @@ def _job(complete: JobDocument, *, digest: str, warnings: tuple[str, ...]) -> Jo
         not_before=complete.get("notBefore"),
         expires_at=complete.get("expiresAt"),
         priority=complete["priority"],
+        submission_id=complete.get("submissionId"),
         metadata=complete.get("metadata"),
         digest=digest,
         warnings=warnings,

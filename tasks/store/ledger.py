@@ -205,6 +205,17 @@ class Ledger:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
         return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
 
+    def opened_with(self, account_id: str, conversation_id: str) -> dict[str, Any] | None:
+        """Return the client properties that a conversation was opened with, if they are known."""
+        job_id = self.opener(account_id, conversation_id)
+        if not job_id:
+            return None
+        result = text(ask(self._store, "HGET", Keys(account_id).job(job_id), "outcome"))
+        properties: dict[str, Any] | None = (
+            json.loads(result).get("clientProperties") if result else None
+        )
+        return properties
+
     def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
         """Return when a job may come back that nobody has a slot for, and what holds its account.
 

@@ -226,6 +226,19 @@ def test_nobody_abandons_the_claim_of_another(ledger: Ledger) -> None:
     assert begin(ledger, job, "w3/1") == Held("w2/1")
 
 
+def test_it_is_known_what_a_conversation_was_opened_with(ledger: Ledger) -> None:
+    """Whoever reuses it has to send the same client properties."""
+    assert ledger.opened_with(ACCOUNT, "conversation-1") is None
+    for number, properties in enumerate(({"type": "x"}, None), start=1):
+        job = make_job(number)
+        gone(ledger, job)
+        body = json.dumps({"clientProperties": properties} if properties else {})
+        conversation_id = f"conversation-{number}"
+        done = replace(outcome(job, body), created_id=conversation_id)
+        finish(ledger, job, "w1/1", outcome=done)
+        assert ledger.opened_with(ACCOUNT, conversation_id) == properties
+
+
 def test_a_visit_is_kept_whatever_becomes_of_the_attempt(ledger: Ledger) -> None:
     """Monitoring is to know the consumer again, also if no permit was to be had."""
     job = make_job()

@@ -56,6 +56,7 @@ def test_the_smallest_job() -> None:
         not_before=None,
         expires_at=None,
         priority=0,
+        submission_id=None,
         metadata=None,
         digest=parse(job()).digest,
     )
@@ -298,6 +299,7 @@ FULL = job(
     [
         {},
         {"jobId": "another"},
+        {"submissionId": "another"},
         {"onOpenConversation": "fail"},
         {"notBefore": "2026-01-31T10:00:00.000+01:00"},
         {"metadata": {"b": 2, "a": 1}},
@@ -334,7 +336,7 @@ def test_the_same_content_has_the_same_digest(changes: dict[str, Any]) -> None:
     ],
 )
 def test_other_content_has_another_digest(changes: dict[str, Any]) -> None:
-    """Every field but the jobId counts."""
+    """Every field but the jobId and the submissionId counts."""
     assert parse(FULL | changes).digest != parse(FULL).digest
 
 

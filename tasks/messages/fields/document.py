@@ -82,6 +82,16 @@ class JobDocument(TypedDict, total=False):
         Priority,
         about("9 goes first, if the broker supports priorities.", json_schema_extra={"default": 0}),
     ]
+    submissionId: Annotated[
+        Identifier,
+        about(
+            "A label that jobs share; comes back in the result, and is no part of the content "
+            "that is compared.",
+            min_length=1,
+            max_length=128,
+            examples=["spring-campaign"],
+        ),
+    ]
     metadata: Annotated[
         JsonObject, about("Returned unchanged in the result; at most 4 KiB as compact JSON.")
     ]
