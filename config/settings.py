@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     read_timeout: Seconds = 30
     already_open_text: str = Field(default="already has open conversation", min_length=1)
 
+    unknown_fields: Annotated[Literal["refuse", "pass"], BeforeValidator(values.lower)] = "refuse"
     retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     max_deliveries: PositiveInt = 20

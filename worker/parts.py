@@ -113,7 +113,10 @@ def build(
         pulse=pulse,
         accounts=accounts,
         max_message_bytes=settings.max_message_bytes,
-        reading=Reading(unauthenticated=settings.unauthenticated_accounts),
+        reading=Reading(
+            pass_unknown=settings.unknown_fields == "pass",
+            unauthenticated=settings.unauthenticated_accounts,
+        ),
     )
     return Parts(
         ledger, publisher, pulse, shutdown, create, permits=permits, accounts=accounts.values()

@@ -224,7 +224,10 @@ class Submission:
 
     def accepted(self) -> Iterator[Accepted]:
         """Check every entry; pass the good ones on and report the others."""
-        reading = Reading(unauthenticated=self.settings.unauthenticated_accounts)
+        reading = Reading(
+            pass_unknown=self.settings.unknown_fields == "pass",
+            unauthenticated=self.settings.unauthenticated_accounts,
+        )
         for entry in self._entries():
             checked = check(
                 entry,

@@ -13,6 +13,8 @@ from tasks.liveperson.answer import CLAIM_MISSING, Answer, Kind, kind_of, refuse
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 
+PROFILE = "userprofile.SetUserProfile"
+CONVERSATION = "cm.ConsumerRequestConversation"
 ALREADY_OPEN_TEXT = "already has open conversation"
 _SUCCESS = frozenset({200, 201})
 _OF_THE_PROFILE = "; of the profile: "
@@ -35,14 +37,15 @@ def batch(
     body = {**wanted, "brandId": job.account_id, "channelType": "MESSAGING"}
     return dumps_compact(
         [
-            _item(profile_id, "userprofile.SetUserProfile", job.profile),
-            _item(conversation_id, "cm.ConsumerRequestConversation", body),
+            _item(profile_id, PROFILE, job.profile, job.item_metadata.get("profile")),
+            _item(conversation_id, CONVERSATION, body, job.item_metadata.get("conversation")),
         ]
     )
 
 
-def _item(item_id: str, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": "req", "id": item_id, "type": kind, "body": body}
+def _item(item_id: str, kind: str, body: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
+    item = {"kind": "req", "id": item_id, "type": kind, "body": body}
+    return item if metadata is None else {**item, "metadata": metadata}
 
 
 def read_answer(

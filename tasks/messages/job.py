@@ -20,7 +20,7 @@ from tasks.messages.fields.conversation import (
 )
 from tasks.messages.fields.document import JOB_DOCUMENT, JobDocument
 from tasks.messages.fields.engagement import Engagement as EngagementFields
-from tasks.messages.fields.faults import sentences
+from tasks.messages.fields.faults import passed, sentences
 from tasks.messages.fields.kinds import STRICT, JobId
 from tasks.messages.json_text import MAX_DEPTH, dumps_ascii, dumps_compact, is_too_deep
 
@@ -36,8 +36,13 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How documents are read; `unauthenticated` accounts have consumers of that kind alone."""
+    """How documents are read.
 
+    `pass_unknown` fields of LivePerson's own objects are sent as they are, with a warning;
+    `unauthenticated` accounts have consumers of that kind alone.
+    """
+
+    pass_unknown: bool = False
     unauthenticated: frozenset[str] = frozenset()
 
 
@@ -58,9 +63,10 @@ class Job:
     """One conversation to open.
 
     `profile` and `conversation` are the bodies of the two requests, complete; `client_properties`
-    is the object of the `Client-Properties` header. `digest` (64 hex characters) is the same for
-    the same content, whatever the order of its keys and whichever way ids and moments are written:
-    two jobs of one id and two digests are a conflict. `warnings` has a sentence for each thing that
+    is the object of the `Client-Properties` header, `item_metadata` the metadata of the two
+    requests by these names. `digest` (64 hex characters) is the same for the same content, whatever
+    the order of its keys and whichever way ids and moments are written: two jobs of one id and two
+    digests are a conflict. `warnings` has a sentence for each thing that
     is sent as it is, but may be a mistake.
     """
 
@@ -71,6 +77,7 @@ class Job:
     conversation: JsonObject = field(repr=False)
     engagement: Engagement | None = field(repr=False)
     client_properties: JsonObject | None = field(repr=False)
+    item_metadata: JsonObject = field(repr=False)
     on_open_conversation: Literal["fail", "reuse"]
     not_before: datetime | None
     expires_at: datetime | None
@@ -109,7 +116,7 @@ def parse_job(
     `accounts` are the ids of the configured accounts; with exactly one, `accountId` may be left
     out. Raises `InvalidJob` for whatever is no job, and no other exception.
     """
-    fields = _read(document)
+    fields, unknown = _read(document, reading)
     account_id = _account_id(fields, accounts)
     complete: JobDocument = {
         **fields,
@@ -129,7 +136,8 @@ def parse_job(
     faults = [*_contradictions(fields, account_id, reading), *_excesses(complete, canonical)]
     if canonical is None or faults:
         raise _invalid(faults)
-    return _job(complete, digest=sha256(canonical).hexdigest(), warnings=tuple(_oddities(complete)))
+    warnings = (*unknown, *_oddities(complete))
+    return _job(complete, digest=sha256(canonical).hexdigest(), warnings=warnings)
 
 
 def _with_context_type(conversation: Conversation) -> Conversation:
@@ -152,13 +160,17 @@ def _oddities(complete: JobDocument) -> Iterator[str]:
         )
 
 
-def _read(document: object) -> JobDocument:
+def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:
+    """Check the fields; with what is not known but may pass."""
     try:
-        return JOB_DOCUMENT.validate_python(document)
+        return JOB_DOCUMENT.validate_python(document), []
     except ValidationError as error:
-        faults = sentences(error)
-    # Raised outside the handler, since pydantic's error holds the job's values.
-    raise _invalid(faults)
+        faults = sentences(error, pass_unknown=reading.pass_unknown)
+        unknown = passed(error)
+    if faults:
+        # Raised outside the handler, since pydantic's error holds the job's values.
+        raise _invalid(faults)
+    return JOB_DOCUMENT.validate_python(document, extra="allow"), unknown
 
 
 def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
@@ -251,6 +263,7 @@ def _job(complete: JobDocument, *, digest: str, warnings: tuple[str, ...]) -> Jo
         conversation=cast("JsonObject", complete["conversation"]),
         engagement=_engagement(complete.get("engagement")),
         client_properties=cast("JsonObject | None", complete.get("clientProperties")),
+        item_metadata=cast("JsonObject", complete.get("itemMetadata", {})),
         on_open_conversation=complete["onOpenConversation"],
         not_before=complete.get("notBefore"),
         expires_at=complete.get("expiresAt"),

@@ -17,12 +17,14 @@ from tasks.messages.job import (
     Engagement,
     InvalidJob,
     Job,
+    Reading,
     parse_job,
 )
 from tasks.messages.schema import schema
 
 ACCOUNT = "12345678"
 SCHEMA = Draft202012Validator(schema("job"))
+CAMPAIGN = {"campaignId": "99999", "engagementId": "888888"}
 BODIES = Path(__file__).parents[1] / "bodies"
 
 
@@ -52,6 +54,7 @@ def test_the_smallest_job() -> None:
         conversation={"brandId": ACCOUNT, "channelType": "MESSAGING"},
         engagement=None,
         client_properties=None,
+        item_metadata={},
         on_open_conversation="fail",
         not_before=None,
         expires_at=None,
@@ -158,6 +161,7 @@ def test_the_documented_header_is_a_jobs() -> None:
             }
         },
         {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
+        {"itemMetadata": {"conversation": [{"type": "ExternalId", "id": "4711"}]}},
         {"onOpenConversation": "reuse"},
         {"notBefore": "2026-01-31T09:00:00Z", "expiresAt": "2026-01-31T09:00:00.000001Z"},
         {"priority": 9},
@@ -215,6 +219,45 @@ def test_the_header_has_a_type() -> None:
     assert bare.client_properties == {"type": ".ClientProperties", "features": ["AUTO_MESSAGES"]}
     assert bare.digest == parse(job(clientProperties=bare.client_properties)).digest
     assert bare.warnings == ()
+
+
+PASSING = Reading(pass_unknown=True)
+UNKNOWN = job(
+    conversation={"queuePriority": "HIGH", "skilId": "7", "campaignInfo": CAMPAIGN | {"new": [1]}},
+    profile={"authenticatedData": {"lp_sdes": [{"type": "ctmrinfo", "info": {"tier": {"a": 1}}}]}},
+    clientProperties={"screen": "wide"},
+)
+
+
+def test_unknown_fields_of_livepersons_can_be_passed_on() -> None:
+    """What LivePerson adds needs no release; the suggestion becomes a warning."""
+    parsed = parse_job(UNKNOWN, accounts=[ACCOUNT], reading=PASSING)
+    assert parsed.conversation.items() >= UNKNOWN["conversation"].items()
+    assert parsed.profile == UNKNOWN["profile"]
+    assert parsed.client_properties == {"type": ".ClientProperties", "screen": "wide"}
+    said = "is not a known field, and is sent as it is"
+    assert len(parsed.warnings) == 5
+    assert f"conversation.skilId: {said}; did you mean skillId?" in parsed.warnings
+    with pytest.raises(InvalidJob, match="screen: is not a known field; "):
+        parse(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"queuePriority": "HIGH"}, "queuePriority: is not a known field; "),
+        ({"conversation": {"skillId": "x"}}, "conversation.skillId: has the wrong format; "),
+        ({"itemMetadata": {"item": []}}, "itemMetadata.item: is not a known field; "),
+    ],
+)
+def test_passing_is_about_names_within_livepersons_objects(
+    fields: dict[str, Any], fault: str
+) -> None:
+    """The job's own level and every type stay as strict; what passes is no fault beside them."""
+    with pytest.raises(InvalidJob) as caught:
+        parse_job(job(profile={"new": 1}) | fields, accounts=[ACCOUNT], reading=PASSING)
+    assert caught.value.message.startswith(fault)
+    assert " | " not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,15 @@ def test_a_refused_profile_does_not_hide_the_conversation() -> None:
     )
 
 
+def test_items_have_their_metadata() -> None:
+    """Each its own, as LivePerson's schema of a request has it; none is no list."""
+    metadata = [{"type": "ExternalId", "id": "4711"}]
+    wanted = job(itemMetadata={"conversation": metadata})
+    profile, conversation = json.loads(batch(wanted, profile_id="1", conversation_id="2"))
+    assert conversation["metadata"] == metadata
+    assert "metadata" not in profile
+
+
 @pytest.mark.parametrize("reason", ["the profile was refused", "x" * 500, None])
 def test_a_refusal_says_what_liveperson_said_of_every_item(reason: str | None) -> None:
     """A profile's reason is often that of both, and is not cut off behind a long one."""
