@@ -26,6 +26,7 @@ from console.admin.wait import (
     wait_for_outcomes,
     with_outcomes_before,
 )
+from console.jobfiles.batch_form import batches
 from console.jobfiles.job_file import Entry, Format, UnreadableFile
 from console.jobfiles.source import STANDARD_INPUT, Source, open_source
 from console.jobfiles.submission import Accepted, Rejected, check, outgoing
@@ -60,6 +61,11 @@ from worker.tuning import relax_collector
     default=math.inf,
     help="Longest wait in seconds, once all jobs are sent.  [default: no limit]",
 )
+@click.option(
+    "--consumer-id-from",
+    metavar="PATH",
+    help="Where the consumerId of jobs without one is, as in profile.userId.",
+)
 @click.option("--account", type=NAME, metavar="ID", help="The account for jobs that name none.")
 @click.option(
     "--queue",
@@ -89,6 +95,7 @@ def command(
     wait: bool,
     timeout: float,
     account: str | None,
+    consumer_id_from: str | None,
     queue: str,
     skip: int,
     rejected: Path | None,
@@ -105,6 +112,9 @@ def command(
     list or object is JSON. An empty cell omits the field. The separator is a comma, a semicolon or
     a tab, or what Excel's first line sep=; says. Files are UTF-8; any other kind, such as a
     workbook, is refused with what to do.
+
+    LivePerson's own form, an array of the two items, is a job as well: with its consumerId beside
+    it, as in {"consumerId": "…", "batch": […]}, or taken from within it by --consumer-id-from.
 
     A job without a jobId gets a UUID derived from its content. You can therefore submit the same
     file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS), and --wait
@@ -127,12 +137,18 @@ def command(
             raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
         run = Submission(
-            source=source, settings=settings, account_id=account, skip=skip, rejects=rejects
+            source=source,
+            settings=settings,
+            account_id=account,
+            consumer_id_from=consumer_id_from,
+            skip=skip,
+            rejects=rejects,
         )
         if dry_run or all_or_nothing:
             run.check_all()
         if dry_run:
             say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
+            run.advise()
             return int(run.complain())
         if all_or_nothing:
             if run.complain():
@@ -208,6 +224,8 @@ class Tally:
     through: int = 0
     got_ids: int = 0
     warnings: int = 0
+    without_campaign: int = 0
+    without_profile: int = 0
     broken_off: str = ""
 
 
@@ -218,6 +236,7 @@ class Submission:
     source: Source
     settings: Settings
     account_id: str | None
+    consumer_id_from: str | None = None
     skip: int
     rejects: Rejects
     tally: Tally = field(default_factory=Tally)
@@ -234,11 +253,14 @@ class Submission:
                 accounts=self.settings.accounts.keys(),
                 account_id=self.account_id,
                 reading=reading,
+                consumer_id_from=self.consumer_id_from,
             )
             if isinstance(checked, Rejected):
                 self.rejects.add(checked)
                 continue
             self._warn(checked)
+            self.tally.without_campaign += not checked.has_campaign
+            self.tally.without_profile += not checked.has_profile
             self.tally.accepted += 1
             self.tally.got_ids += checked.got_id
             yield checked
@@ -279,6 +301,15 @@ class Submission:
         self.source.rewind()
         self.tally = Tally()
 
+    def advise(self) -> None:
+        """Say of how many jobs LivePerson itself would advise against."""
+        if self.tally.without_campaign:
+            jobs = counted(self.tally.without_campaign, "job")
+            say(f"{jobs} without campaign or engagement: no source for agents and reports")
+        if self.tally.without_profile:
+            jobs = counted(self.tally.without_profile, "job")
+            say(f"{jobs} without profile: agents see nothing about the consumer")
+
     def complain(self) -> bool:
         """Say what could not be read as a job; False if there is nothing to say."""
         if self.rejects.count:
@@ -308,7 +339,7 @@ class Submission:
     def _entries(self) -> Iterator[Entry]:
         limit = self.settings.max_message_bytes
         try:
-            yield from self.source.entries(max_bytes=limit, skip=self.skip)
+            yield from batches(self.source.entries(max_bytes=limit, skip=self.skip))
         except UnreadableFile as error:
             self.tally.broken_off = str(error)
 

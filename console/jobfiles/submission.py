@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from config.names import JOBS_EXCHANGE_NAME
+from console.jobfiles.batch_form import NoJob, as_job
 from console.jobfiles.job_file import Entry
 from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Reading, parse_job
 from tasks.messages.json_text import dumps_compact
@@ -33,6 +34,8 @@ class Accepted:
     digest: str
     got_id: bool
     warnings: tuple[str, ...] = ()
+    has_campaign: bool = True
+    has_profile: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +53,20 @@ def check(
     accounts: Collection[str],
     account_id: str | None,
     reading: Reading = AS_DOCUMENTED,
+    consumer_id_from: str | None = None,
 ) -> Accepted | Rejected:
     """Check an entry as a worker with these accounts would; with none configured, any will do.
 
-    `account_id` goes to jobs that name no account. A job without a jobId gets a UUID made of its
-    content: the same job submitted again is the same job, and is done once.
+    `account_id` goes to jobs that name no account; what is at the path `consumer_id_from` is the
+    consumerId of those that have none. LivePerson's own form of a request is a job, too. A job
+    without a jobId gets a UUID made of its content: the same job submitted again is the same job,
+    and is done once.
     """
-    document = entry.document
+    try:
+        document = as_job(entry.document, consumer_id_from=consumer_id_from)
+    except NoJob as error:
+        content = {"job": entry.document}
+        return Rejected(number=entry.number, reason=str(error), content=content)
     if entry.fault is not None or not isinstance(document, dict):
         reason = entry.fault or "it is not a JSON object, as a job must be"
         content = {"text": entry.text} if entry.fault is not None else {"job": document}
@@ -83,6 +93,8 @@ def check(
         digest=job.digest,
         got_id=got_id,
         warnings=job.warnings,
+        has_campaign=job.engagement is not None or "campaignInfo" in job.conversation,
+        has_profile=bool(job.profile),
     )
 
 

@@ -28,6 +28,12 @@ JOB_MAX_BYTES: Final = 256 * 1024
 METADATA_MAX_BYTES: Final = 4 * 1024
 CLIENT_PROPERTIES_MAX_BYTES: Final = 4 * 1024
 
+PASTED: Final = (
+    "the job: is an array, as LivePerson's own requests are; give the body of the first item as "
+    "profile and that of the second as conversation, with a jobId and a consumerId (overture "
+    "submit reads that form by itself)"
+)
+
 # A language tag in its usual form (RFC 5646): a language, then script, region and variants.
 _LANGUAGE_TAG: Final = re.compile("[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
@@ -167,6 +173,10 @@ def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:
     except ValidationError as error:
         faults = sentences(error, pass_unknown=reading.pass_unknown)
         unknown = passed(error)
+    if isinstance(document, list) and any(
+        isinstance(one, dict) and "body" in one for one in document
+    ):
+        faults = [PASTED]
     if faults:
         # Raised outside the handler, since pydantic's error holds the job's values.
         raise _invalid(faults)

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tasks.messages.fields.faults import MAX_FAULTS
+from tasks.messages.fields.faults import MAX_FAULTS, NEWER
 from tasks.messages.job import (
     JOB_MAX_BYTES,
     METADATA_MAX_BYTES,
+    PASTED,
     InvalidJob,
     Job,
     Reading,
@@ -72,7 +73,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"conversation": {"priority": 1}},
-        "conversation.priority: is not a known field; did you mean the job's own priority?",
+        f"conversation.priority: is not a known field; did you mean the job's own priority?{NEWER}",
     ),
     (
         {"conversation": {"campaignInfo": {"campaignID": "1"}}},
@@ -90,7 +91,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         in_context(type="SMSContext", sessionId="1"),
         (
             "conversation.conversationContext.sessionId: is not a known field; "
-            "did you mean engagement.sessionId?"
+            f"did you mean engagement.sessionId?{NEWER}"
         ),
     ),
     (
@@ -101,7 +102,14 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         {"engagement": {"zzz": 1}},
         (
             "engagement.zzz: is not a known field; known here: visitorId, sessionId, consumerId, "
-            "identities, clientProperties, entryPoints, engagementAttributes"
+            f"identities, clientProperties, entryPoints, engagementAttributes{NEWER}"
+        ),
+    ),
+    (
+        {"firstMessage": "Hello"},
+        (
+            "firstMessage: is not a known field; put it into metadata, for the stage that sends "
+            "the first message"
         ),
     ),
     (
@@ -240,7 +248,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
             "engagement.engagementAttributes[0].info.x: is not a known field; known here: ctype, "
             "cstatus, balance, currency, customerId, socialId, imei, userName, companySize, "
             "companyBranch, accountName, role, lastPaymentDate, registrationDate, loginStatus, "
-            "storeZipCode, storeNumber"
+            f"storeZipCode, storeNumber{NEWER}"
         ),
     ),
     (
@@ -353,6 +361,7 @@ def test_metadata_is_measured_as_compact_utf_8() -> None:
     [
         (None, "the job: is null; give an object"),
         ([], "the job: is an array of 0 items; give an object"),
+        ([{"type": "userprofile.SetUserProfile", "body": {}}], PASTED),
         ("job", "the job: is a string of 3 characters; give an object"),
         (
             {},

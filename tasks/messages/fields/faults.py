@@ -33,6 +33,13 @@ _KINDS: Final = {
 }
 _SHAPES: Final = {NoneType: "null", bool: "a boolean", int: "an integer", float: "a number"}
 
+REFUSED: Final = "is not a known field"
+NEWER: Final = "; if LivePerson has added it, OVERTURE_UNKNOWN_FIELDS=pass sends it"
+# Where that belongs which has no place here.
+HINTS: Final[Mapping[str, str]] = {
+    "firstMessage": "put it into metadata, for the stage that sends the first message",
+}
+
 Node = Mapping[str, Any]
 
 
@@ -41,7 +48,7 @@ def sentences(error: ValidationError, *, pass_unknown: bool = False) -> list[str
     details = error.errors(include_url=False)
     return _said(
         [detail for detail in details if not (pass_unknown and _may_pass(detail))],
-        unknown="is not a known field",
+        unknown=REFUSED,
     )
 
 
@@ -69,7 +76,9 @@ def _sentence(detail: ErrorDetails, unknown: str) -> str:
     if detail["type"] == "extra_forbidden":
         path, level = _locate(location[:-1])
         name = str(location[-1])
-        return f"{_join(path, _quoted(name))}: {unknown}; {_advice(name, level)}"
+        said = f"{_join(path, _quoted(name))}: {unknown}; {_advice(name, level)}"
+        is_near = name in HINTS or _nearest(name, level["properties"])
+        return said if is_near or unknown != REFUSED or not _may_pass(detail) else said + NEWER
     path, node = _locate(location)
     return f"{path or 'the job'}: {_problem(detail, node)}"
 
@@ -156,6 +165,8 @@ def _shape(value: object) -> str:
 def _advice(name: str, level: Node) -> str:
     if near := _nearest(name, level["properties"]):
         return f"did you mean {near}?"
+    if name in HINTS:
+        return HINTS[name]
     if near := _nearest(name, _homes()):
         return f"did you mean {_homes()[near]}?"
     return "known here: " + ", ".join(level["properties"])
