@@ -49,6 +49,12 @@ class Item(TypedDict, total=False):
     metadata: list[Annotated[dict[str, Any], AfterValidator(_has_type)]]
 
 
+# A public client sends numbers.
+SkillId = (
+    Annotated[str, Field(pattern=r"^(-1|[0-9]{1,10})$")] | Annotated[int, Field(ge=-1, lt=10**10)]
+)
+
+
 class CampaignInfo(TypedDict):
     """Where campaigns route to; half of it routes nowhere."""
 
@@ -105,7 +111,7 @@ class ConversationRequest(TypedDict, total=False):
     brandId: Required[str]
     channelType: Literal["MESSAGING"]
     ttrDefName: Literal["NORMAL", "URGENT", "PRIORITIZED", "CUSTOM"] | None
-    skillId: Annotated[str, Field(pattern=r"^(-1|[0-9]{1,10})$")]
+    skillId: SkillId
     campaignInfo: CampaignInfo
     conversationContext: Annotated[
         Annotated[SharkContext, Tag("SharkContext")]

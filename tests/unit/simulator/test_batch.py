@@ -114,6 +114,7 @@ def test_another_brand_is_40001(brand_id: object) -> None:
     [
         {"skillId": "-1"},
         {"skillId": "1234567890"},
+        {"skillId": 2736637412},
         {"ttrDefName": None},
         {"ttrDefName": "URGENT"},
         {"campaignInfo": {"campaignId": 418732213, "engagementId": "425842913"}},
@@ -132,7 +133,9 @@ def test_documented_conversation_fields_pass(fields: dict[str, Any]) -> None:
     ("fields", "place"),
     [
         ({"skillId": "12345678901"}, "skillId"),
-        ({"skillId": 7}, "skillId"),
+        ({"skillId": -2}, "skillId"),
+        ({"skillId": 12345678901}, "skillId"),
+        ({"skillId": True}, "skillId"),
         ({"skillId": "-2"}, "skillId"),
         ({"skillId": "1\n"}, "skillId"),
         ({"channelType": "SMS"}, "channelType"),
@@ -207,7 +210,7 @@ def test_other_profile_fields_are_refused_by_name(profile: dict[str, Any], place
 def test_lenient_passes_unknown_fields_and_nothing_else() -> None:
     """Lenient is about names, not about types."""
     unknown = read(batch({"shoe": 42}, shoe=42), lenient=True)
-    wrong = read(batch({"firstName": 1}, skillId=7), lenient=True)
+    wrong = read(batch({"firstName": 1}, skillId="x"), lenient=True)
 
     assert (unknown.profile_problem, unknown.conversation_problem) == (None, None)
     assert wrong.profile_problem is not None
