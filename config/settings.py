@@ -57,7 +57,11 @@ Pauses = Annotated[
 
 
 class Account(BaseModel):
-    """One LivePerson account: its credentials, and limits of its own if it has them."""
+    """One LivePerson account: its credentials, and what it has of its own.
+
+    `monitoring_app_id` is the Monitoring API's app installation, where that is not the connector's;
+    `consumer_identity` says about which kinds of identity Monitoring is asked, if not about both.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,6 +69,10 @@ class Account(BaseModel):
     client_secret: SecretStr = Field(min_length=1)
     max_rate: Rate | None = None
     max_in_flight: InFlight | None = None
+    monitoring_app_id: str | None = Field(default=None, min_length=1)
+    consumer_identity: Annotated[
+        Literal["auth", "unauth", "both"] | None, BeforeValidator(values.lower)
+    ] = None
 
 
 class Settings(BaseSettings):
@@ -98,6 +106,7 @@ class Settings(BaseSettings):
     read_timeout: Seconds = 30
     already_open_text: str = Field(default="already has open conversation", min_length=1)
 
+    unknown_fields: Annotated[Literal["refuse", "pass"], BeforeValidator(values.lower)] = "refuse"
     retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     max_deliveries: PositiveInt = 20
@@ -151,6 +160,13 @@ class Settings(BaseSettings):
                 f"OVERTURE_DOMAIN_API_URL is plain http: list its host here, or use https ({url})"
             )
         return value
+
+    @property
+    def unauthenticated_accounts(self) -> frozenset[str]:
+        """The accounts whose consumers Monitoring knows as unauthenticated alone."""
+        return frozenset(
+            name for name, one in self.accounts.items() if one.consumer_identity == "unauth"
+        )
 
     @property
     def dedupe_seconds(self) -> float:

@@ -12,6 +12,9 @@ from typing import Any
 
 from simulator.calls import Answer, json_answer
 
+ReqId = str | int
+"""The id of a request item, which is echoed as it came."""
+
 Item = dict[str, Any]
 """One part of an answer: `code`, `body` and the `reqId` of the request item it belongs to."""
 
@@ -19,6 +22,8 @@ OK = "OK"
 BAD_REQUEST = "BAD_REQUEST"
 PROFILE_SET = "OK User Profile set successfully"
 CONVERSATION_RESOLVED = "OK Conversation resolved successfully"
+# The documentation prints no answer to this one.
+FIELD_UPDATED = "OK Conversation field updated successfully"
 CONVERSATION_IS_CLOSED = "Bad Request, Conversation is close"
 PLAIN_BAD_REQUEST = "Bad Request"
 
@@ -44,7 +49,7 @@ def error(
     return json_answer(status, body, headers)
 
 
-def item(code: str, req_id: str, **body: Any) -> Item:
+def item(code: str, req_id: ReqId, **body: Any) -> Item:
     """Build one item of a batch answer."""
     return {"code": code, "body": body, "reqId": req_id}
 
@@ -71,6 +76,9 @@ CONSUMER_JWS_MISSING = error(
     401, "ConsumerJWS is missing", "X_ON_BEHALF_HEADER is not present", error_code=40104
 )
 CONSUMER_JWS_INVALID = error(401, "Invalid ConsumerJWS", "ConsumerJWS is invalid", error_code=40103)
+CLAIM_MISSING = error(
+    400, "Missing parameter", "The AppJWT lacks a mandatory claim", error_code=40001
+)
 BRAND_ID_MISSING = error(400, "Missing parameter", "Brand Id is missing", error_code=40001)
 BRAND_ID_WRONG = error(
     400, "Invalid parameter", "Brand Id is not the account of the URL", error_code=40001

@@ -6,7 +6,7 @@ Source: Connector API, "Authorization and authentication": both tokens are sent 
 from simulator import answers
 from simulator.calls import Call, Refused
 from simulator.state import Account, Consumer, State
-from simulator.tokens import read_app_jwt, read_consumer_jws
+from simulator.tokens import lacks_claim, read_app_jwt, read_consumer_jws
 
 ON_BEHALF = "X-LP-ON-BEHALF"
 
@@ -16,6 +16,8 @@ def authenticate_app(state: State, call: Call) -> Account:
     header = call.headers.get("Authorization")
     if not header:
         raise Refused(answers.APP_JWT_MISSING)
+    if lacks_claim(header):
+        raise Refused(answers.CLAIM_MISSING)
     token = read_app_jwt(header)
     account = state.find(call.account_id)
     if (

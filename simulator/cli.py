@@ -7,7 +7,14 @@ import click
 from simulator.endpoints import CONVERSATION
 from simulator.faults import POSSIBLE
 from simulator.limits import Limits
-from simulator.options import AccountType, CampaignType, FaultType, LatencyType, NumberType
+from simulator.options import (
+    AccountType,
+    CampaignType,
+    FaultType,
+    LatencyType,
+    MonitoringAppType,
+    NumberType,
+)
 from simulator.scenario import Scenario, read_scenario, shipped_names
 from simulator.server import run
 from simulator.settings import (
@@ -15,6 +22,7 @@ from simulator.settings import (
     DEMO_ACCOUNT_ID,
     DEMO_ACCOUNTS,
     DEMO_CLIENT_ID,
+    ConsumerIdentity,
     Latency,
     Settings,
 )
@@ -63,6 +71,20 @@ def _use_scenario(context: click.Context, parameter: click.Parameter, name: str 
     type=CampaignType(),
     multiple=True,
     help="What the Monitoring API offers for an account; repeatable.",
+)
+@click.option(
+    "--monitoring-app",
+    "monitoring_apps",
+    type=MonitoringAppType(),
+    multiple=True,
+    help="The Monitoring API's app installation of an account, if not its client id; repeatable.",
+)
+@click.option(
+    "--consumer-identity",
+    type=click.Choice(["auth", "unauth"]),
+    default="auth",
+    show_default=True,
+    help="The kind of identity by which the Monitoring API knows the consumers.",
 )
 @click.option("--rate", type=NumberType(0), help="CONVERSATION calls per second and account.")
 @click.option(
@@ -122,6 +144,8 @@ def _settings(
     accounts: tuple[Any, ...],
     any_account: bool,
     campaigns: tuple[Any, ...],
+    monitoring_apps: tuple[tuple[str, str], ...],
+    consumer_identity: ConsumerIdentity,
     rate: float | None,
     burst: int | None,
     max_concurrent: int | None,
@@ -139,6 +163,8 @@ def _settings(
         accounts=dict(accounts) or ({} if any_account else DEMO_ACCOUNTS),
         any_account=any_account,
         campaigns=dict(campaigns),
+        monitoring_apps=dict(monitoring_apps),
+        consumer_identity=consumer_identity,
         limits=Limits(rate, burst, max_concurrent, token_rate, retry_after),
         latency=latency,
         faults={**scenario.faults, **dict(faults)},

@@ -4,6 +4,7 @@ Sources: CONVERSATION page of the Connector API; schemas setUserProfile.json and
 "Types of engagement attributes".
 """
 
+import re
 from typing import Annotated, Any, Literal, Required
 
 from pydantic import BeforeValidator, Field
@@ -16,6 +17,15 @@ def _whole(value: Any) -> Any:
 
 # The Monitoring API's own sample has an age of 30.0.
 Integer = Annotated[int, BeforeValidator(_whole)]
+
+
+def _year(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and YEAR.fullmatch(value) else _whole(value)
+
+
+# The page's own example of a year of birth is a text, beside the type "integer".
+YEAR = re.compile("[0-9]{4}")
+Year = Annotated[int, BeforeValidator(_year)]
 
 
 class Date(TypedDict):
@@ -39,7 +49,7 @@ class AuthInfo(TypedDict, total=False):
 
 
 class CustomerInfo(TypedDict, total=False):
-    """What `ctmrinfo` may say in the authenticated flow."""
+    """What `ctmrinfo` may say; the stores are ignored in the authenticated flow."""
 
     ctype: str
     cstatus: str
@@ -56,11 +66,6 @@ class CustomerInfo(TypedDict, total=False):
     lastPaymentDate: Date
     registrationDate: Date
     loginStatus: Integer
-
-
-class MonitoredCustomerInfo(CustomerInfo, total=False):
-    """What `ctmrinfo` may say to the Monitoring API: the stores too."""
-
     storeZipCode: str
     storeNumber: str
 
@@ -69,7 +74,7 @@ class Age(TypedDict, total=False):
     """An age, or a day of birth."""
 
     age: Integer
-    year: Integer
+    year: Year
     month: Integer
     day: Integer
 
@@ -101,22 +106,14 @@ class PersonalInfo(TypedDict, total=False):
     contacts: list[Contact]
     gender: Literal["MALE", "FEMALE", "OTHER"]
     company: str
-    language: Annotated[str, Field(pattern=r"^[a-z]{2}([-_][A-Z]{2})?$")]
+    language: str
 
 
 class CustomerSde(TypedDict, total=False):
     """The engagement attribute `ctmrinfo`."""
 
     type: Required[Literal["ctmrinfo"]]
-    info: CustomerInfo
-    auth: AuthInfo
-
-
-class MonitoredCustomerSde(TypedDict, total=False):
-    """The engagement attribute `ctmrinfo`, as the Monitoring API takes it."""
-
-    type: Required[Literal["ctmrinfo"]]
-    info: MonitoredCustomerInfo
+    info: Required[CustomerInfo]
     auth: AuthInfo
 
 
@@ -124,7 +121,7 @@ class PersonalSde(TypedDict, total=False):
     """The engagement attribute `personal`."""
 
     type: Required[Literal["personal"]]
-    personal: PersonalInfo
+    personal: Required[PersonalInfo]
     auth: AuthInfo
 
 

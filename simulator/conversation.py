@@ -40,7 +40,7 @@ def create(state: State, call: Call) -> Answer:
     if consumer.open_conversation:
         reason = answers.already_open(consumer.lp_consumer_id)
         return json_answer(400, [profile_set, _refused(batch, reason)])
-    return json_answer(200, [profile_set, *_open(state, call, account, consumer, batch=batch)])
+    return json_answer(200, [profile_set, _open(state, call, account, consumer, batch=batch)])
 
 
 def _refused(batch: Batch, reason: str) -> answers.Item:
@@ -49,19 +49,13 @@ def _refused(batch: Batch, reason: str) -> answers.Item:
 
 def _open(
     state: State, call: Call, account: Account, consumer: Consumer, *, batch: Batch
-) -> list[answers.Item]:
+) -> answers.Item:
     conversation = account.open(
         consumer,
         at=call.at,
         request=state.kept(call.body),
         client_properties=call.headers.get(CLIENT_PROPERTIES),
     )
-    opened = [answers.item(answers.OK, batch.conversation_id, conversationId=conversation.id)]
-    if batch.message:
-        sequence = conversation.publish(
-            batch.message["body"]["event"], keep=state.settings.keep_bodies
-        )
-        opened.append(answers.item(answers.OK, batch.message["id"], sequence=sequence))
     if state.close_at_once:
         account.close(conversation, at=call.at)
-    return opened
+    return answers.item(answers.OK, batch.conversation_id, conversationId=conversation.id)

@@ -3,38 +3,63 @@
 They say what is documented and no more: every field is optional unless marked, unknown fields are
 refused, and no type is converted, so a number where a string is documented is refused.
 
-Sources: CONVERSATION and SEND pages of the Connector API; schemas clientPropertiesHeader.json and
-infra/req.json; Monitoring API, Engagement. `CUSTOM` was documented for ttrDefName until 2019.
+Sources: CONVERSATION, SEND and examples pages of the Connector API (one has an item's id as a
+number); its post-conversation survey tutorial (campaign ids as numbers); schemas
+clientPropertiesHeader.json and infra/req.json (`kind` is not required, `metadata` is a list);
+Monitoring API, Overview and Engagement; "Send consumer satisfaction (CSAT)" of the Messaging Window
+API. `CUSTOM` was documented for ttrDefName until 2019.
 """
 
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from typing_extensions import TypedDict
 
-from simulator.consumer_profile import MonitoredCustomerSde, PersonalSde, Profile
+from simulator.consumer_profile import CustomerSde, PersonalSde, Profile
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
 IPv4 = Annotated[str, Field(pattern=rf"^({_OCTET}\.){{3}}{_OCTET}$")]
 Short = Annotated[str, Field(max_length=64)]
+Language = Annotated[str, Field(min_length=1)]
 ItemId = Annotated[str, Field(min_length=1, max_length=64)]
+NumericId = ItemId | int
 
 
-class Item(TypedDict):
+def _has_type(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("type"), str) or not value["type"]:
+        raise ValueError("type must be a string of at least 1 character")
+    return value
+
+
+class Item(TypedDict, total=False):
     """The envelope of every request item."""
 
     kind: Literal["req"]
-    id: ItemId
-    type: str
-    body: dict[str, Any]
+    id: Required[NumericId]
+    type: Required[str]
+    body: Required[dict[str, Any]]
+    metadata: list[Annotated[dict[str, Any], AfterValidator(_has_type)]]
 
 
-class CampaignInfo(TypedDict, total=False):
-    """Where campaigns route to; numbers in the Monitoring API's answer, strings here."""
+# A public client sends numbers.
+SkillId = (
+    Annotated[str, Field(pattern=r"^(-1|[0-9]{1,10})$")] | Annotated[int, Field(ge=-1, lt=10**10)]
+)
 
-    campaignId: str
-    engagementId: str
+
+class CampaignInfo(TypedDict):
+    """Where campaigns route to; half of it routes nowhere."""
+
+    campaignId: NumericId
+    engagementId: NumericId
 
 
 class SharkContext(TypedDict, total=False):
@@ -43,8 +68,8 @@ class SharkContext(TypedDict, total=False):
     type: Literal["SharkContext"]
     visitorId: str
     sessionId: str
-    interactionContextId: str
-    lang: str
+    interactionContextId: NumericId
+    lang: Language
     features: list[str]
     clientProperties: dict[str, Any]
 
@@ -53,20 +78,27 @@ class SMSContext(TypedDict, total=False):
     """The context of a text message."""
 
     type: Required[Literal["SMSContext"]]
-    lang: str
+    lang: Language
     features: list[str]
     clientProperties: dict[str, Any]
 
 
-def _has_type(value: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(value.get("type"), str):
-        raise ValueError("type must be a string")  # noqa: TRY004 - pydantic reads ValueError
-    return value
+class ProactiveContext(TypedDict, total=False):
+    """The context of an answer to a proactive message (node-agent-sdk, in agents' requests)."""
+
+    type: Required[Literal["ProactiveContext"]]
+    originConversationId: str
+    lang: Language
+    features: list[str]
+    clientProperties: dict[str, Any]
+
+
+KNOWN_CONTEXTS = frozenset({"SharkContext", "SMSContext", "ProactiveContext"})
 
 
 def _context_kind(value: Any) -> str:
     kind = value.get("type", "SharkContext") if isinstance(value, dict) else None
-    return kind if isinstance(kind, str) and kind in {"SharkContext", "SMSContext"} else "other"
+    return kind if isinstance(kind, str) and kind in KNOWN_CONTEXTS else "other"
 
 
 class ConversationRequest(TypedDict, total=False):
@@ -79,11 +111,12 @@ class ConversationRequest(TypedDict, total=False):
     brandId: Required[str]
     channelType: Literal["MESSAGING"]
     ttrDefName: Literal["NORMAL", "URGENT", "PRIORITIZED", "CUSTOM"] | None
-    skillId: Annotated[str, Field(pattern=r"^(-1|[0-9]{1,10})$")]
+    skillId: SkillId
     campaignInfo: CampaignInfo
     conversationContext: Annotated[
         Annotated[SharkContext, Tag("SharkContext")]
         | Annotated[SMSContext, Tag("SMSContext")]
+        | Annotated[ProactiveContext, Tag("ProactiveContext")]
         | Annotated[dict[str, Any], AfterValidator(_has_type), Tag("other")],
         Discriminator(_context_kind),
     ]
@@ -95,6 +128,13 @@ class ContentEvent(TypedDict, total=False):
     type: Required[Literal["ContentEvent"]]
     contentType: Required[str]
     message: Required[str | dict[str, Any]]
+
+
+class RichContentEvent(TypedDict):
+    """Structured content, whose own form is not looked into."""
+
+    type: Literal["RichContentEvent"]
+    content: dict[str, Any]
 
 
 class ChatStateEvent(TypedDict):
@@ -113,15 +153,9 @@ class AcceptStatusEvent(TypedDict):
 
 
 Event = Annotated[
-    ContentEvent | ChatStateEvent | AcceptStatusEvent,
+    ContentEvent | RichContentEvent | ChatStateEvent | AcceptStatusEvent,
     Field(discriminator="type"),
 ]
-
-
-class FirstMessage(TypedDict):
-    """The body of the historic third item of a CONVERSATION batch: a message without a dialog."""
-
-    event: ContentEvent
 
 
 class PublishEvent(TypedDict, total=False):
@@ -155,37 +189,46 @@ class DialogChange(TypedDict):
     dialog: ClosedDialog
 
 
+class SatisfactionField(TypedDict, total=False):
+    """What the consumer thinks of the conversation, which may be closed by then."""
+
+    field: Required[Literal["CSATRate"]]
+    csatRate: Required[Annotated[int, Field(ge=1, le=5)]]
+    csatResolutionConfirmation: bool
+    status: Literal["FILLED", "PARTIALLY_FILLED", "SKIPPED"]
+
+
 class UpdateConversationField(TypedDict):
     """The body of `cm.UpdateConversationField`."""
 
     conversationId: ItemId
-    conversationField: Annotated[StateField | DialogChange, Field(discriminator="field")]
+    conversationField: Annotated[
+        StateField | DialogChange | SatisfactionField, Field(discriminator="field")
+    ]
 
 
 class ClientProperties(TypedDict, total=False):
-    """The header `Client-Properties`."""
+    """The header `Client-Properties`: its names as documented, its values as clients send them.
 
-    type: Literal[".ClientProperties", ".ams.headers.ClientProperties"]
+    Clients in use send types without a dot, systems of any name and IPv6 addresses.
+    """
+
+    type: Required[Annotated[str, Field(min_length=1, max_length=64)]]
     appId: Short
     appVersion: Annotated[str, Field(max_length=32)]
-    ipAddress: IPv4
-    deviceFamily: Literal["DESKTOP", "TABLET", "MOBILE", "OTHER"]
-    os: Literal["WINDOWS", "LINUX", "OSX", "ANDROID", "IOS", "OTHER"]
+    ipAddress: Short
+    deviceFamily: Short
+    os: Short
     osVersion: Short
     osName: Short
-    integration: Literal["WEB_SDK", "MOBILE_SDK", "BRAND_SDK"]
+    integration: Short
     integrationVersion: Short
     browser: Short
     browserVersion: Short
     timeZone: Short
     deviceManufacture: Short
     deviceModel: Short
-    features: list[
-        Literal[
-            "CO_BROWSE", "CO_APP", "PHOTO_SHARING", "SECURE_FORMS", "AUTO_MESSAGES", "RICH_CONTENT",
-            "QUICK_REPLIES", "MULTI_DIALOG", "MARKDOWN_HYPERLINKS", "FILE_SHARING",
-        ]
-    ]  # fmt: skip
+    features: list[str]
 
 
 class ConsumerRequest(TypedDict):
@@ -194,12 +237,12 @@ class ConsumerRequest(TypedDict):
     ext_consumer_id: Annotated[str, Field(min_length=1)]
 
 
-class Identity(TypedDict, total=False):
+class Identity(TypedDict):
     """A consumer, in the words of the Monitoring API; `sub` is the external id."""
 
-    iss: str
-    acr: Required[Literal["0", "loa1"]]
-    sub: Required[str]
+    iss: Annotated[str, Field(min_length=1)]
+    acr: Literal["0", "loa1"]
+    sub: Annotated[str, Field(min_length=1)]
 
 
 class MonitoredClient(TypedDict, total=False):
@@ -226,13 +269,13 @@ class EngagementRequest(TypedDict, total=False):
     Of its attributes the two that CONVERSATION takes are looked into; the others need a type.
     """
 
-    consumerId: str
+    consumerId: Annotated[str, Field(min_length=1)]
     identities: list[Identity]
     clientProperties: MonitoredClient
     entryPoints: list[str]
     engagementAttributes: list[
         Annotated[
-            Annotated[MonitoredCustomerSde, Tag("ctmrinfo")]
+            Annotated[CustomerSde, Tag("ctmrinfo")]
             | Annotated[PersonalSde, Tag("personal")]
             | Annotated[dict[str, Any], AfterValidator(_has_type), Tag("other")],
             Discriminator(_attribute_kind),
@@ -262,7 +305,6 @@ def problem(document: TypeAdapter[Any], value: Any, *, lenient: bool) -> str | N
 ITEM = TypeAdapter[Any](Item)
 PROFILE = TypeAdapter[Any](Profile)
 CONVERSATION_REQUEST = TypeAdapter[Any](ConversationRequest)
-FIRST_MESSAGE = TypeAdapter[Any](FirstMessage)
 PUBLISH_EVENT = TypeAdapter[Any](PublishEvent)
 UPDATE_CONVERSATION_FIELD = TypeAdapter[Any](UpdateConversationField)
 CLIENT_PROPERTIES = TypeAdapter[Any](ClientProperties)

@@ -1,6 +1,7 @@
 """The Monitoring API's Engagement call: which campaign a visitor gets, or which conversation.
 
-Source: Monitoring API, Engagement (with its internal codes).
+Sources: Monitoring API, Engagement (with its internal codes) and Overview (identities); best
+practices for messaging (a customerId of the unauthenticated fails).
 """
 
 import time
@@ -8,11 +9,13 @@ from typing import Any
 
 from simulator import documents
 from simulator.calls import JSON_TYPE, Answer, Call, Refused, json_answer, read_json
-from simulator.settings import Campaign
+from simulator.settings import Campaign, ConsumerIdentity
 from simulator.state import Account, Conversation, State
 
 VERSIONS = ("1.0", "1.1")
 CONTEXT_ID = "1"
+UNAUTHENTICATED = "0"
+AUTHENTICATED = "loa1"
 
 
 def _error(status: int, message: str, *, internal_code: int) -> Answer:
@@ -41,7 +44,7 @@ def engage(state: State, call: Call) -> Answer:
     if call.query.get("v") not in VERSIONS:
         raise _refused(400, "Bad version", internal_code=33)
     account = state.find(call.account_id)
-    if account is None or not _is_installed(account, call.path["app_id"]):
+    if account is None or not _is_installed(state, account, call.path["app_id"]):
         raise _refused(404, "Invalid appInstallationId", internal_code=18)
     body = _read_body(call, lenient=state.settings.lenient)
     status, visitor_id, session_id = _find_session(state, call)
@@ -52,12 +55,15 @@ def engage(state: State, call: Call) -> Answer:
     }
     campaign = state.campaign(account.id)
     if campaign:
-        answer["engagementDetails"] = [_details(campaign, _open_conversation(account, body))]
+        found = _open_conversation(account, body, kind=state.settings.consumer_identity)
+        answer["engagementDetails"] = [_details(campaign, found)]
     return json_answer(status, answer)
 
 
-def _is_installed(account: Account, app_id: str) -> bool:
-    return account.credentials is None or account.credentials.client_id == app_id
+def _is_installed(state: State, account: Account, app_id: str) -> bool:
+    if account.credentials is None:
+        return True
+    return app_id == state.settings.monitoring_apps.get(account.id, account.credentials.client_id)
 
 
 def _read_body(call: Call, *, lenient: bool) -> dict[str, Any]:
@@ -65,11 +71,25 @@ def _read_body(call: Call, *, lenient: bool) -> dict[str, Any]:
         body: dict[str, Any] = read_json(call.body or b"{}")
     except ValueError:
         raise _refused(400, "Invalid data", internal_code=5) from None
-    if (call.body and call.media_type != JSON_TYPE) or documents.problem(
-        documents.ENGAGEMENT_REQUEST, body, lenient=lenient
+    if (
+        (call.body and call.media_type != JSON_TYPE)
+        or documents.problem(documents.ENGAGEMENT_REQUEST, body, lenient=lenient)
+        or (_names_customer(body) and not _is_authenticated(body))
     ):
         raise _refused(400, "Invalid data", internal_code=5)
     return body
+
+
+def _names_customer(body: dict[str, Any]) -> bool:
+    return any(
+        "customerId" in attribute.get("info", {})
+        for attribute in body.get("engagementAttributes", ())
+        if attribute["type"] == "ctmrinfo"
+    )
+
+
+def _is_authenticated(body: dict[str, Any]) -> bool:
+    return any(one["acr"] == AUTHENTICATED for one in body.get("identities", ()))
 
 
 def _find_session(state: State, call: Call) -> tuple[int, str, str]:
@@ -87,13 +107,29 @@ def _find_session(state: State, call: Call) -> tuple[int, str, str]:
     return 200, visitor_id, session_id
 
 
-def _open_conversation(account: Account, body: dict[str, Any]) -> Conversation | None:
-    names = [body.get("consumerId"), *(one.get("sub") for one in body.get("identities", ()))]
-    for name in names:
-        consumer = account.consumers.get(name) if name else None
+def _open_conversation(
+    account: Account, body: dict[str, Any], *, kind: ConsumerIdentity
+) -> Conversation | None:
+    """Find the open conversation of whom the body names; the deprecated way only without others."""
+    identities = body.get("identities", [])
+    names = [one["sub"] for one in identities if _is_of_kind(one, account.id, kind)]
+    for name in names if identities else [body.get("consumerId", "")]:
+        consumer = account.consumers.get(name)
         if consumer and consumer.open_conversation:
             return consumer.open_conversation
     return None
+
+
+def _is_of_kind(identity: dict[str, str], account_id: str, kind: ConsumerIdentity) -> bool:
+    """Tell whether an identity is of the kind that the account's consumers have.
+
+    The issuer of the unauthenticated is "the csds-domain/account-id", or what the page's own sample
+    has; of the authenticated any other is accepted.
+    """
+    if kind == "auth":
+        return identity["acr"] == AUTHENTICATED
+    is_liveperson = identity["iss"].endswith(f"/{account_id}") or identity["iss"] == "LivePerson"
+    return identity["acr"] == UNAUTHENTICATED and is_liveperson
 
 
 def _details(campaign: Campaign, conversation: Conversation | None) -> dict[str, Any]:

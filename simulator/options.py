@@ -61,6 +61,21 @@ class AccountType(click.ParamType[tuple[str, Credentials]]):
         return account_id, Credentials(client_id, client_secret)
 
 
+class MonitoringAppType(click.ParamType[tuple[str, str]]):
+    """`ID:APP_INSTALLATION_ID`."""
+
+    name = "ID:APP_INSTALLATION_ID"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read the two parts."""
+        account_id, _, app_id = str(value).partition(":")
+        if not account_id or not app_id:
+            self.fail(f"{value} is not of the form {self.name}", param, ctx)
+        return account_id, app_id
+
+
 class CampaignType(click.ParamType[tuple[str, Campaign | None]]):
     """`ID:CAMPAIGN_ID:ENGAGEMENT_ID` or `ID:none`."""
 

@@ -1,4 +1,4 @@
-"""SEND: a message into a conversation, or its close.
+"""SEND: a message into a conversation, its close, what the consumer thinks of it, or a profile.
 
 Sources: SEND page of the Connector API; its examples page (`Client-Properties` on every request);
 Connector guide, "Send a message", "Close conversation" and "Resume a closed conversation".
@@ -8,6 +8,7 @@ from typing import Any
 
 from simulator import answers, documents
 from simulator.authentication import authenticate
+from simulator.batch import PROFILE
 from simulator.calls import Answer, Call, Refused, json_answer
 from simulator.reading import (
     CLIENT_PROPERTIES,
@@ -22,7 +23,12 @@ LONGEST_REQUEST = 5000
 """Characters of JSON."""
 PUBLISH = "ms.PublishEvent"
 UPDATE = "cm.UpdateConversationField"
-_DOCUMENTS = {PUBLISH: documents.PUBLISH_EVENT, UPDATE: documents.UPDATE_CONVERSATION_FIELD}
+SATISFACTION = "CSATRate"
+_DOCUMENTS = {
+    PUBLISH: documents.PUBLISH_EVENT,
+    UPDATE: documents.UPDATE_CONVERSATION_FIELD,
+    PROFILE: documents.PROFILE,
+}
 
 
 def send(state: State, call: Call) -> Answer:
@@ -37,15 +43,20 @@ def send(state: State, call: Call) -> Answer:
         return _refused(item, answers.PLAIN_BAD_REQUEST)
     if wrong := documents.problem(_DOCUMENTS[item["type"]], item["body"], lenient=lenient):
         return _refused(item, f"{answers.PLAIN_BAD_REQUEST}, {wrong}")
+    if item["type"] == PROFILE:
+        return json_answer(200, answers.item(answers.OK, item["id"], msg=answers.PROFILE_SET))
     conversation = _find(account, item["body"])
     if conversation is None:
         return _refused(item, answers.PLAIN_BAD_REQUEST)
     if conversation.consumer is not consumer:
         raise Refused(answers.NOT_YOUR_CONVERSATION)
-    if conversation.closed_at is not None:
+    is_opinion = item["body"].get("conversationField", {}).get("field") == SATISFACTION
+    if conversation.closed_at is not None and not is_opinion:
         return _refused(item, answers.CONVERSATION_IS_CLOSED)
     if conversation.client_properties is not None and CLIENT_PROPERTIES not in call.headers:
         return _refused(item, f"{answers.PLAIN_BAD_REQUEST}, {CLIENT_PROPERTIES} is missing")
+    if is_opinion:
+        return json_answer(200, answers.item(answers.OK, item["id"], msg=answers.FIELD_UPDATED))
     if item["type"] == UPDATE:
         account.close(conversation, at=call.at)
         return json_answer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from simulator.limits import Limits
 
@@ -9,6 +10,10 @@ DEMO_ACCOUNT_ID = "12345678"
 DEMO_CLIENT_ID = "demo-client"
 DEMO_CLIENT_SECRET = "demo-secret"  # noqa: S105 - the demo's account is open to everyone
 APP_JWT_SECONDS = 3600
+
+
+ConsumerIdentity = Literal["auth", "unauth"]
+"""Which kind of identity the Monitoring API knows a connector's consumers by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be chosen; `None` as a campaign means the account has none."""
+    """Everything that can be chosen; `None` as a campaign means the account has none.
+
+    An account's `monitoring_apps` is the Monitoring API's installation, where that is not its own.
+    """
 
     accounts: Mapping[str, Credentials] = field(default_factory=lambda: DEMO_ACCOUNTS)
     any_account: bool = False
     campaigns: Mapping[str, Campaign | None] = field(default_factory=dict)
+    monitoring_apps: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     latency: Latency = Latency()
     faults: Mapping[str, float] = field(default_factory=dict)
@@ -54,4 +63,5 @@ class Settings:
     app_jwt_seconds: int = APP_JWT_SECONDS
     keep_bodies: bool = True
     lenient: bool = False
+    consumer_identity: ConsumerIdentity = "auth"
     seed: int | None = None

@@ -19,6 +19,7 @@ ALGORITHM = "HS256"
 KEY_ID = "appjwt-13-05-17"
 ISSUER = "Sentinel"
 SCOPE = "msg.consumer"
+APP_CLAIMS = ("aud", "azp", "scope", "iss", "iat", "exp")
 GENERATION = "generation"
 CACHED_TOKENS = 8192
 
@@ -63,6 +64,23 @@ def sign_app_jwt(
 
 
 @lru_cache(maxsize=CACHED_TOKENS)
+def lacks_claim(token: str) -> bool:
+    """Tell whether an AppJWT is signed as ours, but lacks a documented claim."""
+    try:
+        jwt.decode(
+            token,
+            SIGNING_KEY,
+            algorithms=[ALGORITHM],
+            options={"require": list(APP_CLAIMS), "verify_aud": False, "verify_exp": False},
+        )
+    except jwt.MissingRequiredClaimError:
+        return True
+    except (jwt.InvalidTokenError, UnicodeEncodeError):
+        return False
+    return False
+
+
+@lru_cache(maxsize=CACHED_TOKENS)
 def read_app_jwt(token: str) -> AppToken | None:
     """Read an AppJWT; None unless it is one of ours. Whether it is still good is not asked here."""
     try:
@@ -72,7 +90,7 @@ def read_app_jwt(token: str) -> AppToken | None:
             algorithms=[ALGORITHM],
             issuer=ISSUER,
             options={
-                "require": ["aud", "azp", "scope", "iss", "iat", "exp", "jti"],
+                "require": [*APP_CLAIMS, "jti"],
                 "verify_aud": False,
                 "verify_exp": False,
             },

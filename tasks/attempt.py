@@ -377,9 +377,7 @@ class Try:
         """Ask the Monitoring API for the consumer's open conversation."""
         visit = read_visit(self._visit or self._claim.visit)
         try:
-            found = self.account.client.find_open_conversation(
-                self.work.job.consumer_id, visit=visit
-            )
+            found = self.account.client.find_open_conversation(self.work.job, visit=visit)
         except LookupFailed as failure:
             self._visit = write_visit(failure.visit)
             if failure.answer.kind is Kind.CREDENTIALS and not self._claim.alone:
@@ -525,6 +523,12 @@ class Try:
 
     def _opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Record:
         """Make the result."""
+        opened_with = None
+        if status == "reused":
+            opened_with = retry_store(
+                lambda: self._ledger.opened_with(self.work.job.account_id, conversation_id),
+                until=self._shutdown.over,
+            )
         outcome = opened(
             self.work.job,
             status="reused" if status == "reused" else "created",
@@ -534,6 +538,7 @@ class Try:
             enqueued_at=self.work.enqueued_at or rfc3339(self._claim.seen_at),
             resolved_by=resolved_by,
             conversation=self._conversation,
+            opened_with=opened_with,
         )
         return Record(outcome=outcome, feedback=self._feedback, cause=self._cause)
 

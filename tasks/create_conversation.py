@@ -18,6 +18,7 @@ from config.names import TASK_NAME
 from tasks.account import Account
 from tasks.attempt import CLAIMED_RETRY_SECONDS, Later, Publish, Record, Rules, Soon, Step, Try
 from tasks.messages.intake import Received, Work, receive
+from tasks.messages.job import AS_DOCUMENTED, Reading
 from tasks.messages.outcome import Outcome, broken
 from tasks.messages.outgoing import Outgoing, later
 from tasks.stopping import Stopping
@@ -91,6 +92,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         pulse: Pulse,
         accounts: Mapping[str, Account],
         max_message_bytes: int,
+        reading: Reading = AS_DOCUMENTED,
     ) -> None:
         self._rules = rules
         self._ledger, self._shutdown = rules.ledger, rules.shutdown
@@ -98,6 +100,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         self._pulse = pulse
         self._accounts = accounts
         self._max_message_bytes = max_message_bytes
+        self._reading = reading
 
     def receive(self, delivery: Delivery) -> Work | None:
         """Read a delivery; what is no job has its outcome at once, and needs no slot.
@@ -108,6 +111,8 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         try:
             received = self._read(delivery)
             if isinstance(received, Work):
+                if received.job.warnings:
+                    log.warning("job.odd", job_id=received.job.job_id, what=received.job.warnings)
                 return received
             log.warning("message.refused", message_id=received.message_id, outcome=received.count)
             self._publish(received, delivery)
@@ -136,6 +141,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                 accounts=self._accounts.keys(),
                 max_bytes=self._max_message_bytes,
                 enqueued_at=delivery.enqueued_at,
+                reading=self._reading,
             )
         except Exception:
             log.exception("message.unread")

@@ -61,9 +61,7 @@ class LivePerson(Protocol):
 
     def engage(self, job: Job, visit: Visit | None = None) -> Engaged: ...
 
-    def find_open_conversation(
-        self, consumer_id: str, *, visit: Visit | None = None
-    ) -> str | None: ...
+    def find_open_conversation(self, job: Job, *, visit: Visit | None = None) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +171,8 @@ class ScriptedLivePerson:
             case other:
                 raise AssertionError(f"an engagement was asked for, and the script has {other!r}")
 
-    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
-        del consumer_id, visit
+    def find_open_conversation(self, job: Job, *, visit: Visit | None = None) -> str | None:
+        del job, visit
         self._note("look up")
         match self._next():
             case Shown(conversation_id):
@@ -312,13 +310,18 @@ def idp_says(heard: Heard) -> TokenFailure:
 
 
 def _monitoring(*heard: Heard) -> Monitoring:
-    return Monitoring(_services(*heard), account_id=ACCOUNT, credentials=_CREDENTIALS)
+    return Monitoring(
+        _services(*heard),
+        account_id=ACCOUNT,
+        credentials=_CREDENTIALS,
+        domain_api_url="https://api.liveperson.net",
+    )
 
 
 def look_up_says(heard: Heard) -> LookupFailed:
     """Have Monitoring say so, when it is asked for an open conversation."""
     try:
-        _monitoring(heard).find_open_conversation("consumer-1")
+        _monitoring(heard).find_open_conversation(make_job())
     except LookupFailed as failure:
         return failure
     raise AssertionError("the look-up told something")

@@ -16,6 +16,8 @@ from tasks.attempt import Rules
 from tasks.create_conversation import CreateConversation
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.engagement import Installation
+from tasks.messages.job import Reading
 from tasks.permits import Permits
 from tasks.retry import Policy
 from tasks.stopping import Shutdown
@@ -113,6 +115,10 @@ def build(
         pulse=pulse,
         accounts=accounts,
         max_message_bytes=settings.max_message_bytes,
+        reading=Reading(
+            pass_unknown=settings.unknown_fields == "pass",
+            unauthenticated=settings.unauthenticated_accounts,
+        ),
     )
     return Parts(
         broker,
@@ -150,6 +156,10 @@ def _accounts(
                 token_store=tokens,
                 user_agent=USER_AGENT,
                 reread_credentials=partial(reread_credentials, account_id),
+                monitoring=Installation(
+                    app_id=account.monitoring_app_id or "",
+                    identity=account.consumer_identity or "both",
+                ),
             ),
             ceiling=Ceiling(
                 rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)

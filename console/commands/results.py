@@ -46,7 +46,9 @@ COLUMNS: Final = (
     Column("resolvedBy", at("resolvedBy")),
     Column("campaignId", at("campaignInfo.campaignId")),
     Column("engagementId", at("campaignInfo.engagementId")),
+    Column("conversationContext", at("conversationContext")),
     Column("clientProperties", at("clientProperties")),
+    Column("submissionId", at("submissionId")),
     Column("metadata", at("metadata")),
 )
 

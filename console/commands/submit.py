@@ -26,12 +26,14 @@ from console.admin.wait import (
     wait_for_outcomes,
     with_outcomes_before,
 )
+from console.jobfiles.batch_form import batches
 from console.jobfiles.job_file import Entry, Format, UnreadableFile
 from console.jobfiles.source import STANDARD_INPUT, Source, open_source
 from console.jobfiles.submission import Accepted, Rejected, check, outgoing
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
+from tasks.messages.job import Reading
 from worker.tuning import relax_collector
 
 
@@ -56,6 +58,11 @@ from worker.tuning import relax_collector
     type=Number(min=0),
     default=math.inf,
     help="Longest wait in seconds, once all jobs are sent.  [default: no limit]",
+)
+@click.option(
+    "--consumer-id-from",
+    metavar="PATH",
+    help="Where the consumerId of jobs without one is, as in profile.userId.",
 )
 @click.option("--account", type=NAME, metavar="ID", help="The account for jobs that name none.")
 @click.option(
@@ -86,6 +93,7 @@ def command(
     wait: bool,
     timeout: float,
     account: str | None,
+    consumer_id_from: str | None,
     queue: str,
     skip: int,
     rejected: Path | None,
@@ -102,6 +110,9 @@ def command(
     list or object is JSON. An empty cell omits the field. The separator is a comma, a semicolon or
     a tab, or what Excel's first line sep=; says. Files are UTF-8; any other kind, such as a
     workbook, is refused with what to do.
+
+    LivePerson's own form, an array of the two items, is a job as well: with its consumerId beside
+    it, as in {"consumerId": "…", "batch": […]}, or taken from within it by --consumer-id-from.
 
     A job without a jobId gets a UUID derived from its content. You can therefore submit the same
     file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS), and --wait
@@ -124,12 +135,18 @@ def command(
             raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
         run = Submission(
-            source=source, settings=settings, account_id=account, skip=skip, rejects=rejects
+            source=source,
+            settings=settings,
+            account_id=account,
+            consumer_id_from=consumer_id_from,
+            skip=skip,
+            rejects=rejects,
         )
         if dry_run or all_or_nothing:
             run.check_all()
         if dry_run:
             say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
+            run.advise()
             return int(run.complain())
         if all_or_nothing:
             if run.complain():
@@ -204,6 +221,9 @@ class Tally:
     confirmed: int = 0
     through: int = 0
     got_ids: int = 0
+    warnings: int = 0
+    without_campaign: int = 0
+    without_profile: int = 0
     broken_off: str = ""
 
 
@@ -214,19 +234,31 @@ class Submission:
     source: Source
     settings: Settings
     account_id: str | None
+    consumer_id_from: str | None = None
     skip: int
     rejects: Rejects
     tally: Tally = field(default_factory=Tally)
 
     def accepted(self) -> Iterator[Accepted]:
         """Check every entry; pass the good ones on and report the others."""
+        reading = Reading(
+            pass_unknown=self.settings.unknown_fields == "pass",
+            unauthenticated=self.settings.unauthenticated_accounts,
+        )
         for entry in self._entries():
             checked = check(
-                entry, accounts=self.settings.accounts.keys(), account_id=self.account_id
+                entry,
+                accounts=self.settings.accounts.keys(),
+                account_id=self.account_id,
+                reading=reading,
+                consumer_id_from=self.consumer_id_from,
             )
             if isinstance(checked, Rejected):
                 self.rejects.add(checked)
                 continue
+            self._warn(checked)
+            self.tally.without_campaign += not checked.has_campaign
+            self.tally.without_profile += not checked.has_profile
             self.tally.accepted += 1
             self.tally.got_ids += checked.got_id
             yield checked
@@ -267,6 +299,15 @@ class Submission:
         self.source.rewind()
         self.tally = Tally()
 
+    def advise(self) -> None:
+        """Say of how many jobs LivePerson itself would advise against."""
+        if self.tally.without_campaign:
+            jobs = counted(self.tally.without_campaign, "job")
+            say(f"{jobs} without campaign or engagement: no source for agents and reports")
+        if self.tally.without_profile:
+            jobs = counted(self.tally.without_profile, "job")
+            say(f"{jobs} without profile: agents see nothing about the consumer")
+
     def complain(self) -> bool:
         """Say what could not be read as a job; False if there is nothing to say."""
         if self.rejects.count:
@@ -285,10 +326,18 @@ class Submission:
             f"continue with --skip {tally.through}"
         )
 
+    def _warn(self, checked: Accepted) -> None:
+        for warning in checked.warnings:
+            self.tally.warnings += 1
+            if self.tally.warnings <= REPORTED:
+                complain(f"{self.source.unit} {checked.number}: warning: {warning}")
+            elif self.tally.warnings == REPORTED + 1:
+                complain("there are more warnings, which are not shown")
+
     def _entries(self) -> Iterator[Entry]:
         limit = self.settings.max_message_bytes
         try:
-            yield from self.source.entries(max_bytes=limit, skip=self.skip)
+            yield from batches(self.source.entries(max_bytes=limit, skip=self.skip))
         except UnreadableFile as error:
             self.tally.broken_off = str(error)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from config.names import JOBS_EXCHANGE_NAME
+from console.jobfiles.batch_form import NoJob, as_job
 from console.jobfiles.job_file import Entry
-from tasks.messages.job import InvalidJob, parse_job
+from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Reading, parse_job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now
 from worker.broker.delivery import ENQUEUED_HEADER
@@ -32,6 +33,9 @@ class Accepted:
     priority: int
     digest: str
     got_id: bool
+    warnings: tuple[str, ...] = ()
+    has_campaign: bool = True
+    has_profile: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +48,25 @@ class Rejected:
 
 
 def check(
-    entry: Entry, *, accounts: Collection[str], account_id: str | None
+    entry: Entry,
+    *,
+    accounts: Collection[str],
+    account_id: str | None,
+    reading: Reading = AS_DOCUMENTED,
+    consumer_id_from: str | None = None,
 ) -> Accepted | Rejected:
     """Check an entry as a worker with these accounts would; with none configured, any will do.
 
-    `account_id` goes to jobs that name no account. A job without a jobId gets a UUID made of its
-    content: the same job submitted again is the same job, and is done once.
+    `account_id` goes to jobs that name no account; what is at the path `consumer_id_from` is the
+    consumerId of those that have none. LivePerson's own form of a request is a job, too. A job
+    without a jobId gets a UUID made of its content: the same job submitted again is the same job,
+    and is done once.
     """
-    document = entry.document
+    try:
+        document = as_job(entry.document, consumer_id_from=consumer_id_from)
+    except NoJob as error:
+        content = {"job": entry.document}
+        return Rejected(number=entry.number, reason=str(error), content=content)
     if entry.fault is not None or not isinstance(document, dict):
         reason = entry.fault or "it is not a JSON object, as a job must be"
         content = {"text": entry.text} if entry.fault is not None else {"job": document}
@@ -64,6 +79,7 @@ def check(
         job = parse_job(
             {**complete, "jobId": "-"} if got_id else complete,
             accounts=accounts or _named(complete),
+            reading=reading,
         )
     except InvalidJob as error:
         return Rejected(number=entry.number, reason=error.message, content={"job": document})
@@ -76,6 +92,9 @@ def check(
         priority=job.priority,
         digest=job.digest,
         got_id=got_id,
+        warnings=job.warnings,
+        has_campaign=job.engagement is not None or "campaignInfo" in job.conversation,
+        has_profile=bool(job.profile),
     )
 
 

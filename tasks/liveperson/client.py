@@ -15,7 +15,7 @@ from tasks.liveperson.consumer_tokens import ConsumerTokens
 from tasks.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
 from tasks.liveperson.credentials import Credentials, Pair, never
 from tasks.liveperson.domains import Domains, Services
-from tasks.liveperson.engagement import Engaged, Monitoring, Visit
+from tasks.liveperson.engagement import CONNECTORS_OWN, Engaged, Installation, Monitoring, Visit
 from tasks.liveperson.http import FateUnknown, Http, NotSent
 from tasks.liveperson.tokens import TokenFailure, Tokens
 from tasks.messages.job import Job
@@ -48,6 +48,7 @@ class LivePersonClient:
         already_open_text: str = ALREADY_OPEN_TEXT,
         tls: ssl.SSLContext | None = None,
         reread_credentials: Callable[[], Pair | None] = never,
+        monitoring: Installation = CONNECTORS_OWN,
     ) -> None:
         self._http = Http(
             pool_size=pool_size,
@@ -68,7 +69,13 @@ class LivePersonClient:
         self.app_tokens = AppTokens(sentinel, token_store, account_id=account_id)
         self._services = services
         self._consumer_tokens = ConsumerTokens(services, self.app_tokens, account_id=account_id)
-        self._monitoring = Monitoring(services, account_id=account_id, credentials=credentials)
+        self._monitoring = Monitoring(
+            services,
+            account_id=account_id,
+            credentials=credentials,
+            domain_api_url=domain_api_url,
+            installation=monitoring,
+        )
         self._already_open_text = already_open_text
         account = quote(account_id, safe="")
         self._path = f"/api/account/{account}/messaging/consumer/conversation?v=3"
@@ -158,9 +165,9 @@ class LivePersonClient:
         """Ask Monitoring for campaign and context; raises EngagementFailure."""
         return self._monitoring.engage(job, visit)
 
-    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
-        """Ask Monitoring for the consumer's open conversation; raises LookupFailed."""
-        return self._monitoring.find_open_conversation(consumer_id, visit=visit)
+    def find_open_conversation(self, job: Job, *, visit: Visit | None = None) -> str | None:
+        """Ask Monitoring for the open conversation of a job's consumer; raises LookupFailed."""
+        return self._monitoring.find_open_conversation(job, visit=visit)
 
     def close(self) -> None:
         """Close the idle connections."""

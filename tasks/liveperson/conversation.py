@@ -13,8 +13,11 @@ from tasks.liveperson.answer import CLAIM_MISSING, Answer, Kind, kind_of, refuse
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 
+PROFILE = "userprofile.SetUserProfile"
+CONVERSATION = "cm.ConsumerRequestConversation"
 ALREADY_OPEN_TEXT = "already has open conversation"
 _SUCCESS = frozenset({200, 201})
+_OF_THE_PROFILE = "; of the profile: "
 _ERROR_FIELDS = ("errorCode", "title", "details", "msg")
 _STALE: Mapping[int, Literal["app", "consumer"]] = {40102: "app", 40105: "app", 40103: "consumer"}
 
@@ -34,14 +37,15 @@ def batch(
     body = {**wanted, "brandId": job.account_id, "channelType": "MESSAGING"}
     return dumps_compact(
         [
-            _item(profile_id, "userprofile.SetUserProfile", job.profile),
-            _item(conversation_id, "cm.ConsumerRequestConversation", body),
+            _item(profile_id, PROFILE, job.profile, job.item_metadata.get("profile")),
+            _item(conversation_id, CONVERSATION, body, job.item_metadata.get("conversation")),
         ]
     )
 
 
-def _item(item_id: str, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": "req", "id": item_id, "type": kind, "body": body}
+def _item(item_id: str, kind: str, body: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
+    item = {"kind": "req", "id": item_id, "type": kind, "body": body}
+    return item if metadata is None else {**item, "metadata": metadata}
 
 
 def read_answer(
@@ -80,6 +84,7 @@ def read_answer(
         )
     blamed = others if ours is None else [ours]
     message = _said(blamed, prefix=f"HTTP {status}")
+    about_profile = next((item for item in items if _get(item, "reqId") == profile_id), None)
     code = next((code for item in blamed if (code := reading.error_code(item))), None)
     if _status(ours) not in _SUCCESS and already_open_text.casefold() in message.casefold():
         kind = Kind.ALREADY_OPEN
@@ -96,7 +101,10 @@ def read_answer(
         kind=kind,
         http_status=status,
         error_code=code,
-        message=message or f"HTTP {status} without an answer to this request",
+        message=_with_profile(
+            message or f"HTTP {status} without an answer to this request",
+            None if ours is None else about_profile,
+        ),
         retry_after=reading.retry_after(headers),
         stale_token=_stale_token(code, message) if _is_stale(kind, status) else None,
     )
@@ -161,6 +169,13 @@ def _stale_token(code: int | None, message: str) -> Literal["app", "consumer"]:
 def _said(items: list[Any], *, prefix: str) -> str:
     texts = [text for item in items if (text := reading.said(item))]
     return f"{prefix}: {'; '.join(texts)}" if texts else ""
+
+
+def _with_profile(message: str, profile: Any) -> str:
+    """Add what was said of the profile, so that its half of a long message is not cut off."""
+    said = reading.said(profile)
+    half = reading.MESSAGE_CHARS // 2 - len(_OF_THE_PROFILE)
+    return f"{message[:half]}{_OF_THE_PROFILE}{said[:half]}" if said else message
 
 
 def _get(value: Any, name: str) -> Any:

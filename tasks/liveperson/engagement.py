@@ -1,6 +1,8 @@
 """Monitoring's Engagement call: which campaign a consumer gets, or which conversation is open.
 
-Source: Monitoring API, "Engagement". Numbers in its answers are strings in a CONVERSATION request.
+Sources: Monitoring API, "Overview" and "Engagement"; "Authentication, detailed API" (any `iss` is
+accepted of an authenticated consumer). Numbers in its answers are strings in a CONVERSATION
+request.
 """
 
 import json
@@ -8,20 +10,25 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
 
 from tasks.liveperson import reading
 from tasks.liveperson.answer import Answer, CallFailed, Kind, Pause, no_answer, refusal
 from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.domains import Services
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
+from tasks.messages.fields.conversation import SHARK_CONTEXT
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 
-SHARK_CONTEXT = "SharkContext"
 _SERVICE = "smt"
 _NAME = "Monitoring"
+# The two kinds of identity, by their `acr`; of the authenticated "any value is accepted" as `iss`.
+UNAUTHENTICATED = "0"
+AUTHENTICATED = "loa1"
+ANY_ISSUER = "LivePerson"
+ConsumerIdentity = Literal["auth", "unauth", "both"]
 _JSON = {"Content-Type": "application/json"}
 # LivePerson's pause after a 429.
 PAUSE_SECONDS = 1.0
@@ -83,6 +90,20 @@ class LookupFailed(MonitoringFailed):
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """What Monitoring is asked as, and which kinds of identity it is asked about.
+
+    `app_id` is empty where the connector's own installation is Monitoring's, too: its client id.
+    """
+
+    app_id: str = ""
+    identity: ConsumerIdentity = "both"
+
+
+CONNECTORS_OWN = Installation()
+
+
+@dataclass(frozen=True, slots=True)
 class _Offer:
     """A documented answer: the visit, and the details of its engagements."""
 
@@ -103,44 +124,73 @@ class Monitoring:
         *,
         account_id: str,
         credentials: Credentials,
+        domain_api_url: str,
+        installation: Installation = CONNECTORS_OWN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._services = services
         self._pause = Pause(PAUSE_SECONDS, clock=clock)
         self._account = quote(account_id, safe="")
         self._credentials = credentials
+        self._installation = installation
+        # "The csds-domain/account-id": the Domain API was called CSDS.
+        self._domain_issuer = f"{urlsplit(domain_api_url).netloc}/{account_id}"
 
     def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
         """Ask what a job's consumer is offered; raises EngagementFailure.
 
         `visit` is that of an earlier attempt of the job; the first one has the job's own, if any.
         """
-        asked = job.engagement
         if visit is None:
-            visit = Visit(asked.visitor_id, asked.session_id) if asked else Visit()
-        body = {**_who(job.consumer_id), **(asked.body if asked else {})}
+            visit = _own_visit(job)
+        body = {**(job.engagement.body if job.engagement else {}), **self._who(job)}
         said, visit = self._ask(body, visit)
         if isinstance(said, _Offer):
             return _engaged(said)
         raise EngagementFailure(said, visit)
 
-    def find_open_conversation(self, consumer_id: str, *, visit: Visit | None = None) -> str | None:
-        """Return the id of the consumer's open conversation, None if none is shown.
+    def find_open_conversation(self, job: Job, *, visit: Visit | None = None) -> str | None:
+        """Return the id of the open conversation of a job's consumer, None if there is none.
 
         `visit` is that of an earlier call for the consumer. Raises LookupFailed where Monitoring
-        gave no answer to go by.
+        gave no answer to go by: also where it shows none, but may not know this kind of identity.
         """
-        said, visit = self._ask(_who(consumer_id), visit or Visit())
+        who = self._who(job)
+        said, visit = self._ask(who, visit or _own_visit(job))
         if isinstance(said, Answer):
             raise LookupFailed(said, visit)
         found = said.open_conversations
         ids = [reading.identifier(detail.get("conversationId")) for detail in found]
         if not all(ids):
-            message = f"{_NAME} shows an open conversation without an id"
-            raise LookupFailed(
-                Answer(kind=Kind.NOT_SENT, http_status=200, message=message, cause=message), visit
+            raise _untold(f"{_NAME} shows an open conversation without an id", visit)
+        # Whom a connector speaks for is authenticated (its manifest's consumer_identity).
+        if not ids and all(one["acr"] != AUTHENTICATED for one in who["identities"]):
+            raise _untold(
+                f"{_NAME} shows no open conversation, but was asked about an unauthenticated "
+                "consumer alone",
+                visit,
             )
         return next(iter(ids), None)
+
+    def _who(self, job: Job) -> dict[str, Any]:
+        """Name the consumer both ways: `consumerId` is deprecated, `identities` its successor.
+
+        What the job itself says goes first.
+        """
+        own = job.engagement.body if job.engagement else {}
+        sub, kind = job.consumer_id, self._installation.identity
+        identities = [
+            {"iss": iss, "acr": acr, "sub": sub}
+            for name, iss, acr in (
+                ("unauth", self._domain_issuer, UNAUTHENTICATED),
+                ("auth", ANY_ISSUER, AUTHENTICATED),
+            )
+            if kind in {name, "both"}
+        ]
+        return {
+            "consumerId": own.get("consumerId", sub),
+            "identities": own.get("identities") or identities,
+        }
 
     def _ask(self, body: Mapping[str, Any], visit: Visit) -> tuple[_Offer | Answer, Visit]:
         """Return what Monitoring offers, or why it does not, and the visit to ask again with."""
@@ -180,16 +230,20 @@ class Monitoring:
     def _call(self, body: Mapping[str, Any], visit: Visit) -> HttpResponse:
         query = {"v": "1.1", "vid": visit.visitor_id, "sid": visit.session_id, "obh": "true"}
         given = urlencode({name: value for name, value in query.items() if value})
-        # The id of the app installation is the client_id (Connector guide).
-        app = quote(self._credentials.client_id, safe="")
+        # The connector's own installation has the client_id for its id (Connector guide).
+        app = quote(self._installation.app_id or self._credentials.client_id, safe="")
         path = f"/api/account/{self._account}/app/{app}/engagement?{given}"
         return self._services.call(_SERVICE, "POST", path, headers=_JSON, body=dumps_compact(body))
 
 
-def _who(consumer_id: str) -> dict[str, Any]:
-    """Name the consumer both ways: `consumerId` is deprecated, `identities` its successor."""
-    identity = {"iss": "LivePerson", "acr": "0", "sub": consumer_id}
-    return {"consumerId": consumer_id, "identities": [identity]}
+def _own_visit(job: Job) -> Visit:
+    asked = job.engagement
+    return Visit(asked.visitor_id, asked.session_id) if asked else Visit()
+
+
+def _untold(message: str, visit: Visit) -> LookupFailed:
+    answer = Answer(kind=Kind.NOT_SENT, http_status=200, message=message, cause=message)
+    return LookupFailed(answer, visit)
 
 
 def _read(response: HttpResponse) -> _Offer | None:

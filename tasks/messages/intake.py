@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from config.names import TASK_NAME
 from tasks.messages.fields.kinds import Moment
-from tasks.messages.job import InvalidJob, Job, parse_job
+from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Job, Reading, parse_job
 from tasks.messages.json_text import MalformedJSON, loads_strict
 from tasks.messages.outcome import Outcome, invalid, malformed
 from tasks.messages.result import Cut
@@ -195,6 +195,7 @@ def receive(
     accounts: Collection[str],
     max_bytes: int,
     enqueued_at: str | None,
+    reading: Reading = AS_DOCUMENTED,
 ) -> Work | Outcome:
     """Read a message. What is no job, or no valid one, is its own outcome."""
     try:
@@ -204,7 +205,7 @@ def receive(
     if contents.callbacks:
         return invalid(contents.document, message.body, _not_run(contents.callbacks))
     try:
-        job = parse_job(contents.document, accounts=accounts)
+        job = parse_job(contents.document, accounts=accounts, reading=reading)
     except InvalidJob as error:
         return invalid(contents.document, message.body, error)
     return _work(job, contents, owner=owner, enqueued_at=_date_time(enqueued_at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,10 +11,16 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.messages.fields.conversation import CHANNEL_TYPE
+from tasks.messages.fields import client_properties
+from tasks.messages.fields.conversation import (
+    CHANNEL_TYPE,
+    SHARK_CONTEXT,
+    Conversation,
+    SharkContext,
+)
 from tasks.messages.fields.document import JOB_DOCUMENT, JobDocument
 from tasks.messages.fields.engagement import Engagement as EngagementFields
-from tasks.messages.fields.faults import sentences
+from tasks.messages.fields.faults import passed, sentences
 from tasks.messages.fields.kinds import STRICT, JobId
 from tasks.messages.json_text import MAX_DEPTH, dumps_ascii, dumps_compact, is_too_deep
 
@@ -21,7 +28,31 @@ JOB_MAX_BYTES: Final = 256 * 1024
 METADATA_MAX_BYTES: Final = 4 * 1024
 CLIENT_PROPERTIES_MAX_BYTES: Final = 4 * 1024
 
+PASTED: Final = (
+    "the job: is an array, as LivePerson's own requests are; give the body of the first item as "
+    "profile and that of the second as conversation, with a jobId and a consumerId (overture "
+    "submit reads that form by itself)"
+)
+
+# A language tag in its usual form (RFC 5646): a language, then script, region and variants.
+_LANGUAGE_TAG: Final = re.compile("[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
 JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How documents are read.
+
+    `pass_unknown` fields of LivePerson's own objects are sent as they are, with a warning;
+    `unauthenticated` accounts have consumers of that kind alone.
+    """
+
+    pass_unknown: bool = False
+    unauthenticated: frozenset[str] = frozenset()
+
+
+AS_DOCUMENTED: Final = Reading()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +69,11 @@ class Job:
     """One conversation to open.
 
     `profile` and `conversation` are the bodies of the two requests, complete; `client_properties`
-    is the object of the `Client-Properties` header. `digest` (64 hex characters) is the same for
-    the same content, whatever the order of its keys and whichever way ids and moments are written:
-    two jobs of one id and two digests are a conflict.
+    is the object of the `Client-Properties` header, `item_metadata` the metadata of the two
+    requests by these names. `digest` (64 hex characters) is the same for the same content, whatever
+    the order of its keys and whichever way ids and moments are written: two jobs of one id and two
+    digests are a conflict. `warnings` has a sentence for each thing that
+    is sent as it is, but may be a mistake.
     """
 
     job_id: str
@@ -50,12 +83,15 @@ class Job:
     conversation: JsonObject = field(repr=False)
     engagement: Engagement | None = field(repr=False)
     client_properties: JsonObject | None = field(repr=False)
+    item_metadata: JsonObject = field(repr=False)
     on_open_conversation: Literal["fail", "reuse"]
     not_before: datetime | None
     expires_at: datetime | None
     priority: int
+    submission_id: str | None
     metadata: JsonObject | None = field(repr=False)
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
 class InvalidJob(Exception):
@@ -78,40 +114,73 @@ def readable_job_id(document: object) -> str | None:
         return None
 
 
-def parse_job(document: object, *, accounts: Collection[str]) -> Job:
+def parse_job(
+    document: object, *, accounts: Collection[str], reading: Reading = AS_DOCUMENTED
+) -> Job:
     """Check a document, as a strict reader returned it, and complete it.
 
     `accounts` are the ids of the configured accounts; with exactly one, `accountId` may be left
     out. Raises `InvalidJob` for whatever is no job, and no other exception.
     """
-    fields = _read(document)
+    fields, unknown = _read(document, reading)
     account_id = _account_id(fields, accounts)
     complete: JobDocument = {
         **fields,
         "accountId": account_id,
         "profile": fields.get("profile", {}),
         "conversation": {
-            **fields.get("conversation", {}),
+            **_with_context_type(fields.get("conversation", {})),
             "brandId": account_id,
             "channelType": CHANNEL_TYPE,
         },
         "onOpenConversation": fields.get("onOpenConversation", "fail"),
         "priority": fields.get("priority", 0),
     }
+    if (properties := fields.get("clientProperties")) is not None:
+        complete["clientProperties"] = {"type": client_properties.DEFAULT_TYPE, **properties}
     canonical = _canonical(complete)
-    faults = [*_contradictions(fields, account_id), *_excesses(complete, canonical)]
+    faults = [*_contradictions(fields, account_id, reading), *_excesses(complete, canonical)]
     if canonical is None or faults:
         raise _invalid(faults)
-    return _job(complete, digest=sha256(canonical).hexdigest())
+    warnings = (*unknown, *_oddities(complete))
+    return _job(complete, digest=sha256(canonical).hexdigest(), warnings=warnings)
 
 
-def _read(document: object) -> JobDocument:
+def _with_context_type(conversation: Conversation) -> Conversation:
+    """Say of what Monitoring gave that it is: LivePerson wants SharkContext said there."""
+    context = cast("JsonObject", conversation.get("conversationContext", {}))
+    if "type" in context or not context.keys() & {"visitorId", "sessionId"}:
+        return conversation
+    typed = cast("SharkContext", {"type": SHARK_CONTEXT, **context})
+    return {**conversation, "conversationContext": typed}
+
+
+def _oddities(complete: JobDocument) -> Iterator[str]:
+    yield from client_properties.oddities(complete.get("clientProperties", {}))
+    context = cast("JsonObject", complete["conversation"].get("conversationContext", {}))
+    language = context.get("lang")
+    if isinstance(language, str) and not _LANGUAGE_TAG.fullmatch(language):
+        yield (
+            "conversation.conversationContext.lang: is no language tag such as en-US; it is sent "
+            "as it is"
+        )
+
+
+def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:
+    """Check the fields; with what is not known but may pass."""
     try:
-        return JOB_DOCUMENT.validate_python(document)
+        return JOB_DOCUMENT.validate_python(document), []
     except ValidationError as error:
-        faults = sentences(error)
-    # Raised outside the handler, since pydantic's error holds the job's values.
-    raise _invalid(faults)
+        faults = sentences(error, pass_unknown=reading.pass_unknown)
+        unknown = passed(error)
+    if isinstance(document, list) and any(
+        isinstance(one, dict) and "body" in one for one in document
+    ):
+        faults = [PASTED]
+    if faults:
+        # Raised outside the handler, since pydantic's error holds the job's values.
+        raise _invalid(faults)
+    return JOB_DOCUMENT.validate_python(document, extra="allow"), unknown
 
 
 def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
@@ -128,11 +197,11 @@ def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
 
 
 def _canonical(complete: JobDocument) -> bytes | None:
-    """Write all that decides what is sent, everything but the job's id; None if JSON cannot."""
+    """Write all that decides what is sent, everything but the labels; None if JSON cannot."""
     content = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in complete.items()
-        if name != "jobId"
+        if name not in {"jobId", "submissionId"}
     }
     try:
         canonical = dumps_compact(content, sort_keys=True)
@@ -141,15 +210,37 @@ def _canonical(complete: JobDocument) -> bytes | None:
     return None if is_too_deep(content, canonical) else canonical
 
 
-def _contradictions(fields: JobDocument, account_id: str) -> Iterator[str]:
+def _contradictions(fields: JobDocument, account_id: str, reading: Reading) -> Iterator[str]:
     conversation = fields.get("conversation", {})
     if conversation.get("brandId", account_id) != account_id:
         yield "conversation.brandId: is not the job's account; omit it; Overture fills it in"
     if "engagement" in fields and "campaignInfo" in conversation:
         yield "engagement: cannot be combined with conversation.campaignInfo; omit one of the two"
+    if _names_customer(fields.get("engagement", {})) and not _is_authenticated(
+        fields["engagement"], by_default=account_id not in reading.unauthenticated
+    ):
+        yield (
+            "engagement.engagementAttributes: names a customerId, but none of the identities is "
+            "authenticated, and LivePerson fails such a call; omit it, or give an identity with "
+            "acr loa1"
+        )
     not_before, expires_at = fields.get("notBefore"), fields.get("expiresAt")
     if not_before and expires_at and expires_at <= not_before:
         yield "expiresAt: is not after notBefore, so the job could never be sent; correct one"
+
+
+def _names_customer(engagement: EngagementFields) -> bool:
+    attributes = cast("list[JsonObject]", engagement.get("engagementAttributes", []))
+    return any(
+        "customerId" in attribute["info"]
+        for attribute in attributes
+        if attribute["type"] == "ctmrinfo"
+    )
+
+
+def _is_authenticated(engagement: EngagementFields, *, by_default: bool) -> bool:
+    identities = engagement.get("identities")
+    return any(one["acr"] == "loa1" for one in identities) if identities else by_default
 
 
 def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
@@ -173,7 +264,7 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
             yield f"{name}: is {size} bytes as compact JSON; the limit is {most}"
 
 
-def _job(complete: JobDocument, *, digest: str) -> Job:
+def _job(complete: JobDocument, *, digest: str, warnings: tuple[str, ...]) -> Job:
     return Job(
         job_id=complete["jobId"],
         account_id=complete["accountId"],
@@ -182,12 +273,15 @@ def _job(complete: JobDocument, *, digest: str) -> Job:
         conversation=cast("JsonObject", complete["conversation"]),
         engagement=_engagement(complete.get("engagement")),
         client_properties=cast("JsonObject | None", complete.get("clientProperties")),
+        item_metadata=cast("JsonObject", complete.get("itemMetadata", {})),
         on_open_conversation=complete["onOpenConversation"],
         not_before=complete.get("notBefore"),
         expires_at=complete.get("expiresAt"),
         priority=complete["priority"],
+        submission_id=complete.get("submissionId"),
         metadata=complete.get("metadata"),
         digest=digest,
+        warnings=warnings,
     )
 
 

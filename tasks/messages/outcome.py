@@ -59,8 +59,13 @@ def opened(
     enqueued_at: str,
     resolved_by: str | None,
     conversation: Mapping[str, Any],
+    opened_with: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Say that a job has its conversation; `conversation` is the body that was sent."""
+    """Say that a job has its conversation; `conversation` is the body that was sent.
+
+    What is reused was opened with something else, whose client properties are `opened_with`.
+    """
+    is_ours = status == "created"
     result = Result(
         job_id=job.job_id,
         account_id=job.account_id,
@@ -72,8 +77,10 @@ def opened(
         enqueued_at=enqueued_at,
         created_at=now(),
         resolved_by=resolved_by,
-        client_properties=job.client_properties,
-        campaign_info=conversation.get("campaignInfo"),
+        client_properties=job.client_properties if is_ours else opened_with,
+        campaign_info=conversation.get("campaignInfo") if is_ours else None,
+        conversation_context=conversation.get("conversationContext") if is_ours else None,
+        submission_id=job.submission_id,
         metadata=job.metadata,
     )
     return Outcome(
@@ -82,7 +89,7 @@ def opened(
         routing_key=result.routing_key,
         body=dumps_compact(result.to_dict()),
         count=status,
-        created_id=conversation_id if status == "created" else "",
+        created_id=conversation_id if is_ours else "",
     )
 
 

@@ -117,6 +117,8 @@ class Result:
     resolved_by: str | None = None
     client_properties: Mapping[str, Any] | None = field(default=None, repr=False)
     campaign_info: Mapping[str, Any] | None = field(default=None, repr=False)
+    conversation_context: Mapping[str, Any] | None = field(default=None, repr=False)
+    submission_id: str | None = None
     metadata: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
@@ -141,6 +143,8 @@ class Result:
             "resolvedBy": self.resolved_by,
             "clientProperties": self.client_properties,
             "campaignInfo": self.campaign_info,
+            "conversationContext": self.conversation_context,
+            "submissionId": self.submission_id,
             "metadata": self.metadata,
         }
         return cast(

@@ -146,6 +146,10 @@ class Keys:
         """Name the set of a consumer's jobs that may have opened a conversation unnoticed."""
         return f"{self._prefix}doubts:{consumer_id}"
 
+    def visit(self, consumer_id: str) -> str:
+        """Name the note of a consumer's visit, as the Monitoring API knows it."""
+        return f"{self._prefix}visit:{consumer_id}"
+
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""
         return f"{self._prefix}consumer:{consumer_id}"

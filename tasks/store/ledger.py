@@ -95,7 +95,8 @@ class Ledger:
         A job that is `failing` could not be made ready to be sent: it is claimed, unless its
         account's circuit is open, so that it waits instead of using up an attempt. `slot` is the
         one an earlier Wait booked; `dead_owner` may be taken over; `visit` is kept for the job's
-        next attempt; a wait of more than `patience` seconds becomes a Defer.
+        next attempt, and for the consumer's next job unless that names a visitor itself; a wait of
+        more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
         args: list[Any] = [
@@ -123,6 +124,8 @@ class Ledger:
             keys.in_flight,
             keys.doubts(job.consumer_id),
         ]
+        if job.engagement is not None and job.engagement.visitor_id is None:
+            names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
         return beginning(job, self._batches.call(self._begin, names, args))
 
@@ -201,6 +204,17 @@ class Ledger:
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
         return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
+
+    def opened_with(self, account_id: str, conversation_id: str) -> dict[str, Any] | None:
+        """Return the client properties that a conversation was opened with, if they are known."""
+        job_id = self.opener(account_id, conversation_id)
+        if not job_id:
+            return None
+        result = text(ask(self._store, "HGET", Keys(account_id).job(job_id), "outcome"))
+        properties: dict[str, Any] | None = (
+            json.loads(result).get("clientProperties") if result else None
+        )
+        return properties
 
     def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
         """Return when a job may come back that nobody has a slot for, and what holds its account.

@@ -121,12 +121,20 @@ def test_an_open_conversation_fails_or_is_reused(
     client: BrokerClient, simulator: SimulatorProcess
 ) -> None:
     """One open conversation per consumer; its id is a result only for who asked."""
-    client.put([job_document(1)])
+    properties = {"type": ".ClientProperties", "features": ["AUTO_MESSAGES"]}
+    client.put([job_document(1, clientProperties=properties)])
     first = client.wait_for(1).results[0]
+    campaign = {"campaignInfo": {"campaignId": "1", "engagementId": "2"}}
     client.put(
         [
             job_document(2, consumerId="consumer-1"),
-            job_document(3, consumerId="consumer-1", onOpenConversation="reuse"),
+            job_document(
+                3,
+                consumerId="consumer-1",
+                onOpenConversation="reuse",
+                conversation=campaign,
+                submissionId="spring",
+            ),
         ]
     )
     out = client.wait_for(3)
@@ -134,6 +142,8 @@ def test_an_open_conversation_fails_or_is_reused(
     reused = out.by_job()["job-3"]
     assert (reused["status"], reused["resolvedBy"]) == ("reused", "monitoring")
     assert reused["conversationId"] == first["conversationId"]
+    assert reused["clientProperties"] == properties
+    assert ("campaignInfo" in reused, reused["submissionId"]) == (False, "spring")
     assert len(simulator.conversations()) == 1
 
 
@@ -221,6 +231,11 @@ def test_an_engagement_routes_by_campaign(
     context = conversation["body"]["conversationContext"]
     assert all(isinstance(value, str) for value in (*campaign.values(), *context.values()))
     assert (context["type"], result["campaignInfo"]) == ("SharkContext", campaign)
+    assert result["conversationContext"] == context
+    simulator.control("close")
+    client.put([job_document(2, consumerId="consumer-1", engagement={})])
+    again = client.wait_for(2).by_job()["job-2"]["conversationContext"]
+    assert (again["visitorId"], again["sessionId"]) == (context["visitorId"], context["sessionId"])
 
 
 @pytest.mark.usefixtures("worker")

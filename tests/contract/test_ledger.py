@@ -229,11 +229,43 @@ def test_nobody_abandons_the_claim_of_another(ledger: Ledger) -> None:
     assert begin(ledger, job, "w3/1") == Held("w2/1")
 
 
+def test_it_is_known_what_a_conversation_was_opened_with(ledger: Ledger) -> None:
+    """Whoever reuses it has to send the same client properties."""
+    assert ledger.opened_with(ACCOUNT, "conversation-1") is None
+    for number, properties in enumerate(({"type": "x"}, None), start=1):
+        job = make_job(number)
+        gone(ledger, job)
+        body = json.dumps({"clientProperties": properties} if properties else {})
+        conversation_id = f"conversation-{number}"
+        done = replace(outcome(job, body), created_id=conversation_id)
+        finish(ledger, job, "w1/1", outcome=done)
+        assert ledger.opened_with(ACCOUNT, conversation_id) == properties
+
+
 def test_a_visit_is_kept_whatever_becomes_of_the_attempt(ledger: Ledger) -> None:
     """Monitoring is to know the consumer again, also if no permit was to be had."""
     job = make_job()
     assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
     assert gone(ledger, job, "w1/1").claim.visit == "seen"
+
+
+def test_a_visit_is_kept_for_the_consumers_next_job(ledger: Ledger, store: Redis) -> None:
+    """Too many new sessions are refused; a job that names a visitor, or asks nothing, has none."""
+    job = make_job(engagement={})
+    assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
+    gone(ledger, job)
+    finish(ledger, job, "w1/1", outcome=outcome(job))
+    engagements: list[tuple[dict[str, object], str]] = [
+        ({"engagement": {}}, "seen"),
+        ({"engagement": {"visitorId": "v"}}, ""),
+        ({}, ""),
+    ]
+    for number, (fields, visit) in enumerate(engagements):
+        following = make_job(10 + number, consumerId=job.consumer_id, **fields)
+        begun = begin(ledger, following, "w1/2", send=False)
+        assert isinstance(begun, Claimed)
+        assert begun.claim.visit == visit
+    assert 0 < store.pttl(Keys(ACCOUNT).visit(job.consumer_id)) <= 86_400_000
 
 
 def test_a_job_without_an_outcome_outlives_its_pauses(store: Redis) -> None:

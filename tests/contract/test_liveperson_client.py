@@ -122,12 +122,12 @@ def test_from_nothing_to_a_conversation(
 def test_a_second_conversation_is_already_open_and_can_be_found(client: LivePersonClient) -> None:
     """LivePerson does not say which one is open; Monitoring does."""
     consumer_id = consumer()
-    assert client.find_open_conversation(consumer_id) is None
+    assert client.find_open_conversation(job(consumer_id)) is None
     first = create(client, job(consumer_id))
     second = create(client, job(consumer_id))
     assert (second.kind, second.http_status) == (Kind.ALREADY_OPEN, 400)
-    assert client.find_open_conversation(consumer_id) == first.conversation_id
-    assert client.find_open_conversation(consumer()) is None
+    assert client.find_open_conversation(job(consumer_id)) == first.conversation_id
+    assert client.find_open_conversation(job(consumer())) is None
 
 
 def test_an_engagement_becomes_part_of_the_conversation(
@@ -178,7 +178,7 @@ def test_who_looks_for_a_conversation_comes_back_as_the_same_visitor(
     """LivePerson refuses callers that keep making new sessions."""
     consumer_id = consumer()
     visit = client.engage(job(consumer_id, engagement={})).visit
-    assert client.find_open_conversation(consumer_id, visit=visit) is None
+    assert client.find_open_conversation(job(consumer_id), visit=visit) is None
     assert calls(simulator, "smt") == {"201": 1, "200": 1}
 
 
@@ -199,7 +199,7 @@ def test_an_account_that_loads_is_asked_again_as_the_same_visitor(
     with pytest.raises(EngagementFailure, match="Loading account") as caught:
         client.engage(wanted)
     with pytest.raises(LookupFailed, match="Loading account"):
-        client.find_open_conversation(wanted.consumer_id)
+        client.find_open_conversation(wanted)
     visit = caught.value.visit
     assert caught.value.answer.kind is Kind.NOT_SENT
     simulator.control("faults", {"probabilities": {"smt.loading": 0}})
@@ -245,7 +245,7 @@ def test_faults_of_conversation(
     again = create(client, job(consumer_id))
     assert again.kind is (Kind.ALREADY_OPEN if opened else Kind.CREATED)
     (only,) = simulator.conversations(consumer=consumer_id)
-    assert client.find_open_conversation(consumer_id) == only["conversationId"]
+    assert client.find_open_conversation(job(consumer_id)) == only["conversationId"]
 
 
 def test_a_throttled_answer_says_how_long(
@@ -320,7 +320,7 @@ def test_trouble_before_the_conversation_never_leaves_doubt(
     simulator.control("faults", {"probabilities": {f"{endpoint}.{fault}": 1}})
     if endpoint == "smt":
         with pytest.raises(LookupFailed) as looking:
-            client.find_open_conversation(consumer())
+            client.find_open_conversation(job(consumer()))
         kind = looking.value.answer.kind
     else:
         with pytest.raises(TokenFailure) as asking:

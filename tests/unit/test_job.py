@@ -17,12 +17,14 @@ from tasks.messages.job import (
     Engagement,
     InvalidJob,
     Job,
+    Reading,
     parse_job,
 )
 from tasks.messages.schema import schema
 
 ACCOUNT = "12345678"
 SCHEMA = Draft202012Validator(schema("job"))
+CAMPAIGN = {"campaignId": "99999", "engagementId": "888888"}
 BODIES = Path(__file__).parents[1] / "bodies"
 
 
@@ -52,10 +54,12 @@ def test_the_smallest_job() -> None:
         conversation={"brandId": ACCOUNT, "channelType": "MESSAGING"},
         engagement=None,
         client_properties=None,
+        item_metadata={},
         on_open_conversation="fail",
         not_before=None,
         expires_at=None,
         priority=0,
+        submission_id=None,
         metadata=None,
         digest=parse(job()).digest,
     )
@@ -101,8 +105,9 @@ def test_the_documented_header_is_a_jobs() -> None:
         {"conversation": {"skillId": "1234567890"}},
         {"conversation": {"skillId": "-1"}},
         {"conversation": {"brandId": ACCOUNT, "channelType": "MESSAGING"}},
-        {"conversation": {"campaignInfo": {"campaignId": "99999"}}},
+        {"conversation": {"campaignInfo": {"campaignId": "99999", "engagementId": "888888"}}},
         {"conversation": {"conversationContext": {}}},
+        {"conversation": {"conversationContext": {"type": "SharkContext", "visitorId": ""}}},
         {"conversation": {"conversationContext": {"lang": "de"}}},
         {"conversation": {"conversationContext": {"type": "SMSContext", "lang": "en-US"}}},
         {"conversation": {"conversationContext": {"type": "SMSContext", "features": ["X"]}}},
@@ -121,9 +126,9 @@ def test_the_documented_header_is_a_jobs() -> None:
                 }
             }
         },
-        sde(type="ctmrinfo"),
-        sde(type="personal", auth={"amr": ["pwd"]}),
+        sde(type="personal", personal={}, auth={"amr": ["pwd"]}),
         sde(type="ctmrinfo", info={}),
+        sde(type="ctmrinfo", info={"storeNumber": "123865", "storeZipCode": "20505"}),
         sde(type="ctmrinfo", info={"balance": -400.99, "companySize": 5, "loginStatus": 1}),
         sde(type="ctmrinfo", info={"lastPaymentDate": {"day": 15, "month": 10, "year": 2014}}),
         sde(
@@ -137,11 +142,26 @@ def test_the_documented_header_is_a_jobs() -> None:
         ),
         {"profile": {"nickName": "J", "userId": "u", "privateData": {"mail": "a@example.com"}}},
         {"clientProperties": {"type": ".ams.headers.ClientProperties", "features": ["BRAND_NEW"]}},
-        {"clientProperties": {"ipAddress": "192.0.2.10", "appId": "a" * 64, "os": "OSX"}},
+        {"clientProperties": {"type": "ClientProperties", "ipAddress": "2001:db8::1"}},
+        {"clientProperties": {"type": "x", "os": "iPadOS", "deviceFamily": "PHONE", "appId": "1"}},
         {"engagement": {}},
         {"engagement": {"engagementAttributes": [{"type": "purchase", "total": 11.7}]}},
-        {"engagement": {"engagementAttributes": [{"type": "ctmrinfo"}, {"type": "personal"}]}},
+        {
+            "engagement": {
+                "engagementAttributes": [
+                    {"type": "ctmrinfo", "info": {"customerId": "1"}},
+                    {"type": "personal", "personal": {}},
+                ]
+            }
+        },
+        {
+            "engagement": {
+                "identities": [{"iss": "https://brand.example", "acr": "loa1", "sub": "me"}],
+                "engagementAttributes": [{"type": "ctmrinfo", "info": {"customerId": "1"}}],
+            }
+        },
         {"engagement": {"clientProperties": {"os": "MAC_OSX"}}},
+        {"itemMetadata": {"conversation": [{"type": "ExternalId", "id": "4711"}]}},
         {"onOpenConversation": "reuse"},
         {"notBefore": "2026-01-31T09:00:00Z", "expiresAt": "2026-01-31T09:00:00.000001Z"},
         {"priority": 9},
@@ -180,6 +200,103 @@ def test_numbers_become_the_documented_strings(
 ) -> None:
     """The four ids that LivePerson's own answers hold as numbers are sent as strings."""
     assert parse(job(conversation=conversation)).conversation.items() >= sent.items()
+
+
+@pytest.mark.parametrize("name", ["visitorId", "sessionId"])
+def test_what_monitoring_gave_is_a_shark_context(name: str) -> None:
+    """LivePerson: always use SharkContext there. Elsewhere nothing is filled in."""
+    given = parse(job(conversation={"conversationContext": {name: "x"}}))
+    said = parse(job(conversation={"conversationContext": {name: "x", "type": "SharkContext"}}))
+    assert given.conversation["conversationContext"] == {"type": "SharkContext", name: "x"}
+    assert given.digest == said.digest
+    other = parse(job(conversation={"conversationContext": {"interactionContextId": "2"}}))
+    assert "type" not in other.conversation["conversationContext"]
+
+
+def test_the_header_has_a_type() -> None:
+    """LivePerson's schema requires it; filled in, it makes no other content."""
+    bare = parse(job(clientProperties={"features": ["AUTO_MESSAGES"]}))
+    assert bare.client_properties == {"type": ".ClientProperties", "features": ["AUTO_MESSAGES"]}
+    assert bare.digest == parse(job(clientProperties=bare.client_properties)).digest
+    assert bare.warnings == ()
+
+
+PASSING = Reading(pass_unknown=True)
+UNKNOWN = job(
+    conversation={"queuePriority": "HIGH", "skilId": "7", "campaignInfo": CAMPAIGN | {"new": [1]}},
+    profile={"authenticatedData": {"lp_sdes": [{"type": "ctmrinfo", "info": {"tier": {"a": 1}}}]}},
+    clientProperties={"screen": "wide"},
+)
+
+
+def test_unknown_fields_of_livepersons_can_be_passed_on() -> None:
+    """What LivePerson adds needs no release; the suggestion becomes a warning."""
+    parsed = parse_job(UNKNOWN, accounts=[ACCOUNT], reading=PASSING)
+    assert parsed.conversation.items() >= UNKNOWN["conversation"].items()
+    assert parsed.profile == UNKNOWN["profile"]
+    assert parsed.client_properties == {"type": ".ClientProperties", "screen": "wide"}
+    said = "is not a known field, and is sent as it is"
+    assert len(parsed.warnings) == 5
+    assert f"conversation.skilId: {said}; did you mean skillId?" in parsed.warnings
+    with pytest.raises(InvalidJob, match="screen: is not a known field; "):
+        parse(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"queuePriority": "HIGH"}, "queuePriority: is not a known field; "),
+        ({"conversation": {"skillId": "x"}}, "conversation.skillId: has the wrong format; "),
+        ({"itemMetadata": {"item": []}}, "itemMetadata.item: is not a known field; "),
+    ],
+)
+def test_passing_is_about_names_within_livepersons_objects(
+    fields: dict[str, Any], fault: str
+) -> None:
+    """The job's own level and every type stay as strict; what passes is no fault beside them."""
+    with pytest.raises(InvalidJob) as caught:
+        parse_job(job(profile={"new": 1}) | fields, accounts=[ACCOUNT], reading=PASSING)
+    assert caught.value.message.startswith(fault)
+    assert " | " not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        (
+            {"clientProperties": {"type": "ClientProperties"}},
+            "clientProperties.type: is none of .ClientProperties, .ams.headers.ClientProperties",
+        ),
+        (
+            {"clientProperties": {"os": "Windows 11"}},
+            "clientProperties.os: is none of WINDOWS, LINUX, OSX, ANDROID, IOS, OTHER",
+        ),
+        (
+            {"clientProperties": {"ipAddress": "2001:db8::1"}},
+            "clientProperties.ipAddress: is no IPv4 address",
+        ),
+        (
+            {"conversation": {"conversationContext": {"lang": "English (US)"}}},
+            "conversation.conversationContext.lang: is no language tag such as en-US",
+        ),
+    ],
+)
+def test_what_may_be_a_mistake_is_said(fields: dict[str, Any], warning: str) -> None:
+    """Clients in use send it, or it may be one tomorrow: it goes out, with a warning."""
+    assert parse(job(**fields)).warnings == (f"{warning}; it is sent as it is",)
+
+
+@pytest.mark.parametrize("lang", ["en", "en-US", "zh-Hans-CN", "en_US", "es-419"])
+def test_language_tags(lang: str) -> None:
+    """A tag may have a script and a region, and be written with an underscore."""
+    assert parse(job(conversation={"conversationContext": {"lang": lang}})).warnings == ()
+
+
+def test_a_year_may_be_a_text() -> None:
+    """So LivePerson's own example has it; it is sent as the integer that its type says."""
+    parsed = parse(job(**sde(type="personal", personal={"age": {"year": "1969"}})))
+    (attribute,) = parsed.profile["authenticatedData"]["lp_sdes"]
+    assert attribute["personal"]["age"] == {"year": 1969}
 
 
 def test_whole_numbers_are_integers_however_they_are_written() -> None:
@@ -225,6 +342,7 @@ FULL = job(
     [
         {},
         {"jobId": "another"},
+        {"submissionId": "another"},
         {"onOpenConversation": "fail"},
         {"notBefore": "2026-01-31T10:00:00.000+01:00"},
         {"metadata": {"b": 2, "a": 1}},
@@ -261,7 +379,7 @@ def test_the_same_content_has_the_same_digest(changes: dict[str, Any]) -> None:
     ],
 )
 def test_other_content_has_another_digest(changes: dict[str, Any]) -> None:
-    """Every field but the jobId counts."""
+    """Every field but the jobId and the submissionId counts."""
     assert parse(FULL | changes).digest != parse(FULL).digest
 
 

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tasks.messages.fields.faults import MAX_FAULTS
+from tasks.messages.fields.faults import MAX_FAULTS, NEWER
 from tasks.messages.job import (
     JOB_MAX_BYTES,
     METADATA_MAX_BYTES,
+    PASTED,
     InvalidJob,
     Job,
+    Reading,
     parse_job,
     readable_job_id,
 )
@@ -71,7 +73,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"conversation": {"priority": 1}},
-        "conversation.priority: is not a known field; did you mean the job's own priority?",
+        f"conversation.priority: is not a known field; did you mean the job's own priority?{NEWER}",
     ),
     (
         {"conversation": {"campaignInfo": {"campaignID": "1"}}},
@@ -89,7 +91,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         in_context(type="SMSContext", sessionId="1"),
         (
             "conversation.conversationContext.sessionId: is not a known field; "
-            "did you mean engagement.sessionId?"
+            f"did you mean engagement.sessionId?{NEWER}"
         ),
     ),
     (
@@ -100,7 +102,14 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         {"engagement": {"zzz": 1}},
         (
             "engagement.zzz: is not a known field; known here: visitorId, sessionId, consumerId, "
-            "identities, clientProperties, entryPoints, engagementAttributes"
+            f"identities, clientProperties, entryPoints, engagementAttributes{NEWER}"
+        ),
+    ),
+    (
+        {"firstMessage": "Hello"},
+        (
+            "firstMessage: is not a known field; put it into metadata, for the stage that sends "
+            "the first message"
         ),
     ),
     (
@@ -188,9 +197,9 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         "conversation.conversationContext: is an array of 0 items; give an object",
     ),
     (
-        {"clientProperties": {"ipAddress": "192.0.2.256"}},
+        {"engagement": {"clientProperties": {"ipAddress": "192.0.2.256"}}},
         (
-            "clientProperties.ipAddress: has the wrong format; "
+            "engagement.clientProperties.ipAddress: has the wrong format; "
             "give an IPv4 address, such as 192.0.2.10"
         ),
     ),
@@ -202,15 +211,29 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         ),
     ),
     (
-        {"clientProperties": {"type": "ClientProperties"}},
-        (
-            "clientProperties.type: is a string of 16 characters; give one of .ClientProperties, "
-            ".ams.headers.ClientProperties; did you mean .ClientProperties?"
-        ),
+        {"clientProperties": {"type": ""}},
+        ("clientProperties.type: is a string of 0 characters; give a string of 1 to 64 characters"),
     ),
     (
-        {"engagement": {"identities": [{"sub": "x"}]}},
+        {"conversation": {"campaignInfo": {"campaignId": "1"}}},
+        (
+            "conversation.campaignInfo.engagementId: is missing; "
+            "give a string of 1 to 64 characters or an integer"
+        ),
+    ),
+    (sde(type="ctmrinfo"), f"{SDE}.info: is missing; give an object"),
+    (sde(type="personal"), f"{SDE}.personal: is missing; give an object"),
+    (
+        sde(type="personal", personal={"age": {"year": "69"}}),
+        f"{SDE}.personal.age.year: is a string of 2 characters; give an integer or a string",
+    ),
+    (
+        {"engagement": {"identities": [{"iss": "x", "sub": "x"}]}},
         "engagement.identities[0].acr: is missing; give one of 0, loa1",
+    ),
+    (
+        {"engagement": {"identities": [{"acr": "loa1", "sub": "x"}]}},
+        "engagement.identities[0].iss: is missing; give a string of at least 1 character",
     ),
     (
         {"engagement": {"engagementAttributes": [{}]}},
@@ -225,7 +248,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
             "engagement.engagementAttributes[0].info.x: is not a known field; known here: ctype, "
             "cstatus, balance, currency, customerId, socialId, imei, userName, companySize, "
             "companyBranch, accountName, role, lastPaymentDate, registrationDate, loginStatus, "
-            "storeZipCode, storeNumber"
+            f"storeZipCode, storeNumber{NEWER}"
         ),
     ),
     (
@@ -271,8 +294,24 @@ CONTENTS: list[tuple[dict[str, Any], str]] = [
         "conversation.brandId: is not the job's account; omit it; Overture fills it in",
     ),
     (
-        {"engagement": {}, "conversation": {"campaignInfo": {}}},
+        {
+            "engagement": {},
+            "conversation": {"campaignInfo": {"campaignId": "1", "engagementId": "2"}},
+        },
         "engagement: cannot be combined with conversation.campaignInfo; omit one of the two",
+    ),
+    (
+        {
+            "engagement": {
+                "identities": [{"iss": "x", "acr": "0", "sub": "x"}],
+                "engagementAttributes": [{"type": "ctmrinfo", "info": {"customerId": "1"}}],
+            }
+        },
+        (
+            "engagement.engagementAttributes: names a customerId, but none of the identities is "
+            "authenticated, and LivePerson fails such a call; omit it, or give an identity with "
+            "acr loa1"
+        ),
     ),
     (
         {"metadata": {"a": float("nan")}},
@@ -287,7 +326,7 @@ CONTENTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"clientProperties": {"features": ["é" * 64] * 11}},
-        "clientProperties: is 4271 bytes as compact JSON; the limit is 4096",
+        "clientProperties: is 4298 bytes as compact JSON; the limit is 4096",
     ),
 ]
 
@@ -322,6 +361,7 @@ def test_metadata_is_measured_as_compact_utf_8() -> None:
     [
         (None, "the job: is null; give an object"),
         ([], "the job: is an array of 0 items; give an object"),
+        ([{"type": "userprofile.SetUserProfile", "body": {}}], PASTED),
         ("job", "the job: is a string of 3 characters; give an object"),
         (
             {},
@@ -387,6 +427,17 @@ def test_a_lone_account_needs_no_name() -> None:
     assert refusal(document).message == (
         "accountId: is missing; 2 accounts are configured, so name one"
     )
+
+
+def test_the_consumers_of_an_account_may_be_unauthenticated() -> None:
+    """Its settings say so; then the identities that are filled in are of that kind alone."""
+    attribute = {"type": "ctmrinfo", "info": {"customerId": "1"}}
+    document = job(engagement={"engagementAttributes": [attribute]})
+    assert parse(document).engagement
+    with pytest.raises(InvalidJob, match="none of the identities is authenticated"):
+        parse_job(
+            document, accounts=[ACCOUNT], reading=Reading(unauthenticated=frozenset({ACCOUNT}))
+        )
 
 
 @pytest.mark.parametrize("accounts", [[], ["87654321"], ["87654321", "1"]])

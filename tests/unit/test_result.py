@@ -1,13 +1,14 @@
 """The messages out: results and dead letters."""
 
 import json
+from typing import Any, Literal
 
 import pytest
 
 from tasks.messages.fields.examples import EXAMPLES
 from tasks.messages.job import parse_job
 from tasks.messages.json_text import dumps_compact, loads_strict
-from tasks.messages.outcome import failed
+from tasks.messages.outcome import failed, opened
 from tasks.messages.result import Attempt, DeadLetter, Result, dead_letter_id
 
 ATTEMPT = Attempt(
@@ -75,6 +76,8 @@ def test_a_result_holds_all_that_the_next_stage_needs() -> None:
         enqueued_at=message["enqueuedAt"],
         client_properties=message["clientProperties"],
         campaign_info=message["campaignInfo"],
+        conversation_context=message["conversationContext"],
+        submission_id=message["submissionId"],
         metadata=message["metadata"],
     )
     assert dumps_compact(made.to_dict()) == dumps_compact(message)
@@ -143,6 +146,51 @@ def test_a_dead_letter_has_one_content(content: dict[str, object]) -> None:
     """Neither nothing nor two things can be buried in one letter."""
     with pytest.raises(ValueError, match="either the job or the raw message"):
         dead_letter(**content)
+
+
+def test_what_is_reused_describes_the_open_conversation() -> None:
+    """It was opened with something else: the new job's campaign and context had no effect."""
+    document: dict[str, Any] = {
+        "jobId": "job-1",
+        "consumerId": "c",
+        "conversation": {
+            "campaignInfo": {"campaignId": "1", "engagementId": "2"},
+            "conversationContext": {"type": "SharkContext", "visitorId": "v"},
+        },
+        "clientProperties": {"type": "mine"},
+        "submissionId": "spring",
+        "metadata": {"a": 1},
+    }
+    job = parse_job(document, accounts=["1"])
+    cases: list[tuple[Literal["created", "reused"], dict[str, str] | None]] = [
+        ("created", None),
+        ("reused", {"type": "the opener's"}),
+        ("reused", None),
+    ]
+    messages = [
+        json.loads(
+            opened(
+                job,
+                status=status,
+                conversation_id="x",
+                lp_consumer_id=None,
+                attempts=1,
+                enqueued_at=ATTEMPT.at,
+                resolved_by=None,
+                conversation=job.conversation,
+                opened_with=properties,
+            ).body
+        )
+        for status, properties in cases
+    ]
+    created, reused, unknown = messages
+    assert created["clientProperties"] == {"type": "mine"}
+    assert created["campaignInfo"] == document["conversation"]["campaignInfo"]
+    assert created["conversationContext"] == document["conversation"]["conversationContext"]
+    assert reused["clientProperties"] == {"type": "the opener's"}
+    assert unknown.keys() == reused.keys() - {"clientProperties"}
+    assert not reused.keys() & {"campaignInfo", "conversationContext"}
+    assert all(one["submissionId"] == "spring" for one in messages)
 
 
 def test_a_conflict_does_not_stand_for_the_first_job() -> None:

@@ -6,7 +6,9 @@ Monitoring API page "Engagement" (the body). Each has names of operating systems
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +16,7 @@ from typing_extensions import TypedDict
 from tasks.messages.fields.kinds import about
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_IPV4 = re.compile(rf"({_OCTET}\.){{3}}{_OCTET}")
 
 Text32 = Annotated[str, Field(max_length=32)]
 Text64 = Annotated[str, Field(max_length=64)]
@@ -22,21 +25,43 @@ IPv4 = Annotated[
 ]
 
 
+# What LivePerson documents, and for `features` what its own clients send besides. Clients in use
+# send other values, too (the type without its dot, the name of a system, an IPv6 address), so that
+# these pass, with a warning.
+DOCUMENTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "type": (".ClientProperties", ".ams.headers.ClientProperties"),
+    "deviceFamily": ("DESKTOP", "TABLET", "MOBILE", "OTHER"),
+    "os": ("WINDOWS", "LINUX", "OSX", "ANDROID", "IOS", "OTHER"),
+    "integration": ("WEB_SDK", "MOBILE_SDK", "BRAND_SDK"),
+}
+DEFAULT_TYPE: Final = DOCUMENTED["type"][0]
+
+
+def _documented(name: str) -> Any:
+    return about(f"Documented: {', '.join(DOCUMENTED[name])}; any other passes, with a warning.")
+
+
 class ClientProperties(TypedDict, total=False):
     """The `Client-Properties` header: of this request, and of every SEND that follows it."""
 
     type: Annotated[
-        Literal[".ClientProperties", ".ams.headers.ClientProperties"],
-        about("LivePerson's examples have the first, its schema the second."),
+        str,
+        about(
+            "Filled in where it is missing. LivePerson's examples have .ClientProperties, its "
+            "schema .ams.headers.ClientProperties.",
+            min_length=1,
+            max_length=64,
+            examples=[DEFAULT_TYPE],
+        ),
     ]
     appId: Text64
     appVersion: Text32
-    ipAddress: IPv4
-    deviceFamily: Literal["DESKTOP", "TABLET", "MOBILE", "OTHER"]
-    os: Literal["WINDOWS", "LINUX", "OSX", "ANDROID", "IOS", "OTHER"]
+    ipAddress: Annotated[Text64, about("Documented as IPv4; any other passes, with a warning.")]
+    deviceFamily: Annotated[Text64, _documented("deviceFamily")]
+    os: Annotated[Text64, _documented("os")]
     osName: Text64
     osVersion: Text64
-    integration: Literal["WEB_SDK", "MOBILE_SDK", "BRAND_SDK"]
+    integration: Annotated[Text64, _documented("integration")]
     integrationVersion: Text64
     browser: Text64
     browserVersion: Text64
@@ -44,7 +69,7 @@ class ClientProperties(TypedDict, total=False):
     deviceManufacture: Text64
     deviceModel: Text64
     features: Annotated[
-        list[Text64],
+        list[str],
         about(
             "What the client can do. Clients send more values than are documented, so any is "
             "accepted. AUTO_MESSAGES needs the consumer's first message within 10 s of the "
@@ -52,6 +77,16 @@ class ClientProperties(TypedDict, total=False):
             examples=[["AUTO_MESSAGES", "RICH_CONTENT"]],
         ),
     ]
+
+
+def oddities(properties: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each value that is not as documented that it is sent as it is."""
+    for name, documented in DOCUMENTED.items():
+        if name in properties and properties[name] not in documented:
+            said = ", ".join(documented)
+            yield f"clientProperties.{name}: is none of {said}; it is sent as it is"
+    if "ipAddress" in properties and not _IPV4.fullmatch(properties["ipAddress"]):
+        yield "clientProperties.ipAddress: is no IPv4 address; it is sent as it is"
 
 
 class MonitoredClient(TypedDict, total=False):

@@ -2,7 +2,7 @@
 
 Sources: LivePerson's CONVERSATION page in its older and newer versions; `CUSTOM` is only in the
 older one, and was never said to be refused. Context types beside `SharkContext`: an older page
-(`SMSContext`) and LivePerson's node-agent-sdk (`ProactiveContext`).
+(`SMSContext`) and LivePerson's node-agent-sdk (`ProactiveContext`, there in agents' requests).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing_extensions import TypedDict
 from tasks.messages.fields.kinds import OPEN, Identifier, JsonObject, NumericId, SkillId, about
 
 CHANNEL_TYPE: Final = "MESSAGING"
-KNOWN_CONTEXTS: Final = ("SharkContext", "SMSContext", "ProactiveContext")
+SHARK_CONTEXT: Final = "SharkContext"
+KNOWN_CONTEXTS: Final = (SHARK_CONTEXT, "SMSContext", "ProactiveContext")
 
 
-class CampaignInfo(TypedDict, total=False):
-    """The campaign and the engagement that route the conversation."""
+class CampaignInfo(TypedDict):
+    """The campaign and the engagement that route the conversation: both, or neither."""
 
     campaignId: NumericId
     engagementId: NumericId
@@ -38,7 +39,9 @@ class Context(TypedDict, total=False):
 class SharkContext(Context, total=False):
     """Where a conversation comes from, with what the Monitoring API answered."""
 
-    type: Literal["SharkContext"]
+    type: Annotated[
+        Literal["SharkContext"], about("Filled in where there is a visitorId or a sessionId.")
+    ]
     visitorId: Identifier
     sessionId: Identifier
     interactionContextId: Annotated[NumericId, about("The Monitoring API's `contextId`.")]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Required
 
-from pydantic import TypeAdapter, with_config
+from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from tasks.messages.fields.client_properties import ClientProperties
 from tasks.messages.fields.conversation import Conversation
 from tasks.messages.fields.engagement import Engagement
 from tasks.messages.fields.kinds import (
+    OPEN,
     STRICT,
     AccountId,
     Identifier,
@@ -21,6 +22,23 @@ from tasks.messages.fields.kinds import (
     about,
 )
 from tasks.messages.fields.profile import Profile
+
+# The objects of a job that are LivePerson's own: it can add to them.
+LIVEPERSONS: Final = frozenset({"profile", "conversation", "engagement", "clientProperties"})
+
+
+@with_config(OPEN)
+class MetadataEntry(TypedDict):
+    """One thing that an item says about itself; each type has fields of its own."""
+
+    type: Annotated[str, Field(min_length=1)]
+
+
+class ItemMetadata(TypedDict, total=False):
+    """The `metadata` of the two items that are sent (LivePerson's schema infra/req.json)."""
+
+    profile: list[MetadataEntry]
+    conversation: list[MetadataEntry]
 
 
 @with_config(STRICT)
@@ -61,6 +79,13 @@ class JobDocument(TypedDict, total=False):
     conversation: Conversation
     engagement: Engagement
     clientProperties: ClientProperties
+    itemMetadata: Annotated[
+        ItemMetadata,
+        about(
+            "LivePerson's `metadata` of the two items; your own is `metadata`.",
+            examples=[{"conversation": [{"type": "ExternalId", "id": "4711"}]}],
+        ),
+    ]
     onOpenConversation: Annotated[
         Literal["fail", "reuse"],
         about(
@@ -81,6 +106,16 @@ class JobDocument(TypedDict, total=False):
     priority: Annotated[
         Priority,
         about("9 goes first, if the broker supports priorities.", json_schema_extra={"default": 0}),
+    ]
+    submissionId: Annotated[
+        Identifier,
+        about(
+            "A label that jobs share; comes back in the result, and is no part of the content "
+            "that is compared.",
+            min_length=1,
+            max_length=128,
+            examples=["spring-campaign"],
+        ),
     ]
     metadata: Annotated[
         JsonObject, about("Returned unchanged in the result; at most 4 KiB as compact JSON.")

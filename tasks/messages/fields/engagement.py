@@ -18,7 +18,16 @@ from tasks.messages.fields.profile import CustomerAttribute, PersonalAttribute
 class Identity(TypedDict, total=False):
     """One identity of the consumer."""
 
-    iss: Annotated[str, about("The issuer: a URL, or LivePerson for the unauthenticated.")]
+    iss: Required[
+        Annotated[
+            str,
+            about(
+                "Who identified the consumer: usually the brand; for the unauthenticated the "
+                "Domain API's host and the account.",
+                min_length=1,
+            ),
+        ]
+    ]
     acr: Required[
         Annotated[Literal["0", "loa1"], about("0: unauthenticated; loa1: authenticated.")]
     ]
@@ -64,7 +73,9 @@ class Engagement(TypedDict, total=False):
     consumerId: Annotated[
         Identifier, about("Deprecated by LivePerson: use `identities`.", min_length=1)
     ]
-    identities: list[Identity]
+    identities: Annotated[
+        list[Identity], about("Default: the consumerId, as the account's settings say.")
+    ]
     clientProperties: MonitoredClient
     entryPoints: Annotated[
         list[str],

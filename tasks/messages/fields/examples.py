@@ -35,6 +35,7 @@ _JOB: Final[dict[str, Any]] = {
     "onOpenConversation": "reuse",
     "expiresAt": "2026-01-31T18:00:00+01:00",
     "priority": 5,
+    "submissionId": "spring-campaign",
     "metadata": {"orderId": 4711},
 }
 
@@ -51,6 +52,8 @@ _CREATED: Final[dict[str, Any]] = {
     "createdAt": "2026-01-31T09:00:01.250Z",
     "clientProperties": _JOB["clientProperties"],
     "campaignInfo": _JOB["conversation"]["campaignInfo"],
+    "conversationContext": _JOB["conversation"]["conversationContext"],
+    "submissionId": _JOB["submissionId"],
     "metadata": _JOB["metadata"],
 }
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.messages.fields.document import JOB_DOCUMENT
+from tasks.messages.fields.document import JOB_DOCUMENT, LIVEPERSONS
 from tasks.messages.fields.kinds import MAX_SAFE_INTEGER, PLAIN
 
 MAX_FAULTS: Final = 20
@@ -33,24 +33,52 @@ _KINDS: Final = {
 }
 _SHAPES: Final = {NoneType: "null", bool: "a boolean", int: "an integer", float: "a number"}
 
+REFUSED: Final = "is not a known field"
+NEWER: Final = "; if LivePerson has added it, OVERTURE_UNKNOWN_FIELDS=pass sends it"
+# Where that belongs which has no place here.
+HINTS: Final[Mapping[str, str]] = {
+    "firstMessage": "put it into metadata, for the stage that sends the first message",
+}
+
 Node = Mapping[str, Any]
 
 
-def sentences(error: ValidationError) -> list[str]:
-    """Say what pydantic found, field by field."""
+def sentences(error: ValidationError, *, pass_unknown: bool = False) -> list[str]:
+    """Say what pydantic found, field by field; with `pass_unknown`, not what `passed` says."""
     details = error.errors(include_url=False)
-    said = [_sentence(detail) for detail in details[:MAX_FAULTS]]
+    return _said(
+        [detail for detail in details if not (pass_unknown and _may_pass(detail))],
+        unknown=REFUSED,
+    )
+
+
+def passed(error: ValidationError) -> list[str]:
+    """Say which fields of LivePerson's own objects are not known, but can be sent as they are."""
+    details = [detail for detail in error.errors(include_url=False) if _may_pass(detail)]
+    return _said(details, unknown="is not a known field, and is sent as it is")
+
+
+def _said(details: Sequence[ErrorDetails], *, unknown: str) -> list[str]:
+    said = [_sentence(detail, unknown) for detail in details[:MAX_FAULTS]]
     if len(details) > MAX_FAULTS:
         said.append(f"and {len(details) - MAX_FAULTS} more")
     return said
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _may_pass(detail: ErrorDetails) -> bool:
+    """Tell whether a fault is an unknown name within an object of LivePerson's."""
+    location = detail["loc"]
+    return detail["type"] == "extra_forbidden" and len(location) > 1 and location[0] in LIVEPERSONS
+
+
+def _sentence(detail: ErrorDetails, unknown: str) -> str:
     location = detail["loc"]
     if detail["type"] == "extra_forbidden":
         path, level = _locate(location[:-1])
         name = str(location[-1])
-        return f"{_join(path, _quoted(name))}: is not a known field; {_advice(name, level)}"
+        said = f"{_join(path, _quoted(name))}: {unknown}; {_advice(name, level)}"
+        is_near = name in HINTS or _nearest(name, level["properties"])
+        return said if is_near or unknown != REFUSED or not _may_pass(detail) else said + NEWER
     path, node = _locate(location)
     return f"{path or 'the job'}: {_problem(detail, node)}"
 
@@ -137,6 +165,8 @@ def _shape(value: object) -> str:
 def _advice(name: str, level: Node) -> str:
     if near := _nearest(name, level["properties"]):
         return f"did you mean {near}?"
+    if name in HINTS:
+        return HINTS[name]
     if near := _nearest(name, _homes()):
         return f"did you mean {_homes()[near]}?"
     return "known here: " + ", ".join(level["properties"])

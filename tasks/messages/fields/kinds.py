@@ -22,6 +22,7 @@ MESSAGE_ID_MAX_BYTES: Final = 255
 # What every JSON reader holds exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
+_YEAR: Final = re.compile("[0-9]{4}")
 _MINUTE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]"
 _OFFSET: Final = r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _MOMENT: Final = re.compile(f"{_MINUTE}:[0-5][0-9]{_OFFSET}")
@@ -32,6 +33,11 @@ _LEAP_SECOND: Final = re.compile(f"{_MINUTE}:60{_OFFSET}")
 def _whole(value: Any) -> Any:
     # JSON has one kind of number: 30.0 is an integer to JSON Schema, and LivePerson writes ages so.
     return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _year(value: Any) -> Any:
+    # LivePerson's own example of a year is a text, beside the type "integer".
+    return int(value) if isinstance(value, str) and _YEAR.fullmatch(value) else _whole(value)
 
 
 def _digits(value: Any) -> Any:
@@ -99,6 +105,14 @@ JobId = Annotated[
 AccountId = Annotated[str, Field(pattern=PLAIN, min_length=1, max_length=64)]
 
 Integer = Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER), BeforeValidator(_whole)]
+
+Year = Annotated[
+    int,
+    Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER),
+    BeforeValidator(_year),
+    Field(json_schema_extra={"type": ["integer", "string"], "pattern": "^[0-9]{4}$"}),
+]
+"""A year; the text of its four digits is taken, too."""
 
 Priority = Annotated[int, Field(ge=0, le=9), BeforeValidator(_whole)]
 

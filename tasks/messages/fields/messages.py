@@ -111,11 +111,24 @@ class ResultMessage(TypedDict, total=False):
         ),
     ]
     clientProperties: Annotated[
-        dict[str, Any], about("The job's; send it with every later message.")
+        dict[str, Any],
+        about(
+            "Those that the conversation was opened with; send them with every later message. Of "
+            "one that is reused, those of the job that opened it, if that is known."
+        ),
     ]
     campaignInfo: Annotated[
-        dict[str, Any], about("The campaign and the engagement that were sent.")
+        dict[str, Any],
+        about("The campaign and the engagement that were sent; not of one that is reused."),
     ]
+    conversationContext: Annotated[
+        dict[str, Any],
+        about(
+            "The context that was sent, with the visit that the consumer's next one goes on with; "
+            "not of one that is reused."
+        ),
+    ]
+    submissionId: Annotated[str, about("The job's.")]
     metadata: Annotated[dict[str, Any], about("The job's, unchanged.")]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Required
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from tasks.messages.fields.kinds import Integer, about
+from tasks.messages.fields.kinds import Integer, Year, about
 
 
 class Date(TypedDict):
@@ -48,7 +48,7 @@ class Age(TypedDict, total=False):
     """Age, or the birthday to calculate it from."""
 
     age: Integer
-    year: Annotated[Integer, about("LivePerson needs it to calculate the age.")]
+    year: Annotated[Year, about("LivePerson needs it to calculate the age.")]
     month: Integer
     day: Integer
 
@@ -74,7 +74,7 @@ class Contact(TypedDict, total=False):
 class PersonalInfo(TypedDict, total=False):
     """Personal information (`personal`); these names are all lower case."""
 
-    firstname: str
+    firstname: Annotated[str, about("With lastname, the name that agents see.")]
     lastname: str
     age: Age
     contacts: list[Contact]
@@ -102,7 +102,7 @@ class CustomerAttribute(TypedDict, total=False):
     """The engagement attribute that tells about the customer."""
 
     type: Required[Literal["ctmrinfo"]]
-    info: CustomerInfo
+    info: Required[CustomerInfo]
     auth: AttributeSource
 
 
@@ -110,7 +110,7 @@ class PersonalAttribute(TypedDict, total=False):
     """The engagement attribute that tells about the person."""
 
     type: Required[Literal["personal"]]
-    personal: PersonalInfo
+    personal: Required[PersonalInfo]
     auth: AttributeSource
 
 

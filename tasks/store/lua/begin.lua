@@ -1,10 +1,12 @@
 -- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
--- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt
+-- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt, and the consumer's visit
+--       where the job goes on with it
 -- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
 --       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
 --       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
 --       after an unknown outcome?, visit
 local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local visits = KEYS[6]
 local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -13,6 +15,7 @@ local max_losses, repeat_unknown, visit = tonumber(ARGV[14]), ARGV[15] == '1', A
 local now = clock()
 
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
+local VISIT_MS = 86400000 -- a visit is kept for so long; one that is over sooner begins anew
 
 local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
   'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at')
@@ -63,8 +66,11 @@ keep(job, record_ms, is_unknown(history), is[10])
 
 if visit ~= '' then
   redis.call('HSET', job, 'visit', visit)
+  if visits then
+    redis.call('SET', visits, visit, 'PX', VISIT_MS)
+  end
 else
-  visit = is[13] or ''
+  visit = is[13] or visits and redis.call('GET', visits) or ''
 end
 
 local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }

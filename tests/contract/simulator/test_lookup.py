@@ -8,6 +8,10 @@ from tests.simulator_client import ACCOUNT, Client, documented, lp_consumer_id
 from tests.simulator_process import SimulatorProcess
 
 
+def identity(**changes: str) -> dict[str, str]:
+    return {"iss": "https://brand.example", "acr": "loa1", "sub": "me", **changes}
+
+
 def sde(kind: str, **fields: Any) -> dict[str, Any]:
     return {"engagementAttributes": [{"type": kind, **fields}]}
 
@@ -49,7 +53,7 @@ def test_an_open_conversation_is_named(
     body = (
         {"consumerId": consumer}
         if named_by == "consumerId"
-        else {"identities": [{"iss": "LivePerson", "acr": "0", "sub": consumer}]}
+        else {"consumerId": "nobody", "identities": [identity(sub=consumer)]}
     )
     details = client.engage(body).json()["engagementDetails"][0]
     sample = documented("resp_41_monitoring_200_conversation")["engagementDetails"][0]
@@ -58,6 +62,32 @@ def test_an_open_conversation_is_named(
     assert (details["status"], details["conversationId"]) == ("conversation", conversation_id)
     simulator.control("close", {"consumer": consumer})
     assert client.engage(body).json()["engagementDetails"][0]["status"] == "expose"
+
+
+def test_an_identity_of_another_kind_is_nobody(client: Client, consumer: str) -> None:
+    """The consumers of a connector are authenticated: its manifest says so."""
+    client.open(consumer)
+    for other in ("LivePerson", f"api.liveperson.net/{ACCOUNT}"):
+        body = {"identities": [identity(iss=other, acr="0", sub=consumer)]}
+        assert client.engage(body).json()["engagementDetails"][0]["status"] == "expose"
+
+
+def test_consumers_may_be_unauthenticated() -> None:
+    """Then their issuer is the Domain API with the account, or as in the page's own sample."""
+    with SimulatorProcess("--consumer-identity=unauth", f"--monitoring-app={ACCOUNT}:mine") as one:
+        asking = Client(one.url)
+        asking.open("c-1")
+        for iss, acr, status in (
+            (f"api.liveperson.net/{ACCOUNT}", "0", "conversation"),
+            ("LivePerson", "0", "conversation"),
+            ("https://brand.example", "0", "expose"),
+            ("LivePerson", "loa1", "expose"),
+        ):
+            body = {"identities": [identity(iss=iss, acr=acr, sub="c-1")]}
+            answer = asking.engage(body, app_id="mine")
+            assert answer.json()["engagementDetails"][0]["status"] == status, (iss, acr)
+        assert asking.engage().json()["internalCode"] == 18
+        asking.http.close()
 
 
 def test_an_account_without_campaigns(other: Client) -> None:
@@ -75,7 +105,17 @@ def test_an_account_without_campaigns(other: Client) -> None:
         ({"body": {"identities": "me"}}, 400, 5),
         ({"body": {"identities": [{}]}}, 400, 5),
         ({"body": {"identities": [{"iss": "LivePerson", "sub": "me"}]}}, 400, 5),
-        ({"body": {"identities": [{"acr": "loa2", "sub": "me"}]}}, 400, 5),
+        ({"body": {"identities": [{"acr": "loa1", "sub": "me"}]}}, 400, 5),
+        ({"body": {"identities": [identity(acr="loa2")]}}, 400, 5),
+        ({"body": sde("ctmrinfo", info={"customerId": "1"})}, 400, 5),
+        (
+            {
+                "body": sde("ctmrinfo", info={"customerId": "1"})
+                | {"identities": [identity(acr="0")]}
+            },
+            400,
+            5,
+        ),
         ({"body": {"clientProperties": "mine"}}, 400, 5),
         ({"body": {"clientProperties": {"ipAddress": "999.999.999.999"}}}, 400, 5),
         ({"body": {"clientProperties": {"os": "OSX"}}}, 400, 5),
@@ -104,9 +144,10 @@ def test_monitoring_errors(
     "body",
     [
         {},
-        {"identities": [{"acr": "loa1", "sub": "me"}]},
+        {"identities": [identity(), identity(iss="LivePerson", acr="0")]},
+        sde("ctmrinfo", info={"customerId": "1"}) | {"identities": [identity()]},
         {"clientProperties": {"os": "MAC_OSX", "ipAddress": "192.0.2.10"}},
-        sde("ctmrinfo"),
+        sde("ctmrinfo", info={}),
         sde("ctmrinfo", info={"storeNumber": "123865", "storeZipCode": "20505"}),
         sde("personal", personal={"age": {"age": 30.0}}),
         sde("purchase", total=11.7),

@@ -125,3 +125,21 @@ def test_send_wants_an_object(client: Client, consumer: str) -> None:
     items = [message(client.open(consumer))]
 
     assert client.send(client.tokens(consumer), items).status_code == 400
+
+
+def test_other_documented_requests(client: Client, consumer: str) -> None:
+    """Structured content, a profile, an opinion of what is closed; an id may be a number."""
+    conversation_id = client.open(consumer)
+    headers = client.tokens(consumer)
+    rich = message(conversation_id)
+    rich["body"]["event"] = {"type": "RichContentEvent", "content": {"type": "vertical"}}
+    rich["metadata"] = [{"type": "ExternalId", "id": "1"}]
+    profile = {"id": 7, "type": "userprofile.SetUserProfile", "body": {"firstName": "Ann"}}
+    opinion = close(conversation_id)
+    opinion["body"]["conversationField"] = {"field": "CSATRate", "csatRate": 5, "status": "FILLED"}
+    answers = [client.send(headers, item) for item in (rich, profile, close(conversation_id))]
+    answers.append(client.send(headers, opinion))
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert answers[0].json()["body"] == {"sequence": 0}
+    assert answers[1].json()["reqId"] == 7

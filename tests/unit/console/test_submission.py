@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from config.names import JOBS_EXCHANGE_NAME
+from console.jobfiles.batch_form import batches
 from console.jobfiles.job_file import Entry
 from console.jobfiles.submission import Accepted, Rejected, check, outgoing
 
@@ -16,10 +17,19 @@ ACCOUNT = "12345678"
 
 
 def checked(
-    document: object, *, accounts: tuple[str, ...] = (ACCOUNT,), account_id: str | None = None
+    document: object,
+    *,
+    accounts: tuple[str, ...] = (ACCOUNT,),
+    account_id: str | None = None,
+    consumer_id_from: str | None = None,
 ) -> Accepted | Rejected:
     """Check a document that stands in line 7."""
-    return check(Entry(number=7, document=document), accounts=accounts, account_id=account_id)
+    return check(
+        Entry(number=7, document=document),
+        accounts=accounts,
+        account_id=account_id,
+        consumer_id_from=consumer_id_from,
+    )
 
 
 def accepted(document: object, **options: Any) -> Accepted:
@@ -27,6 +37,89 @@ def accepted(document: object, **options: Any) -> Accepted:
     found = checked(document, **options)
     assert isinstance(found, Accepted), found
     return found
+
+
+PROFILE = {"id": "1,", "type": "userprofile.SetUserProfile", "body": {"userId": "c-1"}}
+CONVERSATION = {
+    "kind": "req",
+    "id": "1,",
+    "type": "cm.ConsumerRequestConversation",
+    "body": {"brandId": ACCOUNT, "skillId": "7"},
+    "metadata": [{"type": "ExternalId", "id": "1"}],
+}
+AS_JOB = {
+    "consumerId": "c-1",
+    "profile": PROFILE["body"],
+    "conversation": CONVERSATION["body"],
+    "itemMetadata": {"conversation": CONVERSATION["metadata"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ([PROFILE, CONVERSATION], "profile.userId"),
+        ({"consumerId": "c-1", "batch": [PROFILE, CONVERSATION]}, None),
+        ({"consumerId": "c-1", "batch": [PROFILE, CONVERSATION]}, "profile.firstName"),
+    ],
+)
+def test_livepersons_own_form_is_a_job(document: object, path: str | None) -> None:
+    """With the consumerId beside it, or from within it."""
+    job = accepted(document, consumer_id_from=path)
+    assert {name: job.document[name] for name in job.document if name != "jobId"} == AS_JOB
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ([PROFILE, CONVERSATION], "consumerId: is missing, since LivePerson's own form has none"),
+        ([PROFILE], "a batch is an array of two items"),
+        ([CONVERSATION, PROFILE], "a batch is an array of two items"),
+        (
+            [PROFILE, CONVERSATION, {"type": "ms.PublishEvent", "body": {}}],
+            "the batch has a third item with the first message",
+        ),
+        (
+            [PROFILE, {**CONVERSATION, "skillId": "7"}],
+            "batch[1].skillId: is not a field of an item",
+        ),
+        (
+            {"batch": [PROFILE, CONVERSATION], "profile": {}, "consumerId": "c"},
+            "profile: stands both beside the batch and in it",
+        ),
+    ],
+)
+def test_what_is_no_job_in_livepersons_own_form(document: object, reason: str) -> None:
+    """Each says where what it has belongs."""
+    found = checked(document)
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith(reason)
+    assert found.content == {"job": document}
+
+
+@pytest.mark.parametrize(
+    "path", ["profile.userId", "profile.x", "profile.authenticatedData.lp_sdes.5"]
+)
+def test_a_consumer_that_is_not_where_it_is_looked_for(path: str) -> None:
+    """The path is named, and no other text is taken for it."""
+    document = {"profile": {"userId": 5, "authenticatedData": {"lp_sdes": []}}}
+    found = checked(document, consumer_id_from=path)
+    assert isinstance(found, Rejected)
+    assert path in found.reason
+
+
+def test_a_batch_by_itself_is_one_job() -> None:
+    """In a file it looks like an array of two jobs; it is named by its last item, for --skip."""
+    documents = [PROFILE, CONVERSATION, {"a": 1}, CONVERSATION, PROFILE, {"b": 1}, PROFILE]
+    entries = (Entry(number=number, document=one) for number, one in enumerate(documents, start=1))
+    assert [(entry.number, entry.document) for entry in batches(entries)] == [
+        (2, [PROFILE, CONVERSATION]),
+        (3, {"a": 1}),
+        (4, [CONVERSATION]),
+        (5, [PROFILE]),
+        (6, {"b": 1}),
+        (7, [PROFILE]),
+    ]
 
 
 def test_a_job_goes_as_it_is() -> None:

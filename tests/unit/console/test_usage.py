@@ -18,6 +18,12 @@ from console.output import Interrupted, Problem
 from tests.overture_command import overture
 from tests.worker_process import environment
 
+# What a dry run says of jobs that hold the two ids alone.
+BARE = (
+    "{0} without campaign or engagement: no source for agents and reports\n"
+    "{0} without profile: agents see nothing about the consumer\n"
+)
+
 
 def run(*arguments: str, **variables: str) -> Result:
     """Call the command in this process."""
@@ -337,7 +343,10 @@ def test_a_pipe_in_the_file_system_is_a_file(tmp_path: Path) -> None:
     writer.start()
     result = run("submit", str(pipe), "--dry-run", "--all-or-nothing")
     writer.join()
-    assert (result.exit_code, result.stdout) == (0, "1 valid job; none was submitted\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"1 valid job; none was submitted\n{BARE.format('1 job')}",
+    )
 
 
 @pytest.mark.parametrize("rejected", ["/dev/full", "no-such-folder/file"])
@@ -346,7 +355,10 @@ def test_a_reject_file_that_cannot_be_written_stops_nothing(tmp_path: Path, reje
     good = '{"consumerId": "c", "accountId": "1"}\n'
     (tmp_path / "jobs.jsonl").write_text(good + "{\n" * 30 + good)
     result = run("submit", "jobs.jsonl", "--dry-run", "--rejected", rejected)
-    assert (result.exit_code, result.stdout) == (1, "2 valid jobs; none was submitted\n")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        f"2 valid jobs; none was submitted\n{BARE.format('2 jobs')}",
+    )
     first, *others = result.stderr.splitlines()
     assert first.startswith(f"overture: {rejected} cannot be written: ")
     assert "--rejected" in first
@@ -371,3 +383,25 @@ def test_a_standard_input_that_is_closed_is_said_to_be(
     )
     assert process.returncode == status
     assert process.stderr == ("" if status == 0 else "overture: - cannot be read: it is closed\n")
+
+
+def test_submit_reads_livepersons_own_form_and_says_what_may_be_a_mistake(tmp_path: Path) -> None:
+    """A batch by itself in a file, its consumer within it; warnings go to standard error."""
+    profile = {"type": "userprofile.SetUserProfile", "id": "1,", "body": {"userId": "c-1"}}
+    body = {
+        "brandId": "1",
+        "skilId": "7",
+        "campaignInfo": {"campaignId": 1, "engagementId": 2},
+        "conversationContext": {"lang": "English!"},
+    }
+    conversation = {"type": "cm.ConsumerRequestConversation", "id": "1,", "body": body}
+    (tmp_path / "batch.json").write_text(json.dumps([profile, conversation], indent=1))
+    arguments = ("submit", "batch.json", "--dry-run", "--account=1", "--consumer-id-from")
+    result = run(*arguments, "profile.userId", OVERTURE_UNKNOWN_FIELDS="pass")
+    assert (result.exit_code, result.stdout) == (0, "1 valid job; none was submitted\n")
+    unknown, odd = (line.partition("warning: ")[2] for line in result.stderr.splitlines())
+    assert unknown.endswith("is sent as it is; did you mean skillId?")
+    assert odd.startswith("conversation.conversationContext.lang: is no language tag")
+    refused = run(*arguments, "profile.userId")
+    assert refused.exit_code == 1
+    assert "skilId: is not a known field; did you mean skillId?" in refused.stderr

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.conversation import batch, read_answer
+from tasks.liveperson.reading import MESSAGE_CHARS
 from tests.unit.liveperson.scripted import ACCOUNT, job
 
 BODIES = Path(__file__).parents[2] / "bodies"
@@ -128,7 +129,7 @@ def test_documented_successes(name: str, request_id: str, conversation_id: str) 
                 http_status=400,
                 message="HTTP 400: Consumer request conversation failed: User 77d338e4b6bf02affbf9"
                 "bf00a779cbf06b0fcd7fb1674028e8739acdfa6ae7a2 already has open conversation. "
-                "Can't open another one.",
+                "Can't open another one.; of the profile: OK User Profile set successfully",
             ),
         ),
         (
@@ -421,6 +422,27 @@ def test_a_refused_profile_does_not_hide_the_conversation() -> None:
         conversation_id=CONVERSATION_ID,
         message="the profile was refused: Bad SDE",
     )
+
+
+def test_items_have_their_metadata() -> None:
+    """Each its own, as LivePerson's schema of a request has it; none is no list."""
+    metadata = [{"type": "ExternalId", "id": "4711"}]
+    wanted = job(itemMetadata={"conversation": metadata})
+    profile, conversation = json.loads(batch(wanted, profile_id="1", conversation_id="2"))
+    assert conversation["metadata"] == metadata
+    assert "metadata" not in profile
+
+
+@pytest.mark.parametrize("reason", ["the profile was refused", "x" * 500, None])
+def test_a_refusal_says_what_liveperson_said_of_every_item(reason: str | None) -> None:
+    """A profile's reason is often that of both, and is not cut off behind a long one."""
+    refused = {"code": "BAD_REQUEST", "body": {"msg": "Bad SDE"}, "reqId": PROFILE_ID}
+    answer = read(400, [refused, item("BAD_REQUEST", msg=reason)])
+    assert answer.kind is Kind.REJECTED
+    assert answer.message.startswith("HTTP 400")
+    assert (reason or "")[:100] in answer.message
+    assert answer.message.endswith("; of the profile: Bad SDE")
+    assert len(answer.message) <= MESSAGE_CHARS
 
 
 def test_a_refused_profile_alone_is_a_refusal() -> None:

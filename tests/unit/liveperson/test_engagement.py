@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,8 +12,10 @@ from tasks.liveperson.answer import CallFailed, Kind
 from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.engagement import (
+    CONNECTORS_OWN,
     Engaged,
     EngagementFailure,
+    Installation,
     LookupFailed,
     Monitoring,
     Visit,
@@ -23,7 +25,9 @@ from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, re
 
 BODIES = Path(__file__).parents[2] / "bodies"
 HOST = response(200, {"baseURI": "va.smt.liveperson.net"})
-IDENTITY = {"iss": "LivePerson", "acr": "0", "sub": "c-9f2"}
+UNAUTHENTICATED = {"iss": f"api.liveperson.net/{ACCOUNT}", "acr": "0", "sub": "c-9f2"}
+AUTHENTICATED = {"iss": "LivePerson", "acr": "loa1", "sub": "c-9f2"}
+IDENTITIES = [UNAUTHENTICATED, AUTHENTICATED]
 
 
 def documented(name: str) -> Any:
@@ -40,7 +44,9 @@ SESSION_UNKNOWN = response(404, {"message": "Invalid sessionId", "internalCode":
 
 
 def monitoring(
-    *answers: HttpResponse | NotSent | FateUnknown, clock: Clock | None = None
+    *answers: HttpResponse | NotSent | FateUnknown,
+    clock: Clock | None = None,
+    installation: Installation = CONNECTORS_OWN,
 ) -> tuple[Monitoring, ScriptedHttp]:
     http = ScriptedHttp([HOST, *answers])
     domains = Domains(
@@ -53,6 +59,8 @@ def monitoring(
         Services(http, domains),
         account_id=ACCOUNT,
         credentials=Credentials("app/1", SecretStr("s")),
+        domain_api_url="https://api.liveperson.net",
+        installation=installation,
         clock=clock or Clock(),
     )
     return built, http
@@ -120,7 +128,7 @@ def test_the_call_is_the_documented_one() -> None:
     assert url.path == "/api/account/12345678/app/app%2F1/engagement"
     assert query(http) == {"v": ["1.1"], "obh": ["true"]}
     assert call.headers == {"Content-Type": "application/json"}
-    assert sent(http) == {"consumerId": "c-9f2", "identities": [IDENTITY]}
+    assert sent(http) == {"consumerId": "c-9f2", "identities": IDENTITIES}
 
 
 def test_the_documented_request_passes_as_it_is() -> None:
@@ -190,7 +198,7 @@ def test_while_an_account_loads_the_visitor_is_kept(loading: HttpResponse) -> No
     with pytest.raises(EngagementFailure) as engaging:
         built.engage(job(engagement={}))
     with pytest.raises(LookupFailed) as looking:
-        built.find_open_conversation("c-9f2")
+        built.find_open_conversation(job())
     for failure in (engaging.value, looking.value):
         assert failure.visit == Visit("myVisitorId")
         assert failure.answer.kind is Kind.NOT_SENT
@@ -213,14 +221,14 @@ def test_no_engagement_is_a_refusal_that_says_what_to_do() -> None:
 def test_the_open_conversation_is_found(body: HttpResponse, expected: str | None) -> None:
     """Every documented success tells whether one is shown."""
     built, http = monitoring(body)
-    assert expected == built.find_open_conversation("c-9f2")
-    assert sent(http) == {"consumerId": "c-9f2", "identities": [IDENTITY]}
+    assert expected == built.find_open_conversation(job())
+    assert sent(http) == {"consumerId": "c-9f2", "identities": IDENTITIES}
 
 
 def test_who_looks_for_a_conversation_comes_back_as_the_same_visitor() -> None:
     """Visitor and session are those of an earlier call, or what is left of them."""
     built, http = monitoring(SESSION_UNKNOWN, IN_CONVERSATION)
-    assert built.find_open_conversation("c-9f2", visit=Visit("xyz", "abc")) == "fdasfdas"
+    assert built.find_open_conversation(job(), visit=Visit("xyz", "abc")) == "fdasfdas"
     assert query(http) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"], "sid": ["abc"]}
     assert query(http, 2) == {"v": ["1.1"], "obh": ["true"], "vid": ["xyz"]}
 
@@ -230,18 +238,18 @@ def test_a_throttled_monitoring_is_left_alone() -> None:
     clock = Clock()
     built, http = monitoring(response(429), IN_CONVERSATION, clock=clock)
     with pytest.raises(LookupFailed):
-        built.find_open_conversation("c-1")
+        built.find_open_conversation(job(consumerId="c-1"))
     clock.now += 0.75
     with pytest.raises(EngagementFailure) as engaging:
         built.engage(job(engagement={}), Visit("xyz", "abc"))
     with pytest.raises(LookupFailed) as looking:
-        built.find_open_conversation("c-2", visit=Visit("xyz", "abc"))
+        built.find_open_conversation(job(consumerId="c-2"), visit=Visit("xyz", "abc"))
     for failure in (engaging.value, looking.value):
         assert (failure.answer.kind, failure.answer.retry_after) == (Kind.THROTTLED, 0.25)
         assert failure.visit == Visit("xyz", "abc")
     assert len(http.calls) == 2
     clock.now += 0.25
-    assert built.find_open_conversation("c-1") == "fdasfdas"
+    assert built.find_open_conversation(job(consumerId="c-1")) == "fdasfdas"
 
 
 FAILURES = [
@@ -280,7 +288,7 @@ def test_every_failure_leaves_no_doubt(
     with pytest.raises(EngagementFailure, match=r"^Monitoring") as engaging:
         built.engage(job(engagement={}), Visit("v", "s"))
     with pytest.raises(LookupFailed, match=r"^Monitoring") as looking:
-        built.find_open_conversation("c-9f2")
+        built.find_open_conversation(job())
     failures: list[CallFailed] = [engaging.value, looking.value]
     for failure in failures:
         assert (kind, code) == (failure.answer.kind, failure.answer.error_code)
@@ -293,4 +301,61 @@ def test_a_conversation_without_an_id_is_no_answer() -> None:
     del body["engagementDetails"][0]["conversationId"]
     built, _http = monitoring(response(200, body))
     with pytest.raises(LookupFailed):
-        built.find_open_conversation("c-9f2")
+        built.find_open_conversation(job())
+
+
+KINDS: list[tuple[Literal["auth", "unauth", "both"], list[dict[str, str]]]] = [
+    ("both", IDENTITIES),
+    ("auth", [AUTHENTICATED]),
+    ("unauth", [UNAUTHENTICATED]),
+]
+
+
+@pytest.mark.parametrize(("kind", "identities"), KINDS)
+def test_the_setting_says_which_identities_are_asked_about(
+    kind: Literal["auth", "unauth", "both"], identities: list[dict[str, str]]
+) -> None:
+    """LivePerson's pages have both kinds; the look-up asks about the same as the engagement."""
+    installation = Installation(identity=kind)
+    built, http = monitoring(EXPOSED, installation=installation)
+    built.engage(job(engagement={"identities": []}))
+    assert sent(http)["identities"] == identities
+    built, http = monitoring(IN_CONVERSATION, installation=installation)
+    assert built.find_open_conversation(job()) == "fdasfdas"
+    assert sent(http)["identities"] == identities
+
+
+def test_a_look_up_is_about_the_jobs_own_identities() -> None:
+    """Whoever the engagement was asked for is looked for."""
+    own = [{"iss": "https://brand.example", "acr": "loa1", "sub": "me"}]
+    built, http = monitoring(EXPOSED)
+    engaged = job(engagement={"identities": own, "consumerId": "old", "visitorId": "v-1"})
+    assert built.find_open_conversation(engaged) is None
+    assert sent(http) == {"consumerId": "old", "identities": own}
+    assert query(http)["vid"] == ["v-1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("unauth", {}),
+        ("both", {"engagement": {"identities": [UNAUTHENTICATED]}}),
+    ],
+)
+def test_none_is_no_proof_where_this_kind_of_identity_may_be_unknown(
+    kind: Literal["unauth", "both"], fields: dict[str, Any]
+) -> None:
+    """A connector's consumers are authenticated; one that is found is found all the same."""
+    built, _http = monitoring(EXPOSED, IN_CONVERSATION, installation=Installation(identity=kind))
+    with pytest.raises(LookupFailed, match="unauthenticated consumer alone") as caught:
+        built.find_open_conversation(job(**fields))
+    assert caught.value.answer.kind is Kind.NOT_SENT
+    assert caught.value.visit == Visit("xyz", "abc")
+    assert built.find_open_conversation(job(**fields)) == "fdasfdas"
+
+
+def test_monitoring_can_be_installed_by_itself() -> None:
+    """Then its app installation is not the connector's."""
+    built, http = monitoring(EXPOSED, installation=Installation(app_id="app/2"))
+    built.engage(job(engagement={}))
+    assert urlsplit(http.calls[1].url).path == "/api/account/12345678/app/app%2F2/engagement"
