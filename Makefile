@@ -11,7 +11,7 @@ PROCESSES := 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock bench bench-scale bench-limit chaos clean
+.PHONY: help install demo test test-fast check format lock bench bench-scale bench-limit chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: install ## Run the main job on this machine: simulator, two workers, 1,000
 
 test: install $(VENV)/.developers ## Run the whole test suite
 	$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
+
+test-fast: install $(VENV)/.developers ## Run the tests that need no process and no server
+	$(RUN) -m pytest --numprocesses 2 -m "fast and not slow and not hypothesis" tests/unit tests/contract $(ARGS)
 
 check: install $(VENV)/.developers ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -67,7 +70,7 @@ bench: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure whole p
 bench-scale: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure backlogs, memory and enqueueing
 	$(RUN) -m benchmarks.scale $(ARGS)
 
-bench-limit: install $(VENV)/.developers ## Measure the limiter beside plain Celery
+bench-limit: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure the limiter beside plain Celery
 	$(RUN) -m benchmarks.limit $(ARGS)
 
 clean: ## Remove the environment and every cache

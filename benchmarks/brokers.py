@@ -16,7 +16,7 @@ from benchmarks.machine import cpu_seconds, members
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 PLAIN_QUEUES = (
     "jobs",
@@ -45,7 +45,8 @@ class Servers:
             with Connection(self.broker.url) as connection:
                 for name in (*PLAIN_QUEUES, JOBS_QUEUE, RESULTS_QUEUE, DEAD_LETTERS_QUEUE):
                     cast("Any", connection.default_channel).queue_delete(name)
-        with broker.connection(self.broker.url) as connection:
+        broker = broker_at(self.broker.url)
+        with broker.connection() as connection:
             broker.declare(connection, [JOBS_QUEUE])
 
     def broker_cpu(self) -> float:

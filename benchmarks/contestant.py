@@ -9,18 +9,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.brokers import Depth, Servers
+from benchmarks.chart import PYTHON, ROOT
 from benchmarks.enqueue import enqueue
 from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import jobs
 from benchmarks.machine import members
 from config.names import RESULTS_QUEUE
 
-ROOT = Path(__file__).resolve().parent.parent
-# Contestants other than Overture run in an environment of their own.
-PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NAMES = ("overture", "bare", "celery", "dramatiq", "taskiq")
 
 Process = subprocess.Popen[bytes]

@@ -9,8 +9,7 @@ from typing import Any
 
 from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE
 from tasks.messages.outgoing import Outgoing
-from worker.broker import broker
-from worker.broker.producers import confirmed_producer
+from worker.broker.brokers import broker_at
 
 BATCH = 500
 
@@ -26,8 +25,9 @@ def enqueue(url: str, jobs: Iterable[Mapping[str, Any]]) -> None:
         )
         for job in jobs
     )
-    with broker.connection(url) as connection:
+    broker = broker_at(url)
+    with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE])
-        producer = confirmed_producer(connection)
+        producer = broker.producer(connection)
         while batch := list(islice(messages, BATCH)):
             producer.publish(batch)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.chart import Line, write_chart
 from benchmarks.limit_pool import ROOT, Seen, Stage, jobs
 from benchmarks.limit_report import Report, accepted_line, back_after, calm_after, refused_line
 from benchmarks.limit_runs import LATENCY, Runs
-from benchmarks.svg import Line, write_chart
 
 DOCS = ROOT / "docs"
 # What an account that knows no limit has for a ceiling, in limits.

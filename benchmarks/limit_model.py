@@ -1,4 +1,4 @@
-"""The limiter in made-up time, beside other ways to find a limit: a table, and a plot.
+"""The limiter in made-up time, beside other ways to find a limit: a table, and a plot if asked for.
 
 The model is `limit_simulation`; what it says holds as far as a machine keeps up with its threads.
 """
@@ -15,11 +15,10 @@ from typing import Final
 
 from redis import Redis
 
-from benchmarks.limit_pool import ROOT
+from benchmarks.chart import Line, write_chart
 from benchmarks.limit_rivals import Aimd, Bbr, Cubic, Gradient2, Rival, Rule
 from benchmarks.limit_servers import Bucket, Cap, Server, Window
 from benchmarks.limit_simulation import Limiter, OurLimiter, Pool, Run, Simulation
-from benchmarks.svg import Line, write_chart
 from tests.redis_server import RedisServer
 
 RIVALS: Final[Mapping[str, Callable[[], Rule]]] = {
@@ -212,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--ours", action="store_true", help="without the other ways")
-    parser.add_argument("--plots", type=Path, default=ROOT / "docs", help="folder for the SVG")
+    parser.add_argument("--plots", type=Path, help="folder for the SVG; it takes .venv-bench")
     arguments = parser.parse_args()
     names = [OURS] if arguments.ours else [OURS, *RIVALS]
     print("| goodput ÷ what is possible, share refused |", " | ".join(names), "|")
@@ -228,7 +227,7 @@ def main() -> None:
                 share = seen.refused_share(scenario.first, scenario.last)
                 cells.append(f"{good:.2f}, {100 * share:.1f} %")
             print(f"| {scenario.name} |", " | ".join(cells), "|", flush=True)
-        if not arguments.only:
+        if arguments.plots:
             _plot(store, arguments.plots)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from benchmarks.chart import Line
 from benchmarks.limit_pool import Seen
-from benchmarks.svg import Line
 
 
 class Report:

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.brokers import Servers, servers
+from benchmarks.chart import Line, write_chart
 from benchmarks.contest import Measured, Stalled, lone, run
 from benchmarks.contestant import NAMES, Case
 from benchmarks.fake_api import FakeApi
 from benchmarks.machine import description
-from benchmarks.svg import Line, write_chart
 
 # The API's latency in ms, and how many jobs at a time each contestant works on.
 ROUNDS = ((0, 20), (50, 50), (200, 100), (200, 500))

@@ -18,7 +18,7 @@ from benchmarks.fake_api import FakeApi
 from benchmarks.jobs import job
 from benchmarks.machine import anonymous_mib, description
 from config.names import RESULTS_QUEUE
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 LATENCY_MS = 50
 SLOTS = 50
@@ -60,7 +60,7 @@ def soak(
     case = Case(broker="", name="overture", latency=LATENCY_MS, concurrency=SLOTS, jobs=0)
     with ExitStack() as stack:
         process = stack.enter_context(worker(case, started, api, 0))
-        connection = stack.enter_context(broker.connection(started.broker.url))
+        connection = stack.enter_context(broker_at(started.broker.url).connection())
         results = cast("Any", connection.channel())
         begun, sent, looked = time.monotonic(), 0, 0.0
         while (passed := time.monotonic() - begun) < seconds:

@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
 PREFIX = "OVERTURE_"
 NESTED = "__"
@@ -20,39 +19,29 @@ class UnreadableSource(Exception):
     """The file or the folder cannot be read; the message says why, and quotes nothing it holds."""
 
 
-class _Whole(PydanticBaseSettingsSource):
-    """A source that is read as a whole, not field by field."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        del field
-        return None, field_name, False
-
-
-class FileSource(_Whole):
+class FileSource(InitSettingsSource):
     """Settings from `overture.toml`, or from the file that OVERTURE_CONFIG names.
 
     Raises UnreadableSource.
     """
 
-    def __call__(self) -> dict[str, Any]:
-        """Return what the file says; an absent default file says nothing."""
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
         named = os.environ.get(f"{PREFIX}CONFIG")
         path = Path(named or DEFAULT_FILE)
-        if not named and not path.exists():
-            return {}
-        return read_file(path)
+        super().__init__(settings_cls, read_file(path) if named or path.exists() else {})
 
 
-class FolderSource(_Whole):
-    """Settings from the files of OVERTURE_SECRETS_DIR, as Docker and Kubernetes mount secrets.
+class FolderSource(EnvSettingsSource):
+    """Settings from the files of OVERTURE_SECRETS_DIR, nested by their names as variables are.
 
-    Files named after no setting are left alone: such folders are shared. Raises UnreadableSource.
+    Raises UnreadableSource. The library's own source of secrets reads every file, also those of
+    others in a shared folder, and skips in silence what a link brings in from outside.
     """
 
-    def __call__(self) -> dict[str, Any]:
-        """Return what the folder holds, `ACCOUNTS__<id>__CLIENT_SECRET` nested by its parts."""
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, env_prefix="", env_ignore_empty=False)
         named = os.environ.get(f"{PREFIX}SECRETS_DIR")
-        return read_folder(Path(named), set(self.settings_cls.model_fields)) if named else {}
+        self.env_vars = read_folder(Path(named), set(settings_cls.model_fields)) if named else {}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -72,24 +61,18 @@ def read_file(path: Path) -> dict[str, Any]:
     return {_field(name): value for name, value in found.items()}
 
 
-def read_folder(folder: Path, known: set[str]) -> dict[str, Any]:
-    """Return the settings that a folder of files holds, one file a setting."""
-    found: dict[str, Any] = {}
+def read_folder(folder: Path, known: set[str]) -> dict[str, str]:
+    """Return what the files named after settings hold, by their names without the prefix."""
     try:
-        for path in sorted(folder.iterdir()):
-            first, *rest = _field(path.name).split(NESTED)
-            if first not in known or not path.is_file():
-                continue
-            value = _content(path)
-            place = found
-            for part in (first, *rest[:-1]) if rest else ():
-                place = _folder(place, part, path)
-            place[rest[-1] if rest else first] = value
+        return {
+            name: _content(path)
+            for path in sorted(folder.iterdir())
+            if (name := _field(path.name)).split(NESTED)[0] in known and path.is_file()
+        }
     except OSError as error:
         raise UnreadableSource(
             f"{PREFIX}SECRETS_DIR: {folder}: cannot be read: {error.strerror}"
         ) from None
-    return found
 
 
 def _content(path: Path) -> str:
@@ -98,13 +81,6 @@ def _content(path: Path) -> str:
             return file.read(MAX_SECRET_BYTES).strip()
     except UnicodeDecodeError:
         raise UnreadableSource(f"{PREFIX}SECRETS_DIR: {path}: is not UTF-8 text") from None
-
-
-def _folder(place: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
-    inner = place.setdefault(part, {})
-    if not isinstance(inner, dict):
-        raise UnreadableSource(f"{path}: another file already gives {part.upper()} as a whole")
-    return inner
 
 
 def _field(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -14,15 +14,15 @@ from redis.exceptions import RedisError
 from config.load import InvalidSettings, load_settings, misspelt
 from config.names import JOBS_QUEUE
 from config.settings import Settings
-from config.urls import is_redis, public_url, said
+from config.urls import public_url, said
 from console.admin.records import known_accounts
-from console.admin.rights import BROKER_WRITE, STORE_WRITE, Arguments, missing_rights
 from console.output import Problem, complain
 from tasks.store.connection import connect
 from tasks.store.replies import advice, classify
-from worker.broker import broker
+from tasks.store.rights import STORE_WRITE, missing_rights
+from worker.broker.base import Broker
+from worker.broker.brokers import broker_at
 from worker.broker.confirms import Blocked, NotConfirmed
-from worker.broker.rabbitmq.alarm import alarm
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
 
@@ -36,13 +36,13 @@ BROKEN = (OSError, KombuError, RedisError, NotConfirmed)
 class Reach:
     """The servers of one command, within reach; the URLs may hold passwords."""
 
-    broker_url: str = field(repr=False)
+    broker: Broker
     store_url: str = field(repr=False)
     store: Redis
 
     def connect(self) -> Connection:
         """Connect to the broker, for publishing and declaring."""
-        connection = broker.connection(self.broker_url)
+        connection = self.broker.connection()
         # At once or not at all: whoever waits at a terminal wants to know.
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
         return connection
@@ -64,58 +64,65 @@ def reach(settings: Settings) -> Iterator[Reach]:
     try:
         with servers(settings) as found:
             store = connect(found.store_url, connections=STORE_CONNECTIONS)
-            within = Reach(broker_url=found.broker_url, store_url=found.store_url, store=store)
+            broker = broker_at(found.broker_url)
+            within = Reach(broker=broker, store_url=found.store_url, store=store)
             with closing(store):
                 try:
                     yield within
-                except errors_of(found.broker_url) as error:
+                except errors_of(broker) as error:
                     raise Problem(_diagnosis(within, error)) from None
     except EmbeddedServerError as error:
         raise Problem(str(error)) from None
 
 
-def errors_of(broker_url: str) -> tuple[type[BaseException], ...]:
+def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:
     """Return what broker and store raise when something is wrong with them."""
-    connection = broker.connection(broker_url)
+    connection = broker.connection()
     return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
 
 
 def _diagnosis(within: Reach, error: BaseException) -> str:
     """Find out which of the two it was; an error does not say, where both are Redis."""
     if isinstance(error, Blocked):
-        return takes_nothing(within.broker_url, str(error))
+        return takes_nothing(within.broker.url, str(error))
     try:
         within.connect().release()
-    except errors_of(within.broker_url) as broker_error:
-        return _away("broker", within.broker_url, broker_error)
+    except errors_of(within.broker) as broker_error:
+        return _away("broker", within.broker.url, broker_error)
     try:
         within.store.ping()
     except RedisError as store_error:
         return _away("store", within.store_url, store_error)
-    name, words = public_url(within.broker_url), said(error, within.broker_url)
+    name, words = public_url(within.broker.url), said(error, within.broker.url)
     todo = advice(error, "try again")
     return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
 
 
 def complain_of_servers(within: Reach) -> None:
     """Say what answers and takes nothing, so that everything waits: an alarm, no memory."""
-    if found := alarm(within.broker_url):
-        complain(takes_nothing(within.broker_url, found))
-    _complain_of_writes("store", within.store_url, within.store, STORE_WRITE)
-    if is_redis(within.broker_url) and within.broker_url != within.store_url:
-        with closing(connect(within.broker_url, connections=1)) as server:
-            _complain_of_writes("broker", within.broker_url, server, BROKER_WRITE)
+    if within.broker.url != within.store_url:
+        _complain_of_broker(within.broker)
+    _complain_of_store(within)
 
 
-def _complain_of_writes(what: str, url: str, server: Redis, write: Mapping[str, Arguments]) -> None:
+def _complain_of_broker(broker: Broker) -> None:
     try:
-        server.ping()
+        broker.demand_writable()
+    except Blocked as error:
+        complain(takes_nothing(broker.url, str(error)))
+    except RedisError as error:
+        complain(_away("broker", broker.url, error))
+
+
+def _complain_of_store(within: Reach) -> None:
+    try:
+        within.store.ping()
     except RedisError:
         return  # one that does not even answer is what the command itself fails with
     try:
-        missing_rights(server, write)
+        missing_rights(within.store, STORE_WRITE)
     except RedisError as error:
-        complain(_away(what, url, error))
+        complain(_away("store", within.store_url, error))
 
 
 def takes_nothing(broker_url: str, alarm: str) -> str:

@@ -21,8 +21,7 @@ from config.names import (
 )
 from tasks.messages.outgoing import Outgoing
 from tests.waiting import wait_until
-from worker.broker import broker
-from worker.broker.producers import confirmed_producer
+from worker.broker.brokers import broker_at
 
 
 @dataclass
@@ -56,8 +55,9 @@ class BrokerClient:
         self.out = Out()
 
     def __enter__(self) -> Self:
-        self._connection = broker.connection(self.url)
-        broker.declare(self._connection, [JOBS_QUEUE])
+        self._broker = broker_at(self.url)
+        self._connection = self._broker.connection()
+        self._broker.declare(self._connection, [JOBS_QUEUE])
         self._channel: Any = self._connection.channel()
         return self
 
@@ -85,7 +85,7 @@ class BrokerClient:
             )
             for number, body in enumerate(bodies)
         ]
-        confirmed_producer(self._connection).publish(messages)
+        self._broker.producer(self._connection).publish(messages)
 
     def send_task(self, document: object, **options: Any) -> None:
         """Enqueue as the contract tells a Celery producer that has none of our code."""
@@ -128,11 +128,7 @@ class BrokerClient:
 
     def _get(self, queue: str) -> Message | None:
         found = self._channel.basic_get(queue)
-        # Redis answers with kombu's message, RabbitMQ with amqp's own.
-        if found is None or isinstance(found, Message):
-            return found
-        message: Message = self._channel.message_to_python(found)
-        return message
+        return None if found is None else self._channel.message_to_python(found)
 
 
 def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
@@ -141,6 +137,7 @@ def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
         Outgoing(exchange=EXCHANGE_NAME, routing_key=routing_key, body=body, message_id="m")
         for body in bodies
     ]
-    with broker.connection(url) as connection:
+    broker = broker_at(url)
+    with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE])
-        confirmed_producer(connection).publish(messages)
+        broker.producer(connection).publish(messages)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.memory_store import memory_store
 from tests.rabbit_server import RabbitServer, rabbitmq_missing
 from tests.redis_server import RedisServer
 from tests.stepped_clock import SteppedClock, clock_missing
 
+UNIT = Path(__file__).parent / "unit"
 ON_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))
 
 
@@ -24,6 +26,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def is_way(name: str) -> bool:
     """Tell whether a variable says how others are reached, or who is trusted."""
     return name.upper().endswith("_PROXY") or name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count every unit test among the fast ones, before these are picked out."""
+    for item in items:
+        if UNIT in item.path.parents:
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +71,13 @@ def clock(tmp_path: Path) -> SteppedClock:
 
 
 @pytest.fixture
-def store(valkey_url: str) -> Iterator[Redis]:
-    """Give a client of an empty Valkey."""
-    with Redis.from_url(valkey_url) as client:
+def store(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """Give a client of an empty Valkey, or of the store in memory (tests/memory_store.py)."""
+    if getattr(request, "param", "valkey") == "memory":
+        with memory_store() as client:
+            yield client
+        return
+    with Redis.from_url(request.getfixturevalue("valkey_url")) as client:
         yield client
 
 

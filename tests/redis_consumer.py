@@ -10,8 +10,9 @@ from typing import Any, Self, cast
 
 from kombu import Connection, Consumer, Message
 
-from config.names import JOBS_EXCHANGE, JOBS_QUEUE, jobs_queue
+from config.names import JOBS_QUEUE
 from worker.broker.redis.transport import register, worker_url
+from worker.broker.topology import JOBS_EXCHANGE, jobs_queue
 
 
 class RedisConsumer:

@@ -18,10 +18,11 @@ from celery import Celery
 from celery.signals import task_received, task_success
 from kombu.transport.redis import QoS
 
-from config.names import JOBS_QUEUE, jobs_queue
+from config.names import JOBS_QUEUE
 from tests.celery_events import note
 from worker.broker.redis.channel import LeasingChannel
 from worker.broker.redis.transport import register
+from worker.broker.topology import jobs_queue
 
 # The fifth message, so that there are others before and after it.
 CRASHING_CALL = 5

@@ -25,14 +25,14 @@ class StoreClock:
         with (copy / "clock.lua").open("a") as script:
             script.write(SCRIPT)
         monkeypatch.setattr(scripts, "SCRIPTS", copy)
-        self._store = store
+        self.store = store
         self._now = START_MS
         self.advance(0)
 
     def advance(self, seconds: float) -> None:
         """Let time pass; less than none sets the clock back."""
         self._now += seconds * 1000
-        self._store.set(KEY, f"{self._now:.3f}")
+        self.store.set(KEY, f"{self._now:.3f}")
 
     def seconds(self) -> float:
         """Return the time, in Unix seconds."""

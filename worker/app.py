@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from celery import Celery, Task
 
-from config.names import JOBS_QUEUE, jobs_queue
-from worker.broker import broker
-from worker.broker.rabbitmq import transport as amqp_transport
-from worker.broker.redis import transport as redis_transport
+from config.names import JOBS_QUEUE
+from worker.broker.base import CONNECT_SECONDS, Broker
+from worker.broker.topology import jobs_queue
 
 HEARTBEAT_SECONDS: Final = 20
 # Variables of other Celery applications, which Celery puts before what is configured here: a worker
@@ -26,18 +25,16 @@ CELERYS_OWN: Final = (
 
 
 def create_app(
-    broker_url: str, *tasks: Task[Any, Any], queues: Iterable[str] = (JOBS_QUEUE,)
+    broker: Broker, *tasks: Task[Any, Any], queues: Iterable[str] = (JOBS_QUEUE,)
 ) -> Celery:
     """Make the application of a worker that runs these tasks, and consumes these jobs queues."""
-    amqp_transport.register()
-    redis_transport.register()
     for name in CELERYS_OWN:
         os.environ.pop(name, None)
     app = Celery("overture", set_as_current=True)
     app.conf.update(
-        broker_url=amqp_transport.own_url(redis_transport.worker_url(broker_url)),
-        broker_transport_options=broker.transport_options(broker_url),
-        broker_connection_timeout=broker.CONNECT_SECONDS,
+        broker_url=broker.consuming_url,
+        broker_transport_options=broker.transport_options(),
+        broker_connection_timeout=CONNECT_SECONDS,
         broker_heartbeat=HEARTBEAT_SECONDS,
         # A broker that is away comes back: a worker that gave up would have to be started by hand.
         broker_connection_retry_on_startup=True,

@@ -17,9 +17,8 @@ from kombu.common import ignore_errors
 
 from config.names import JOBS_QUEUE
 from tasks.store.replies import classify, report_broker
-from worker.broker.broker import queue_of
-from worker.broker.delivery import Delivery
 from worker.broker.in_hand import InHand
+from worker.broker.topology import queue_of
 from worker.parts import Parts
 
 TURN_SECONDS: Final = 1.0
@@ -41,7 +40,6 @@ class JobConsumer(Consumer):
     # Celery sets them; its types do not say so.
     hub: Any
     task_consumer: Any
-    conninfo: Any
     initial_prefetch_count: int
 
     def __init__(self, *args: Any, parts: Parts, **kwargs: Any) -> None:
@@ -49,15 +47,16 @@ class JobConsumer(Consumer):
         self._untouched: list[Message] = []
         self.turned_at = self.received_at = time.monotonic()
         super().__init__(*args, **kwargs)
-        is_amqp = self.conninfo.transport.driver_type == "amqp"
         ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
         self.initial_prefetch_count += ahead
-        self._in_hand = InHand(self._soon, self._now, enough=ahead // 2, is_amqp=is_amqp)
+        self._in_hand = InHand(
+            self._soon, self._now, enough=ahead // 2, multiple=parts.broker.acks_multiple
+        )
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
         """Return what is called with every message that arrives."""
         create, publisher = self._parts.create, self._parts.publisher
-        draining = self._parts.shutdown.draining
+        draining, make_delivery = self._parts.shutdown.draining, self._parts.broker.delivery
         queues = tuple(self.app.amqp.queues.consume_from)
         default = queues[0] if queues else JOBS_QUEUE
         # py-amqp would decode a body by the encoding that its message names: not what was sent.
@@ -68,7 +67,7 @@ class JobConsumer(Consumer):
                 # Given back now, it would come again at once, until the broker took it for poison.
                 self._untouched.append(message)
                 return
-            delivery = Delivery(
+            delivery = make_delivery(
                 message,
                 queue=queue_of(message.delivery_info, queues, default),
                 in_hand=self._in_hand,

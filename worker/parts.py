@@ -25,6 +25,7 @@ from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
 from tasks.store.tokens import SharedTokens
+from worker.broker.base import Broker
 from worker.broker.publisher import Publisher
 
 # Beside one thread for each slot: the pulse, the publisher and the watchdog use the store too.
@@ -43,6 +44,7 @@ PATIENCE_ALONE_SECONDS = 240.0
 class Parts:
     """The parts that outlive a delivery."""
 
+    broker: Broker
     ledger: Ledger
     publisher: Publisher
     pulse: Pulse
@@ -75,14 +77,14 @@ class Parts:
 def build(
     settings: Settings,
     *,
-    broker_url: str,
+    broker: Broker,
     store_url: str,
     concurrency: int,
     queues: Sequence[str],
 ) -> Parts:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
-    shutdown, publisher = Shutdown(), Publisher(broker_url, job_queues=queues)
+    shutdown, publisher = Shutdown(), Publisher(broker, job_queues=queues)
     pulse = Pulse(store, trouble=lambda: publisher.trouble)
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
@@ -119,7 +121,14 @@ def build(
         ),
     )
     return Parts(
-        ledger, publisher, pulse, shutdown, create, permits=permits, accounts=accounts.values()
+        broker,
+        ledger,
+        publisher,
+        pulse,
+        shutdown,
+        create,
+        permits=permits,
+        accounts=accounts.values(),
     )
 
 

@@ -24,7 +24,8 @@ from tasks.liveperson.environment import proxy_for, proxy_passwords
 from tasks.store.replies import report_broker
 from tasks.store.retrying import retry_at_start
 from worker.app import create_app
-from worker.broker import bounds, broker
+from worker.broker.base import Broker
+from worker.broker.message import bound
 from worker.consumer import JobConsumer
 from worker.parts import Parts, build, token_seconds
 from worker.pool import TaskPool
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 def run_worker(
     settings: Settings,
     *,
-    broker_url: str,
+    broker: Broker,
     store_url: str,
     concurrency: int | None = None,
     queues: Sequence[str] | None = None,
@@ -56,11 +57,11 @@ def run_worker(
         keep_together()
     names = tuple(queues or (JOBS_QUEUE, *map(account_queue, settings.accounts)))
     slots = allow_files(concurrency or settings.concurrency)
-    bounds.bound(settings.max_message_bytes)
-    retry_at_start(lambda: _declare(broker_url, {JOBS_QUEUE, *names}), report_broker)
+    bound(settings.max_message_bytes)
+    retry_at_start(lambda: _declare(broker, {JOBS_QUEUE, *names}), report_broker)
     parts = build(
         settings,
-        broker_url=broker_url,
+        broker=broker,
         store_url=store_url,
         concurrency=slots,
         queues=names,
@@ -68,7 +69,7 @@ def run_worker(
     facts = {
         "version": VERSION,
         "python": platform.python_version(),
-        "broker": public_url(broker_url),
+        "broker": public_url(broker.url),
         "store": public_url(store_url),
         "liveperson": public_url(settings.domain_api_url),
         "proxy": str(proxy_for(settings.domain_api_url) or "none"),
@@ -77,7 +78,7 @@ def run_worker(
         "slots": slots,
     }
     parts.start()
-    app = create_app(broker_url, parts.create, queues=names)
+    app = create_app(broker, parts.create, queues=names)
     worker: Any = app.WorkController(
         concurrency=slots,
         pool=TaskPool,
@@ -96,7 +97,7 @@ def run_worker(
         answered_at=parts.answered_at,
         # No call takes longer; nor does waiting for a token that another worker gets.
         answer_seconds=token_seconds(settings),
-        broker_url=broker_url,
+        broker=broker,
         store_url=store_url,
         queues=names,
         slots=slots,
@@ -110,8 +111,8 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
-def _declare(broker_url: str, names: Iterable[str]) -> None:
-    with broker.connection(broker_url) as connection:
+def _declare(broker: Broker, names: Iterable[str]) -> None:
+    with broker.connection() as connection:
         broker.declare(connection, names)
 
 

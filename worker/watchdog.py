@@ -20,7 +20,7 @@ from kombu.exceptions import KombuError
 
 from config.streams import write_last_lines
 from tasks.store.connection import StoreError, connect
-from worker.broker import broker
+from worker.broker.base import Broker
 from worker.progress import STALL_SECONDS, Sight, Verdict, judge
 
 LOOK_SECONDS: Final = 5.0
@@ -69,7 +69,7 @@ class Watchdog:
         publisher: Publishing,
         answered_at: Callable[[], float],
         answer_seconds: float,
-        broker_url: str,
+        broker: Broker,
         store_url: str,
         queues: Sequence[str],
         slots: int,
@@ -89,7 +89,7 @@ class Watchdog:
         self._publisher = publisher
         self._answered_at = answered_at
         self._answer_seconds = answer_seconds
-        self._broker_url = broker_url
+        self._broker = broker
         self._store_url = store_url
         self._queues = queues
         self._slots = slots
@@ -130,7 +130,7 @@ class Watchdog:
             time.sleep(self._look_seconds)
 
     def _look(self) -> Verdict:
-        ready = waiting_messages(self._broker_url, self._queues)
+        ready = waiting_messages(self._broker, self._queues)
         store_answers = takes_writes(self._store_url)
         now = time.monotonic()
         if ready is None:
@@ -173,12 +173,12 @@ def _exit(status: int) -> None:
     os._exit(status)
 
 
-def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:
+def waiting_messages(broker: Broker, queues: Sequence[str]) -> int | None:
     """Count the messages ready on these queues; None if the broker does not say.
 
     Over a connection of its own, since the worker's may be what is stuck.
     """
-    connection = broker.connection(broker_url)
+    connection = broker.connection()
     away: tuple[type[BaseException], ...] = (
         OSError,
         KombuError,
@@ -189,7 +189,7 @@ def waiting_messages(broker_url: str, queues: Sequence[str]) -> int | None:
     try:
         with connection:
             connection.connect()
-            return sum(broker.ready_messages(connection, name) for name in queues)
+            return sum(broker.ready(connection, name) for name in queues)
     except away:
         return None
 

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from config.names import JOBS_QUEUE, account_queue
+from config.settings import Settings
 from config.urls import public_url, said
 from console.admin.records import troubles, workers_alive
-from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from tasks.store.connection import text
 from tasks.store.replies import advice
-
-Verdict = Literal["works", "warning", "fails"]
+from tasks.store.rights import STORE_RIGHTS, missing_rights
+from worker.broker.base import Broker
+from worker.broker.confirms import NotConfirmed
+from worker.finding import Finding
 
 # BLMOVE, which the Redis transport waits with, came with Redis 6.2; Valkey is a later one.
 OLDEST_REDIS: Final = (6, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was tried, how it went, and what to do if it did not go well."""
+# A broker that takes longer for one answer is not one to work with, in seconds.
+ANSWER_SECONDS: Final = 5.0
 
-    verdict: Verdict
-    what: str
-    text: str
+
+def check_broker(broker: Broker, settings: Settings) -> Iterator[Finding]:
+    """Connect, declare what a worker declares, try to publish and to read, and try the rights."""
+    yield from _check_queues(broker, [JOBS_QUEUE, *map(account_queue, settings.accounts)])
+    try:
+        missing = broker.missing_rights()
+    except RedisError as error:
+        yield _unusable("broker", broker.url, error)
+        return
+    if missing is not None:
+        yield _rights("broker rights", missing)
+
+
+def _check_queues(broker: Broker, job_queues: Sequence[str]) -> Iterator[Finding]:
+    name = public_url(broker.url)
+    connection = broker.connection(answer_seconds=ANSWER_SECONDS)
+    errors: tuple[type[BaseException], ...] = (
+        *connection.connection_errors,
+        *connection.channel_errors,
+        NotConfirmed,
+        OperationalError,
+    )
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+    except errors as error:
+        todo = advice(error, "start it, or correct OVERTURE_BROKER_URL")
+        text = f"{name} cannot be used: {said(error, broker.url)}; {todo}"
+        yield Finding("fails", "broker", text)
+        return
+    try:
+        yield Finding("works", "broker", f"{name} answers")
+        yield from broker.check(connection, job_queues)
+    except errors as error:
+        todo = "check it, and the network on the way there"
+        text = f"{name} breaks off: {said(error, broker.url)}; {todo}"
+        yield Finding("fails", "broker", text)
+    finally:
+        connection.collect()
 
 
 def check_store(store: Redis, url: str) -> Iterator[Finding]:
@@ -56,17 +93,6 @@ def _workers(store: Redis) -> Iterator[Finding]:
     """Pass on what the workers that run find wrong, such as a results queue that is full."""
     for worker, words in troubles(store, workers_alive(store)).items():
         yield Finding("warning", "worker", f"{worker} is held up: {words}")
-
-
-def check_broker_rights(server: Redis, url: str) -> Iterator[Finding]:
-    """Look whether a Redis or Valkey server's user may do what a worker does with queues."""
-    try:
-        server.ping()
-        missing = missing_rights(server, BROKER_RIGHTS)
-    except RedisError as error:
-        yield _unusable("broker", url, error)
-        return
-    yield _rights("broker rights", missing)
 
 
 def _unusable(what: str, url: str, error: RedisError) -> Finding:

@@ -9,7 +9,6 @@ from urllib.request import getproxies
 
 from config.settings import Settings
 from config.version import USER_AGENT
-from console.admin.checks import Finding
 from tasks.liveperson.app_tokens import Sentinel
 from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.domains import Domains, Services
@@ -22,6 +21,7 @@ from tasks.liveperson.environment import (
 from tasks.liveperson.http import Http, NotSent
 from tasks.liveperson.tokens import TokenFailure
 from tasks.liveperson.transport import tls_context
+from worker.finding import Finding
 
 # What a job may need: to open a conversation, for its two tokens, and to look one up.
 SERVICES: Final = ("asyncMessagingEnt", "sentinel", "idp", "smt")

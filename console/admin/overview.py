@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from config.settings import Settings
-from config.urls import is_redis
 from console.admin.records import known_accounts, troubles, workers_alive
 from tasks.messages.outgoing import now
-from tasks.store.connection import Keys, connect, text
+from tasks.store.connection import Keys, text
 from tasks.store.limits import Standing, read_standing
-from worker.broker import broker
-from worker.broker.redis.layout import queue_depths
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueDepth:
-    """How many messages a queue holds; None where this broker does not tell.
-
-    `delayed` wait for their time, `unacked` are being worked on.
-    """
-
-    name: str
-    ready: int
-    delayed: int | None
-    unacked: int | None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is known to be in it."""
-        return not (self.ready or self.delayed or self.unacked)
+from worker.broker.base import Broker, QueueDepth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +73,11 @@ class Overview:
         }
 
 
-def take_overview(broker_url: str, store: Redis, settings: Settings) -> Overview:
+def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
     """Look at everything. Raises what the broker and the store raise."""
     accounts, workers = known_accounts(store, settings), workers_alive(store)
     names = [JOBS_QUEUE, *map(account_queue, accounts), RESULTS_QUEUE, DEAD_LETTERS_QUEUE]
-    if is_redis(broker_url):
-        queues, delayed = _redis_queues(broker_url, names)
-    else:
-        queues, delayed = _amqp_queues(broker_url, names)
+    queues, delayed = broker.depths(names)
     return Overview(
         at=now(),
         queues=[
@@ -134,32 +109,3 @@ def view_account(store: Redis, settings: Settings, account_id: str) -> AccountVi
 def _outcomes(store: Redis, account_id: str) -> dict[str, int]:
     found = store.hgetall(Keys(account_id).counts)
     return {text(name): int(count) for name, count in sorted(found.items())}
-
-
-def _redis_queues(broker_url: str, names: Iterable[str]) -> tuple[list[QueueDepth], int]:
-    client = connect(broker_url, connections=1)
-    try:
-        depths = queue_depths(client, list(names))
-    finally:
-        client.close()
-    queues = [
-        QueueDepth(name=name, ready=one.ready, delayed=one.delayed, unacked=one.unacked)
-        for name, one in depths.items()
-    ]
-    return queues, sum(one.delayed for one in depths.values())
-
-
-def _amqp_queues(broker_url: str, names: Iterable[str]) -> tuple[list[QueueDepth], int]:
-    with broker.connection(broker_url) as connection:
-        queues = [
-            QueueDepth(
-                name=name,
-                ready=broker.ready_messages(connection, name),
-                delayed=None,
-                unacked=None,
-            )
-            for name in names
-        ]
-        levels = (level_name(level) for level in range(MAX_LEVEL + 1))
-        delayed = sum(broker.ready_messages(connection, name) for name in levels)
-    return queues, delayed

@@ -12,14 +12,14 @@ import click
 from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
 from config.settings import Settings
-from config.urls import is_redis
-from console.admin.broker_checks import check_broker
-from console.admin.checks import Finding, Verdict, check_broker_rights, check_store
+from console.admin.checks import check_broker, check_store
 from console.admin.liveperson_checks import check_account, check_environment
 from console.output import printable, say
 from tasks.store.connection import connect
+from worker.broker.brokers import broker_at
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
+from worker.finding import Finding, Verdict
 from worker.run import secrets_of
 
 MARKS: Final[dict[Verdict, tuple[str, str]]] = {
@@ -63,10 +63,7 @@ def _findings() -> Iterator[Finding]:
         except EmbeddedServerError as error:
             yield Finding("fails", "embedded server", str(error))
         else:
-            yield from check_broker(found.broker_url, settings)
-            if is_redis(found.broker_url):
-                server = stack.enter_context(closing(connect(found.broker_url, connections=1)))
-                yield from check_broker_rights(server, found.broker_url)
+            yield from check_broker(broker_at(found.broker_url), settings)
             store = stack.enter_context(closing(connect(found.store_url, connections=1)))
             yield from check_store(store, found.store_url)
         yield from _accounts(settings)

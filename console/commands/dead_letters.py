@@ -15,15 +15,12 @@ import click
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
 from console.admin.dead_letters import Dead, read_dead
-from console.admin.queues import look, taking
 from console.admin.replay import Replayer
 from console.output import Output, Problem, complain, counted, escaped, printable, say
 from console.params import NAME, JobsQueue
 from console.servers import Reach, reach, read_settings
 from console.tables import Column, Form, Rows, at
-from worker.broker import broker
-from worker.broker.inbound import received
-from worker.broker.producers import confirmed_producer
+from worker.broker.message import received
 
 COLUMNS: Final = (
     Column("jobId", lambda letter: letter["id"], width=36),
@@ -120,8 +117,8 @@ def _letters() -> Iterator[Iterator[Dead]]:
     settings = read_settings()
     with reach(settings) as within:
         with within.connect() as connection:
-            broker.declare_if_allowed(connection, [JOBS_QUEUE])
-        with closing(look(within.broker_url, DEAD_LETTERS_QUEUE)) as seen:
+            within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
+        with closing(within.broker.look(DEAD_LETTERS_QUEUE)) as seen:
             yield (read_dead(one.body, one.headers) for one in seen)
 
 
@@ -196,9 +193,9 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
     count = Count(missing=set(choice.jobs))
     with ExitStack() as stack:
         connection = stack.enter_context(within.connect())
-        broker.declare_if_allowed(connection, [queue])
-        taker = stack.enter_context(taking(within.broker_url, DEAD_LETTERS_QUEUE))
-        producer = confirmed_producer(connection)
+        within.broker.declare_if_allowed(connection, [queue])
+        taker = stack.enter_context(within.broker.taking(DEAD_LETTERS_QUEUE))
+        producer = within.broker.producer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
         # What fails anew meanwhile comes back behind these, and is left for another time.
         for _ in range(taker.ready()):

@@ -17,14 +17,13 @@ import click
 from kombu import Message
 
 from config.names import JOBS_QUEUE, RESULTS_QUEUE
-from console.admin.queues import Taker, look, taking
 from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
 from console.servers import Reach, errors_of, reach, read_settings
 from console.tables import Column, Document, Form, Rows, at
 from tasks.messages.json_text import MalformedJSON, loads_strict
-from worker.broker import broker
-from worker.broker.inbound import received
+from worker.broker.base import Taker
+from worker.broker.message import received
 
 # So many are written before they are brought to disk and acknowledged together.
 BATCH_MESSAGES: Final = 200
@@ -86,7 +85,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
     stop = threading.Event()
     with reach(settings) as within, closing(_open(output, stop)) as out:
         with within.connect() as connection:
-            broker.declare_if_allowed(connection, [JOBS_QUEUE])
+            within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS)
         if out.is_fresh and rows.header:
             out.write(rows.header)
@@ -132,8 +131,8 @@ def _open(path: Path | None, stop: threading.Event) -> Sink:
 def _peek(within: Reach, rows: Rows, out: Sink, limit: int | None) -> int:
     """Write what is in the queue; returns how many messages were no results."""
     unreadable = 0
-    with closing(look(within.broker_url, RESULTS_QUEUE, limit=limit)) as seen:
-        for message in seen:
+    with closing(within.broker.look(RESULTS_QUEUE)) as seen:
+        for message in islice(seen, limit):
             document = _read(message.body)
             if document is None:
                 unreadable += 1
@@ -197,7 +196,7 @@ class _Drain:
 
 
 def _take(within: Reach, drain: _Drain) -> None:
-    with taking(within.broker_url, RESULTS_QUEUE) as taker:
+    with within.broker.taking(RESULTS_QUEUE) as taker:
         drain.take_from(taker, go_on=lambda found: found)
 
 
@@ -207,11 +206,11 @@ def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
     while drain.left != 0 and not stop.is_set():
         try:
-            with taking(within.broker_url, RESULTS_QUEUE) as taker:
+            with within.broker.taking(RESULTS_QUEUE) as taker:
                 drain.take_from(
                     taker, go_on=lambda found: not stop.wait(0 if found else LOOK_SECONDS)
                 )
-        except errors_of(within.broker_url):
+        except errors_of(within.broker):
             complain(f"the broker is unavailable; trying again every {RETRY_SECONDS:.0f} s")
             stop.wait(RETRY_SECONDS)
 

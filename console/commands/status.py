@@ -35,7 +35,7 @@ def command(job: str | None, *, form: Literal["text", "json"]) -> None:
     with reach(settings) as within:
         complain_of_servers(within)
         if job is None:
-            overview = take_overview(within.broker_url, within.store, settings)
+            overview = take_overview(within.broker, within.store, settings)
             if form == "json":
                 say(json.dumps(overview.to_dict(), indent=2))
             else:

@@ -34,8 +34,6 @@ from console.output import Interrupted, Problem, complain, counted, progress, sa
 from console.params import NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
 from tasks.messages.job import Reading
-from worker.broker import broker
-from worker.broker.producers import confirmed_producer
 from worker.tuning import relax_collector
 
 
@@ -275,9 +273,9 @@ class Submission:
     def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
         """Send every good entry, in batches that the broker confirms."""
         with within.connect() as connection, ExitStack() as stack:
-            broker.declare_if_allowed(connection, [queue])
+            within.broker.declare_if_allowed(connection, [queue])
             relax_collector()
-            producer = confirmed_producer(connection)
+            producer = within.broker.producer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
             jobs = self.accepted()
             sent: list[Sent] = []

@@ -39,7 +39,7 @@ def command(*, every: float) -> None:
             live = stack.enter_context(Live(console=screen, auto_refresh=False))
             show = partial(live.update, refresh=True)
         while True:
-            overview = take_overview(within.broker_url, within.store, settings)
+            overview = take_overview(within.broker, within.store, settings)
             with writing():
                 show(show_overview(overview))
             time.sleep(every)

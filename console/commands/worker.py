@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from redis import Redis
 
 from config.logs import configure_logging
 from config.names import JOBS_QUEUE
 from config.streams import write_in_background
-from config.urls import is_redis
-from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, Arguments, missing_rights
 from console.output import Problem
 from console.params import JobsQueues
 from console.servers import demand_queue, reach, read_settings
 from tasks.liveperson.environment import UnusableEnvironment, proxy_for
 from tasks.liveperson.transport import tls_context
-from tasks.store.connection import connect
-from tasks.store.replies import Trouble, report, report_broker
+from tasks.store.replies import report, report_broker
 from tasks.store.retrying import retry_at_start
+from tasks.store.rights import STORE_RIGHTS, missing_rights
 from worker.run import on_signals, run_worker, secrets_of
 
 
@@ -67,28 +63,21 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
     with reach(settings) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         retry_at_start(within.store.ping, report)
-        _demand_rights("store", within.store, STORE_RIGHTS, report)
-        if is_redis(within.broker_url):
-            with closing(connect(within.broker_url, connections=1)) as server:
-                retry_at_start(server.ping, report_broker)
-                _demand_rights("broker", server, BROKER_RIGHTS, report_broker)
+        missing = retry_at_start(lambda: missing_rights(within.store, STORE_RIGHTS), report)
+        _demand_rights("store", missing)
+        _demand_rights("broker", retry_at_start(within.broker.missing_rights, report_broker))
         return run_worker(
             settings,
-            broker_url=within.broker_url,
+            broker=within.broker,
             store_url=within.store_url,
             concurrency=concurrency,
             queues=queues or None,
         )
 
 
-def _demand_rights(
-    what: str,
-    server: Redis,
-    needed: Mapping[str, Arguments],
-    say: Callable[[Trouble, float], None],
-) -> None:
+def _demand_rights(what: str, missing: Sequence[str] | None) -> None:
     """Raise Problem where the server's user lacks a right that a job would need some day."""
-    if missing := retry_at_start(lambda: missing_rights(server, needed), say):
+    if missing:
         raise Problem(
             f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
         )

@@ -14,15 +14,13 @@ from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
 from console.admin.dead_letters import read_dead
-from console.admin.queues import Taker, taking
 from console.admin.records import cancel
 from console.demo.sample import Sample
 from console.demo.stage import Stage
 from tasks.store.connection import connect
-from worker.broker import broker
-from worker.broker.broker import body_of
-from worker.broker.producers import confirmed_producer
-from worker.broker.redis.layout import queue_depths
+from worker.broker.base import Broker, Taker
+from worker.broker.brokers import broker_at
+from worker.broker.message import body_of
 
 # Longer than this the demo never takes, whatever goes wrong, in seconds.
 LONGEST_SECONDS: Final = 300.0
@@ -39,15 +37,16 @@ def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[O
     with ExitStack() as stack:
         store = stack.enter_context(closing(connect(stage.server_url, connections=2)))
         _prepare(stage, sample, store)
-        connection = stack.enter_context(broker.connection(stage.server_url))
+        broker = broker_at(stage.server_url)
+        connection = stack.enter_context(broker.connection())
         broker.declare(connection, [JOBS_QUEUE])
-        confirmed_producer(connection).publish(sample.messages)
-        results = stack.enter_context(taking(stage.server_url, RESULTS_QUEUE))
-        failures = stack.enter_context(taking(stage.server_url, DEAD_LETTERS_QUEUE))
+        broker.producer(connection).publish(sample.messages)
+        results = stack.enter_context(broker.taking(RESULTS_QUEUE))
+        failures = stack.enter_context(broker.taking(DEAD_LETTERS_QUEUE))
         deadline = time.monotonic() + LONGEST_SECONDS
         while True:
             # Counted first: what is no longer waiting then has come out by now.
-            waiting = _waiting(store)
+            waiting = _waiting(broker)
             _collect(results, outcomes.add_result)
             _collect(failures, outcomes.add_failure)
             report(outcomes.counts().total())
@@ -64,9 +63,9 @@ def _prepare(stage: Stage, sample: Sample, store: Redis) -> None:
         cancel(store, account_id, job_id)
 
 
-def _waiting(store: Redis) -> int:
-    depth = queue_depths(store, [JOBS_QUEUE])[JOBS_QUEUE]
-    return depth.ready + depth.delayed + depth.unacked
+def _waiting(broker: Broker) -> int:
+    ((jobs,), delayed) = broker.depths([JOBS_QUEUE])
+    return jobs.ready + delayed + (jobs.unacked or 0)
 
 
 def _collect(taker: Taker, add: Callable[[bytes], None]) -> None:

@@ -106,7 +106,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         server = stack.enter_context(ensure_server(folder / "data", linger_seconds=LINGER_SECONDS))
         simulator = stack.enter_context(_simulator(folder))
         environment = _environment(folder, simulator.url)
-        command = ["worker", "worker", "--concurrency", str(SLOTS)]
+        command = ["console", "worker", "--concurrency", str(SLOTS)]
         logs = [folder / WORKER_LOG.format(number) for number in range(1, WORKERS + 1)]
         workers = [stack.enter_context(running(command, log, environment)) for log in logs]
         yield Stage(server.url, simulator, tuple(workers), folder)

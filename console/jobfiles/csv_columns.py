@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from tasks.messages.fields.document import JOB_DOCUMENT
-from tasks.messages.json_text import MAX_NUMBER_CHARACTERS, MalformedJSON, loads_strict
+from tasks.messages.json_text import MalformedJSON, loads_strict
 
 Kind = Literal["text", "number", "words", "json"]
 Node = dict[str, Any]
 Path = tuple[str | int, ...]
 
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _BRACKETS: Final = re.compile(r"\[([0-9]{1,3})\]")
 _INDEX: Final = re.compile(r"[0-9]{1,3}")
 # What Excel and others make of a long number, such as an id or a telephone number.
@@ -83,20 +81,18 @@ def _value(one: Column, cell: str) -> object:
         )
     if _SPREADSHEET_ERROR.fullmatch(bare):
         raise Misnamed(f"{one.name}: is an error of a spreadsheet (such as #N/A); correct its cell")
-    match one.kind:
-        case "number" if len(bare) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(bare):
-            return json.loads(bare)
-        case "words" if not bare.startswith("["):
-            return [word.strip() for word in bare.split(WORD_SEPARATOR)]
-        case "json" | "words":
-            try:
-                return loads_strict(bare.encode(), max_bytes=len(cell) * 4)
-            except MalformedJSON as error:
-                fault = str(error).replace("the message", "the cell", 1)
-                raise Misnamed(f"{one.name}: takes JSON; {fault}") from None
-        case _:
+    if one.kind == "text":
+        return cell
+    if one.kind == "words" and not bare.startswith("["):
+        return [word.strip() for word in bare.split(WORD_SEPARATOR)]
+    try:
+        return loads_strict(bare.encode(), max_bytes=len(cell) * 4)
+    except MalformedJSON as error:
+        if one.kind == "number":
             # What should be a number and is none is refused like that in any other file.
             return cell
+        fault = str(error).replace("the message", "the cell", 1)
+        raise Misnamed(f"{one.name}: takes JSON; {fault}") from None
 
 
 def _with_lists(value: Any) -> Any:

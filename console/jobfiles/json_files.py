@@ -1,25 +1,23 @@
-"""A JSON array of jobs, read element by element.
+"""JSON Lines, and a JSON array read element by element: both in bounded memory.
 
-Why not a library: the strict reader wants each job's own text (to refuse keys that stand twice and
-numbers that readers understand differently), and the standard library's decoder says where an
-element ends. That is all a stream needs.
+Not ijson: it gives no element's own text, which the strict reader wants (to refuse a key that
+stands twice) and which the file of rejected jobs shows. The standard library's decoder says where
+an element ends.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from console.jobfiles.job_file import Entry, UnreadableFile, read_lines, text_of
 from tasks.messages.json_text import MalformedJSON, loads_strict
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 16 * 1024
 
-_NUMBER_STARTS: Final = "-0123456789"
-_BLANK: Final = re.compile(r"[ \t\r\n]*")
+_BLANKS: Final = " \t\r\n"
 # Numbers stay text: here only the end of an element is looked for.
 _EXTENT: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 
@@ -29,22 +27,18 @@ def read_json_array(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
 
     Everything before that has been yielded by then.
     """
-    text = _Text(file, max_bytes)
-    text.expect("[", "the file is not a JSON array")
+    text = _Text(file)
+    if not text.skip("["):
+        raise UnreadableFile("the file is not a JSON array")
     number = 0
-    if text.peek() == "]":
-        text.expect("]", "")
-    else:
-        while True:
-            number += 1
-            yield _entry(number, text.element(number), max_bytes)
-            if text.peek() == "]":
-                text.expect("]", "")
-                break
-            text.expect(
-                ",", f"the array breaks off after element {number}: a comma or ] is missing"
+    while not text.skip("]"):
+        if number and not text.skip(","):
+            raise UnreadableFile(
+                f"the array breaks off after element {number}: a comma or ] is missing"
             )
-    if text.peek():
+        number += 1
+        yield _entry(number, text.element(number, max_bytes), max_bytes)
+    if text.next_character():
         raise UnreadableFile("something follows the JSON array; put one job a line instead")
 
 
@@ -60,64 +54,53 @@ def _entry(number: int, element: str, max_bytes: int) -> Entry:
 class _Text:
     """The text of a file, of which only the present element is kept."""
 
-    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
-        self._file = file
-        self._max_bytes = max_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._text = ""
-        self._place = 0
-        self._ended = False
+    def __init__(self, file: BinaryIO) -> None:
+        self._rest = ""
+        # As much again as there is, so that a long element is not tried over and over.
+        chunks = iter(lambda: file.read(max(CHUNK_BYTES, len(self._rest))), b"")
+        self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
 
-    def peek(self) -> str:
+    def next_character(self) -> str:
         """Return the next character that is not blank; empty at the end of the file."""
         while True:
-            match = _BLANK.match(self._text, self._place)
-            self._place = match.end() if match else self._place
-            if self._place < len(self._text) or not self._more():
-                return self._text[self._place : self._place + 1]
+            self._rest = self._rest.lstrip(_BLANKS)
+            if self._rest or not self._more():
+                return self._rest[:1]
 
-    def expect(self, character: str, otherwise: str) -> None:
-        """Pass over a character. Raises UnreadableFile with `otherwise` where it is another."""
-        if self.peek() != character:
-            raise UnreadableFile(otherwise)
-        self._place += 1
+    def skip(self, character: str) -> bool:
+        """Pass over a character; False where the next one is another."""
+        if self.next_character() != character:
+            return False
+        self._rest = self._rest[1:]
+        return True
 
-    def element(self, number: int) -> str:
+    def element(self, number: int, max_bytes: int) -> str:
         """Return the text of the next element. Raises UnreadableFile where there is no JSON."""
-        self.peek()
+        is_number = self.next_character() in set("-0123456789")
         while True:
             try:
-                _, end = _EXTENT.raw_decode(self._text, self._place)
+                _, end = _EXTENT.raw_decode(self._rest)
             except json.JSONDecodeError as error:
-                if len(self._text) - self._place > self._max_bytes:
-                    raise UnreadableFile(
-                        _broken(number, f"within {self._max_bytes} bytes")
-                    ) from None
+                if len(self._rest) > max_bytes:
+                    raise UnreadableFile(_broken(number, f"within {max_bytes} bytes")) from None
                 if not self._more():
                     raise UnreadableFile(_broken(number, error.msg.removesuffix(" at"))) from None
             except RecursionError:
                 raise UnreadableFile(_broken(number, "nested too deep")) from None
             else:
                 # Of a number only what follows says that it has ended: 1e+ is the start of 1e+5.
-                is_open = self._text[self._place] in _NUMBER_STARTS and end + 2 >= len(self._text)
-                element = self._text[self._place : end]
-                if not is_open or not self._more():
-                    self._place += len(element)
+                if not (is_number and end + 2 >= len(self._rest) and self._more()):
+                    element, self._rest = self._rest[:end], self._rest[end:]
                     return element
 
     def _more(self) -> bool:
-        """Read on, forgetting what is done with; False at the end of the file."""
-        if self._ended:
-            return False
-        chunk = self._file.read(CHUNK_BYTES)
-        self._ended = not chunk
+        """Read on; False at the end of the file."""
         try:
-            decoded = self._decoder.decode(chunk, final=self._ended)
+            chunk = next(self._chunks, "")
         except UnicodeDecodeError:
             raise UnreadableFile("the file is not UTF-8") from None
-        self._text = self._text[self._place :] + decoded
-        self._place = 0
-        return not self._ended
+        self._rest += chunk
+        return bool(chunk)
 
 
 def _broken(number: int, reason: str) -> str:

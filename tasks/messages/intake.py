@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from config.names import TASK_NAME
 from tasks.messages.json_text import MalformedJSON, loads_strict
+from tasks.messages.result import Cut
 
 # Whatever else a message says it is, it is refused unread: pickle above all.
 CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
@@ -29,23 +30,6 @@ TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 
 class Malformed(Exception):
     """The message is no job; the text says what it is instead and what to send."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """What is known of a message of which only the beginning was kept.
-
-    One of the digests is there, in hexadecimal: a Redis server knows SHA-1 alone.
-    """
-
-    size: int
-    sha256: str = ""
-    sha1: str = ""
-
-    @property
-    def digest(self) -> str:
-        """The digest, with the name of its kind."""
-        return f"SHA-256 {self.sha256}" if self.sha256 else f"SHA-1 {self.sha1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

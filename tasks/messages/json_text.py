@@ -69,9 +69,9 @@ def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
     a surrogate pair, other types, more levels than orjson writes (254).
     """
     text = orjson.dumps(value, option=_PLAIN | orjson.OPT_SORT_KEYS if sort_keys else _PLAIN)
-    # orjson writes NaN and Infinity as null.
-    if b"null" in text and not _is_finite(value):
-        raise ValueError("JSON has no NaN and no Infinity")
+    if b"null" in text:
+        # orjson writes NaN and Infinity as null; Python's own writer refuses them.
+        _ASCII.encode(value)
     # Copied, because orjson leaves a text in a buffer of up to sixteen times its length.
     return bytes(memoryview(text))
 
@@ -85,14 +85,6 @@ def is_too_deep(value: object, text: bytes) -> bool:
     """Tell whether a value, whose JSON text is at hand, is nested deeper than `MAX_DEPTH`."""
     # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
     return text.count(b"{") + text.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -161,7 +153,7 @@ _DECODER: Final = json.JSONDecoder(
     parse_constant=_refuse_constant,
 )
 # Made once: json.dumps would make one for every call.
-_ASCII: Final = json.JSONEncoder(separators=(",", ":"))
+_ASCII: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 # Types that JSON does not have are refused, not written in orjson's way.
 _PLAIN: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS

@@ -9,11 +9,18 @@ from typing import Any, Literal
 import orjson
 
 from config.names import EXCHANGE_NAME, FAILED_KEY
-from tasks.messages.intake import Cut
 from tasks.messages.job import InvalidJob, Job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now
-from tasks.messages.result import Attempt, DeadLetter, ErrorCode, Result, cut_down, dead_letter_id
+from tasks.messages.result import (
+    Attempt,
+    Cut,
+    DeadLetter,
+    ErrorCode,
+    Result,
+    cut_down,
+    dead_letter_id,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,13 @@ from tasks.messages.fields.messages import (
     ErrorMessage,
     ResultMessage,
 )
-from tasks.messages.intake import Cut
 from tasks.messages.job import readable_job_id
 from tasks.messages.json_text import dumps_compact
 
 __all__ = [
     "ERROR_CODES",
     "Attempt",
+    "Cut",
     "DeadLetter",
     "ErrorCode",
     "Result",
@@ -37,6 +37,23 @@ __all__ = [
 _MARGIN_BYTES: Final = 16
 
 _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What is known of a message of which only the beginning was kept.
+
+    One of the digests is there, in hexadecimal: a Redis server knows SHA-1 alone.
+    """
+
+    size: int
+    sha256: str = ""
+    sha1: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest, with the name of its kind."""
+        return f"SHA-256 {self.sha256}" if self.sha256 else f"SHA-1 {self.sha1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
 from console import main
-from console.admin.queues import look
 from console.admin.records import reopen
 from tasks.messages.fields.messages import AttemptMessage
 from tasks.messages.outcome import failed, malformed, opened
@@ -28,6 +27,7 @@ from tests.jobs import ACCOUNT, job_document, make_job
 from tests.overture_command import overture
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
+from worker.broker.brokers import broker_at
 
 CEILING = Ceiling(rate=100, in_flight=10)
 UNKNOWN: AttemptMessage = {
@@ -62,7 +62,7 @@ def publish_letters(broker_url: str, letters: Iterable[object]) -> None:
 
 def jobs_in(broker_url: str, queue: str) -> list[str]:
     """Return the ids of the jobs in a queue, of jobs or of dead letters."""
-    documents = [json.loads(message.body) for message in look(broker_url, queue)]
+    documents = [json.loads(message.body) for message in broker_at(broker_url).look(queue)]
     return sorted(document.get("job", document).get("jobId", "raw") for document in documents)
 
 

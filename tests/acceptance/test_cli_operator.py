@@ -21,7 +21,7 @@ from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 from worker.broker.redis.layout import Layout
 
 CAN_LOSE = "a crash of the server can lose"
@@ -85,7 +85,8 @@ def test_the_queue_of_an_account_is_shown_while_it_holds_anything(
     settings: dict[str, object], broker_url: str, store: Redis
 ) -> None:
     """Also jobs that wait for their time, and those in hand; an empty one would be noise."""
-    with broker.connection(broker_url) as connection:
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
         name = account_queue(ACCOUNT)
         broker.declare(connection, [name])
     _, leases, delayed, *_ = Layout().keys([name])

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from config.names import CREATED_KEY, RESULTS_QUEUE
-from console.admin.queues import look
 from tests.broker_client import publish
 from tests.overture_command import overture, start_overture
 from tests.waiting import wait_until
 from tests.worker_process import environment
+from worker.broker.brokers import broker_at
 
 
 def result(number: int, **fields: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def publish_results(broker_url: str, numbers: Iterable[int], **fields: Any) -> N
 
 def left(broker_url: str) -> list[int]:
     """Return the numbers of the results in the queue, in their order."""
-    seen = [json.loads(message.body) for message in look(broker_url, RESULTS_QUEUE)]
+    seen = [json.loads(message.body) for message in broker_at(broker_url).look(RESULTS_QUEUE)]
     return [int(one["jobId"].removeprefix("job-")) for one in seen]
 
 
@@ -169,7 +169,7 @@ def test_what_is_no_result_is_left_where_it_is(
     assert (
         ended.stderr == "overture: left in the queue: 2 messages that cannot be read as a result\n"
     )
-    assert [seen.body for seen in look(broker_url, RESULTS_QUEUE)] == [b"\xff", b"[]"]
+    assert [seen.body for seen in broker_at(broker_url).look(RESULTS_QUEUE)] == [b"\xff", b"[]"]
 
 
 def test_a_full_disk_loses_nothing(settings: dict[str, object], broker_url: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from config.names import JOBS_QUEUE
-from console.admin.queues import look
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.overture_command import overture, start_overture
@@ -22,7 +21,7 @@ from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess, environment
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 BAD = ["nonsense", '{"jobId":"typo","consumerId":"c","profil":{}}']
 
@@ -36,7 +35,7 @@ def write_jobs(path: Path, count: int, *, extra: list[str] | None = None) -> Pat
 
 def enqueued(broker_url: str) -> list[dict[str, Any]]:
     """Return the jobs that wait in the queue, in their order."""
-    return [json.loads(seen.body) for seen in look(broker_url, JOBS_QUEUE)]
+    return [json.loads(seen.body) for seen in broker_at(broker_url).look(JOBS_QUEUE)]
 
 
 def test_good_lines_go_and_bad_ones_are_kept(
@@ -153,14 +152,15 @@ def test_ctrl_c_says_what_is_submitted(settings: dict[str, object], broker_url: 
     """It ends with status 130, and what is confirmed stays."""
     lines = [json.dumps(job_document(number)) for number in range(1100)]
     with (
-        broker.connection(broker_url) as connection,
+        broker_at(broker_url).connection() as connection,
         start_overture("submit", "-", settings=settings) as process,
     ):
         assert process.stdin is not None
         process.stdin.write("\n".join(lines).encode() + b"\n")
         process.stdin.flush()
         wait_until(
-            lambda: broker.ready_messages(connection, JOBS_QUEUE) == 1000, "two batches are there"
+            lambda: broker_at(broker_url).ready(connection, JOBS_QUEUE) == 1000,
+            "two batches are there",
         )
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
@@ -188,14 +188,15 @@ def test_the_timeout_is_for_the_wait_alone(settings: dict[str, object], broker_u
     """However long it took to read and send the jobs."""
     lines = [json.dumps(job_document(number)) for number in range(501)]
     with (
-        broker.connection(broker_url) as connection,
+        broker_at(broker_url).connection() as connection,
         start_overture("submit", "-", "--wait", "--timeout", "1.5", settings=settings) as process,
     ):
         assert process.stdin is not None
         process.stdin.write("\n".join(lines[:500]).encode() + b"\n")
         process.stdin.flush()
         wait_until(
-            lambda: broker.ready_messages(connection, JOBS_QUEUE) == 500, "the first batch is there"
+            lambda: broker_at(broker_url).ready(connection, JOBS_QUEUE) == 500,
+            "the first batch is there",
         )
         sent = time.monotonic()
         wait_until(lambda: time.monotonic() > sent + 1.5, "the timeout would be over")

@@ -20,7 +20,6 @@ from celery import signature
 from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
-from console.admin.queues import look
 from tests.broker_client import BrokerClient, Out
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.odd_messages import ON_RABBITMQ, ON_REDIS, headers, text, with_properties, written
@@ -29,7 +28,8 @@ from tests.raw_amqp import RawProducer, properties, short
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
-from worker.broker.broker import DELAY_EXCHANGE
+from worker.broker.brokers import broker_at
+from worker.broker.rabbitmq.delivery import DELAY_EXCHANGE
 
 GOOD = 60
 WORKERS = 2
@@ -140,7 +140,7 @@ def test_odd_messages_have_their_outcome_and_no_job_beside_them_suffers(
     for log in logs:
         assert log.count("Connected to") == 1, log
         assert "Traceback" not in log
-    assert list(look(broker_url, JOBS_QUEUE)) == []
+    assert list(broker_at(broker_url).look(JOBS_QUEUE)) == []
 
 
 @pytest.mark.xdist_group("rabbitmq")

@@ -16,7 +16,7 @@ from tests.jobs import job_document
 from tests.rabbit_server import RabbitServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 pytestmark = [
     pytest.mark.xdist_group("rabbitmq"),
@@ -40,7 +40,7 @@ def worker(settings: dict[str, object], simulator: SimulatorProcess) -> Iterator
 
 def put(url: str, body: bytes, **properties: Any) -> None:
     """Enqueue a message as py-amqp writes it."""
-    with broker.connection(url) as connection:
+    with broker_at(url).connection() as connection:
         cast("Any", connection.default_channel).basic_publish(
             Message(body, **properties), JOBS_EXCHANGE_NAME, JOBS_QUEUE
         )
@@ -62,13 +62,13 @@ def name_that_is_not_text(url: str, _: RabbitServer) -> None:
 
 
 def no_delays(url: str, _: RabbitServer) -> None:
-    with broker.connection(url) as connection:
+    with broker_at(url).connection() as connection:
         cast("Any", connection.default_channel).exchange_delete("celery_delayed_27")
     put(url, json.dumps(job_document(100, notBefore=soon())).encode())
 
 
 def no_exchange(url: str, _: RabbitServer) -> None:
-    with broker.connection(url) as connection:
+    with broker_at(url).connection() as connection:
         cast("Any", connection.default_channel).exchange_delete(EXCHANGE_NAME)
     put(url, json.dumps(job_document(100)).encode())
 

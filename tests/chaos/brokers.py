@@ -15,7 +15,7 @@ from tests.chaos.on_valkey import ValkeyBroker
 from tests.chaos.plan import BrokerName
 from tests.chaos.received import Received
 from tests.chaos.submissions import ACCOUNT, Submission
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 
 class Broker(Protocol):
@@ -56,6 +56,7 @@ def start_broker(name: BrokerName, folder: Path, *, has_replica: bool) -> Broker
     started: Broker = (
         ValkeyBroker(folder, has_replica=has_replica) if name == "valkey" else RabbitBroker(folder)
     )
-    with broker.connection(started.url) as connection:
+    broker = broker_at(started.url)
+    with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
     return started

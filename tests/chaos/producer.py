@@ -9,12 +9,11 @@ from celery import Celery
 
 from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE, TASK_NAME
 from tests.chaos.submissions import Submission
-from worker.broker import broker
 
 
 def submit(url: str, submissions: Iterable[Submission]) -> None:
     """Put messages on the jobs queue; on RabbitMQ each of them is confirmed."""
-    options = {"confirm_publish": True} if broker.is_rabbitmq(url) else {}
+    options = {"confirm_publish": True} if url.startswith("amqp") else {}
     app = Celery("producer", broker=url, set_as_current=False)
     app.conf.update(broker_transport_options=options, task_create_missing_queues=True)
     with app.connection_for_write() as connection, connection.Producer() as producer:

@@ -7,6 +7,9 @@ from redis import Redis
 from config.settings import Settings
 from console.admin.records import known_accounts
 from tasks.store.connection import Keys
+from tests.memory_store import ON_EITHER_STORE
+
+pytestmark = ON_EITHER_STORE
 
 
 def test_accounts_are_known_by_their_counts(store: Redis) -> None:

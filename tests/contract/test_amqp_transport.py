@@ -9,11 +9,12 @@ import pytest
 from kombu import Connection, Consumer, Message
 from kombu.asynchronous import Hub
 
-from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE, jobs_queue
+from config.names import JOBS_EXCHANGE_NAME, JOBS_QUEUE
 from tasks.messages.outgoing import Outgoing
-from worker.broker import broker
-from worker.broker.producers import confirmed_producer
+from worker.broker.brokers import broker_at
+from worker.broker.rabbitmq.producer import RabbitProducer
 from worker.broker.rabbitmq.transport import BufferedTransport
+from worker.broker.topology import jobs_queue
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 COUNT = 200
@@ -41,7 +42,8 @@ class CountingSocket:
 @pytest.fixture
 def connection(rabbit_url: str) -> Iterator[Connection]:
     """Give a connection through the transport, with a jobs queue."""
-    with broker.connection(rabbit_url) as connection:
+    broker = broker_at(rabbit_url)
+    with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE])
         yield connection
 
@@ -67,7 +69,7 @@ def outgoing(count: int) -> list[Outgoing]:
 
 
 def publish(connection: Connection, count: int = COUNT) -> None:
-    confirmed_producer(connection).publish(outgoing(count))
+    RabbitProducer(connection).publish(outgoing(count))
 
 
 def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
@@ -79,7 +81,7 @@ def test_a_batch_leaves_in_few_writes(connection: Connection) -> None:
 
 def test_nothing_is_read_for_each_message_of_a_batch(connection: Connection) -> None:
     """py-amqp would look before each one whether the broker has said anything."""
-    producer = confirmed_producer(connection)
+    producer = RabbitProducer(connection)
     sock = counting(connection)
     tag = producer.send(outgoing(COUNT))
     assert sock.reads == 0
@@ -106,6 +108,6 @@ def test_the_event_loop_reads_many_messages_at_a_time(connection: Connection) ->
         assert ids == [str(number) for number in range(COUNT)]
         seen[-1].ack(multiple=True)
     hub.close()
-    with broker.connection(connection.as_uri(include_password=True)) as another:
+    with broker_at(connection.as_uri(include_password=True)).connection() as another:
         other: Any = another.channel()
         assert other.queue_declare(JOBS_QUEUE, passive=True).message_count == 0

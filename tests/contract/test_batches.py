@@ -1,4 +1,4 @@
-"""The store's scripts in batches, on a real Valkey that comes and goes."""
+"""The store's scripts in batches, in memory and on a real Valkey that comes and goes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from redis import Redis
 
 from tasks.store.batches import ScriptBatches
 from tasks.store.connection import StoreError, connect
+from tests.memory_store import ON_EITHER_STORE
 from tests.redis_server import RedisServer, free_port
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
@@ -30,6 +31,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
+@ON_EITHER_STORE
 def test_every_thread_gets_its_own_answer(store: Redis) -> None:
     """Many threads at once, each with a key of its own; one of many calls may fail."""
     batches = ScriptBatches(store)
@@ -48,6 +50,7 @@ def test_every_thread_gets_its_own_answer(store: Redis) -> None:
     assert answers == [[step * (step + 1) // 2 for step in range(1, 21)]] * 16
 
 
+@ON_EITHER_STORE
 def test_a_store_that_forgot_the_scripts_is_told_again(store: Redis) -> None:
     """As after a restart or SCRIPT FLUSH, and between two calls of a batch as well."""
     batches, add = ScriptBatches(store), store.register_script(ADD)
@@ -79,6 +82,7 @@ MARK = (
 )
 
 
+@ON_EITHER_STORE
 def test_keys_are_gathered_while_the_store_is_busy(store: Redis) -> None:
     """Each is there once; those of a group that wait go out as one call, and of no other group."""
     batches, mark = ScriptBatches(store), store.register_script(MARK)
@@ -132,6 +136,7 @@ def test_a_store_that_became_a_replica_is_looked_up_anew(server: RedisServer) ->
     assert not ours & {client["id"] for client in watching.client_list()}
 
 
+@ON_EITHER_STORE
 def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:
     """The thread that serves everybody goes on."""
     batches, add = ScriptBatches(store), store.register_script(ADD)
@@ -143,6 +148,7 @@ def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:
     assert batches.call(add, ["key"], [1]) == 2
 
 
+@ON_EITHER_STORE
 def test_a_script_whose_own_error_it_is_holds_up_nobody(
     store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

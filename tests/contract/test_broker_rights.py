@@ -8,8 +8,7 @@ import pytest
 
 from config.names import CREATED_KEY
 from config.settings import Settings
-from console.admin.broker_checks import check_broker
-from console.admin.checks import Finding
+from console.admin.checks import check_broker
 from tests.broker_client import BrokerClient, publish
 from tests.documents import codes, read, rows, section
 from tests.jobs import ONE_ACCOUNT, job_document
@@ -17,6 +16,8 @@ from tests.overture_command import overture
 from tests.rabbit_server import RabbitServer
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
+from worker.broker.brokers import broker_at
+from worker.finding import Finding
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -43,7 +44,7 @@ def permit(server: RabbitServer, *expressions: str) -> None:
 
 
 def fails(url: str) -> list[Finding]:
-    found = list(check_broker(url, Settings()))
+    found = list(check_broker(broker_at(url), Settings()))
     return [finding for finding in found if finding.verdict != "works"]
 
 

@@ -1,4 +1,4 @@
-"""The ledger's promises, on a real Valkey."""
+"""The ledger's promises, on a real Valkey and in memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
+
+pytestmark = ON_EITHER_STORE
 
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 AT = "2026-11-23T10:00:00.000Z"

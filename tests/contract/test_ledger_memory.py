@@ -17,7 +17,10 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import CLAIM_SECONDS, OPEN_SECONDS, Ceiling, Feedback, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
 from tests.store_clock import StoreClock
+
+pytestmark = ON_EITHER_STORE
 
 DEDUPE_SECONDS = 600.0
 FLIGHT_SECONDS = 35.0

@@ -1,4 +1,4 @@
-"""The limiter's scripts on a real Valkey, by a clock of the tests' own."""
+"""The limiter's scripts on a real Valkey and in memory, by a clock of the tests' own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Feedback, Ledger
 from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
 from tests.store_clock import StoreClock
+
+pytestmark = ON_EITHER_STORE
 
 FLIGHT_SECONDS = 35.0
 MARGIN_SECONDS = 5.0
@@ -205,6 +208,7 @@ def test_a_killed_workers_requests_come_back_when_they_must_be_over(pool: Pool) 
     assert pool.wait().why == "in_flight"
 
 
+@pytest.mark.slow
 def test_jobs_that_cannot_wait_come_back_one_by_one(pool: Pool) -> None:
     """Twice as fast as they can go, so that no slot waits for one; at most five minutes ahead."""
     at_rate(pool, 1)
@@ -253,6 +257,7 @@ def learn_of_five_a_second(pool: Pool) -> None:
     drive(pool, 22, accepts)
 
 
+@pytest.mark.slow
 def test_a_lone_refusal_costs_the_pool_nothing(pool: Pool) -> None:
     """One call in fifty is another application's: nobody pauses, and no pace changes."""
     at_rate(pool, 10)
@@ -262,6 +267,7 @@ def test_a_lone_refusal_costs_the_pool_nothing(pool: Pool) -> None:
     assert pool.wait().seconds <= 0.1
 
 
+@pytest.mark.slow
 def test_a_share_of_refusals_lowers_the_pace_to_what_was_accepted(pool: Pool) -> None:
     """And says how far, and from what."""
     learn_of_five_a_second(pool)
@@ -273,6 +279,7 @@ def test_a_share_of_refusals_lowers_the_pace_to_what_was_accepted(pool: Pool) ->
     assert 0.4 <= standing.learned_from <= 0.6
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_forgotten_after_an_idle_time(pool: Pool) -> None:
     """Five minutes without a call: the limit may be any by then."""
     learn_of_five_a_second(pool)
@@ -284,6 +291,7 @@ def test_what_was_learned_is_forgotten_after_an_idle_time(pool: Pool) -> None:
     assert round(pool.wait().seconds, 3) == 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [-3600.0, 200.0], ids=["back", "forward"])
 def test_what_was_learned_outlives_a_step_of_the_clock(pool: Pool, step: float) -> None:
     """Neither is it held for an hour, nor is anything measured over the step."""
@@ -296,6 +304,7 @@ def test_what_was_learned_outlives_a_step_of_the_clock(pool: Pool, step: float) 
     assert (standing.try_in or 0) <= 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("retry_after", "holds"), [(30, "pause"), (0, "rate")])
 def test_the_pool_waits_for_retry_after_where_most_is_refused(
     pool: Pool, retry_after: float, holds: str
@@ -368,6 +377,7 @@ def test_jobs_look_again_soon_while_one_tries(pool: Pool) -> None:
     assert round(shut.seconds) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "every"), [(49, 10.0), (400, 0.07)], ids=["few failures", "a short outage"]
 )
@@ -378,6 +388,7 @@ def test_what_jobs_own_retries_bridge_opens_nothing(pool: Pool, times: int, ever
     pool.call()
 
 
+@pytest.mark.slow
 def test_one_success_among_failures_keeps_the_circuit_closed(pool: Pool) -> None:
     """Nothing but failures is what opens it."""
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Permits on a real store: who may send, and who has to ask again."""
+"""Permits on a real store and in memory: who may send, and who has to ask again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
 from tests.waiting import wait_until
+
+pytestmark = ON_EITHER_STORE
 
 
 class Worker:

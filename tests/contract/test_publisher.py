@@ -16,14 +16,13 @@ from structlog.testing import capture_logs
 from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
 from tasks.messages.outgoing import Outgoing
 from tests.broker_client import BrokerClient
+from tests.memory_broker import KombuProducer
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.tcp_proxy import TCPProxy
 from tests.waiting import wait_until
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 from worker.broker.confirms import NotConfirmed
-from worker.broker.kombu_producer import KombuProducer
-from worker.broker.producers import confirmed_producer
 from worker.broker.publisher import Publisher
 from worker.broker.redis.producer import RedisProducer
 
@@ -46,7 +45,7 @@ def client(broker_url: str) -> Iterator[BrokerClient]:
 
 @pytest.fixture
 def publisher(broker_url: str) -> Iterator[Publisher]:
-    found = Publisher(broker_url)
+    found = Publisher(broker_at(broker_url))
     found.start()
     yield found
     found.close(seconds=10)
@@ -54,8 +53,9 @@ def publisher(broker_url: str) -> Iterator[Publisher]:
 
 def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_url: str) -> None:
     """Any language can consume what comes out: no envelope, message_id and type set."""
-    with broker.connection(broker_url) as connection:
-        confirmed_producer(connection).publish([message(1)])
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        broker.producer(connection).publish([message(1)])
         found = cast("Any", connection.default_channel).basic_get(RESULTS_QUEUE)
         assert found is not None
         properties = found.properties
@@ -67,8 +67,9 @@ def test_a_message_is_plain_json_with_its_identity(client: BrokerClient, broker_
 
 def test_every_message_of_a_batch_arrives_in_order(client: BrokerClient, broker_url: str) -> None:
     """Also of one that is longer than any of the transport's own batches."""
-    with broker.connection(broker_url) as connection:
-        producer = confirmed_producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         producer.publish([message(number) for number in range(1200)])
         producer.publish([message(number) for number in range(1200, 1300)])
     client.wait_until(lambda out: len(out.results) == 1300, "all results")
@@ -79,8 +80,9 @@ def test_a_batch_is_confirmed_while_the_next_one_is_under_way(
     client: BrokerClient, broker_url: str
 ) -> None:
     """Who sends several batches may wait for each of them later, and for none twice."""
-    with broker.connection(broker_url) as connection:
-        producer = confirmed_producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         tags = [producer.send([message(2 * n), message(2 * n + 1)]) for n in range(3)]
         for number, tag in enumerate(tags):
             producer.wait(tag)
@@ -105,7 +107,7 @@ def test_confirmed_means_that_the_broker_has_it(client: BrokerClient, publisher:
 
 def test_an_error_in_a_confirmation_costs_no_other(valkey_url: str) -> None:
     """It is a bug, and is logged; what comes after it is published all the same."""
-    publisher, done = Publisher(valkey_url), [threading.Event() for _ in range(2)]
+    publisher, done = Publisher(broker_at(valkey_url)), [threading.Event() for _ in range(2)]
 
     def fails() -> None:
         raise ValueError("broken")
@@ -124,9 +126,10 @@ def test_an_error_in_a_confirmation_costs_no_other(valkey_url: str) -> None:
 @pytest.mark.xdist_group("rabbitmq")
 def test_a_message_that_no_queue_takes_is_refused(rabbit_url: str) -> None:
     """RabbitMQ would drop it in silence: mandatory makes it an error."""
-    with broker.connection(rabbit_url) as connection:
+    broker = broker_at(rabbit_url)
+    with broker.connection() as connection:
         broker.declare(connection)
-        producer = confirmed_producer(connection)
+        producer = broker.producer(connection)
         with pytest.raises(NotConfirmed, match=r"nobody\.listens"):
             producer.publish([message(1), message(2, "nobody.listens")])
 
@@ -134,13 +137,14 @@ def test_a_message_that_no_queue_takes_is_refused(rabbit_url: str) -> None:
 @pytest.mark.xdist_group("rabbitmq")
 def test_a_deleted_queue_is_declared_again(rabbit_url: str) -> None:
     """Results go on arriving when somebody deleted their queue."""
-    publisher, done = Publisher(rabbit_url), threading.Event()
+    publisher, done = Publisher(broker_at(rabbit_url)), threading.Event()
     publisher.start()
     with BrokerClient(rabbit_url) as client:
         publisher.send(message(1), done.set)
         assert done.wait(20)
         client.take()
-        with broker.connection(rabbit_url) as connection:
+        broker = broker_at(rabbit_url)
+        with broker.connection() as connection:
             cast("Any", connection.default_channel).queue_delete(RESULTS_QUEUE)
         again = threading.Event()
         publisher.send(message(2), again.set)
@@ -160,7 +164,7 @@ def test_a_redis_that_falls_silent_holds_outcomes_up_for_seconds_alone(
 ) -> None:
     """The connections lead nowhere any more, and no error tells of it; a new one is soon made."""
     with BrokerClient(valkey_url) as client, TCPProxy(valkey_server.port) as proxy:
-        publisher, confirmed = Publisher(proxy.url), set[int]()
+        publisher, confirmed = Publisher(broker_at(proxy.url)), set[int]()
         publisher.start()
         publisher.send(message(1), lambda: confirmed.add(1))
         wait_until(lambda: confirmed == {1}, "the first one is confirmed")
@@ -179,7 +183,7 @@ def test_a_rabbitmq_that_restarts_gets_every_message(tmp_path: Path) -> None:
 
 
 def _survives_a_restart(server: RedisServer | RabbitServer) -> None:
-    publisher, confirmed = Publisher(server.url), set[int]()
+    publisher, confirmed = Publisher(broker_at(server.url)), set[int]()
     with BrokerClient(server.url):
         publisher.start()
     for number in range(300):
@@ -197,9 +201,10 @@ def _survives_a_restart(server: RedisServer | RabbitServer) -> None:
 
 def test_redis_is_not_asked_with_every_message_where_it_goes(valkey_url: str, store: Redis) -> None:
     """Kombu would look the exchange's queues up each time."""
-    with broker.connection(valkey_url) as connection:
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
         broker.declare(connection)
-        producer = confirmed_producer(connection)
+        producer = broker.producer(connection)
         store.config_resetstat()
         producer.publish([message(number) for number in range(100)])
         asked = cast("Any", store.info("commandstats"))["cmdstat_smembers"]["calls"]
@@ -214,7 +219,8 @@ def test_redis_holds_what_kombu_would_have_written(
     """To any consumer the message is kombu's, and it is in the list of its priority."""
     sent = replace(message(1), priority=priority, headers={"enqueued-at": "2026-03-02T09:00:00Z"})
     written = []
-    with broker.connection(valkey_url) as connection:
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
         broker.declare(connection)
         for producer in (KombuProducer(connection), RedisProducer(connection)):
             producer.publish([sent])
@@ -229,13 +235,14 @@ def test_a_message_for_an_exchange_without_queues_is_not_confirmed(
     valkey_url: str, store: Redis
 ) -> None:
     """Kombu would drop it in silence, as after the server lost its memory."""
-    with broker.connection(valkey_url) as connection:
+    broker = broker_at(valkey_url)
+    with broker.connection() as connection:
         broker.declare(connection)
-        producer = confirmed_producer(connection)
+        producer = broker.producer(connection)
         store.flushdb()
         with pytest.raises(NotConfirmed, match="no queue is bound"):
             producer.publish([message(1)])
-    with broker.connection(valkey_url) as connection:
+    with broker.connection() as connection:
         broker.declare(connection)
-        confirmed_producer(connection).publish([message(1)])
+        broker.producer(connection).publish([message(1)])
     assert store.llen(RESULTS_QUEUE) == 1

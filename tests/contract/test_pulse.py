@@ -7,9 +7,11 @@ from redis import Redis
 from console.admin.checks import check_store
 from console.admin.records import troubles, workers_alive
 from tasks.store.pulse import Pulse
+from tests.memory_store import ON_EITHER_STORE
 from tests.waiting import wait_until
 
 
+@ON_EITHER_STORE
 def test_a_worker_that_stops_is_gone_at_once(store: Redis) -> None:
     """When `stop` returns, others may take over what it held: they need not wait for it to fade."""
     for _ in range(20):

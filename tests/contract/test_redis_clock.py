@@ -9,12 +9,11 @@ from kombu import Message
 from redis import Redis
 
 from config.names import JOBS_QUEUE
-from tasks.store.connection import script
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.stepped_clock import SteppedClock
 from tests.waiting import wait_until
-from worker.broker.redis.layout import Depth, Layout, queue_depths
+from worker.broker.redis.layout import Depth, Layout, queue_depths, queue_script
 
 HOUR_SECONDS = 3600
 STEPS = pytest.mark.parametrize("step", [-HOUR_SECONDS, HOUR_SECONDS], ids=["back", "forward"])
@@ -62,7 +61,7 @@ def test_what_a_dead_worker_held_comes_as_soon_as_ever(
     """Its leases run out in their own time, not an hour later."""
     publish(url, range(3))
     layout = Layout()
-    take = script(client, "clock", "queue", "queue_take")
+    take = queue_script(client, "queue_take")
     take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
     clock.step(step)
     with RedisConsumer(url, lease_seconds=LEASE_SECONDS) as other:

@@ -9,12 +9,11 @@ from kombu import Message
 from redis import Redis
 
 from config.names import JOBS_QUEUE
-from tasks.store.connection import script
 from tests.redis_consumer import RedisConsumer, bodies, publish
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
-from worker.broker.broker import body_of
-from worker.broker.redis.layout import DELIVERIES_HEADER, Depth, Layout, queue_depths
+from worker.broker.message import body_of
+from worker.broker.redis.layout import DELIVERIES_HEADER, Depth, Layout, queue_depths, queue_script
 
 # Long enough that a machine which stands still for a moment does not let one run out.
 LEASE_SECONDS = 1.5
@@ -161,7 +160,7 @@ def test_the_jobs_of_a_dead_worker_are_taken_over(url: str, client: Redis) -> No
     """They come once their leases have run out, marked as redelivered."""
     publish(url, range(3))
     layout = Layout()
-    take = script(client, "clock", "queue", "queue_take")
+    take = queue_script(client, "queue_take")
     # What a killed worker leaves behind: leases that nobody renews.
     take(layout.keys([JOBS_QUEUE]), [3, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
     with RedisConsumer(url, lease_seconds=LEASE_SECONDS) as other:
@@ -174,7 +173,7 @@ def test_they_are_taken_over_without_a_dangerous_command(url: str, client: Redis
     """A user of the server who may not call those loses no job either."""
     publish(url, ["job"])
     layout = Layout()
-    take = script(client, "clock", "queue", "queue_take")
+    take = queue_script(client, "queue_take")
     take(layout.keys([JOBS_QUEUE]), [1, int(LEASE_SECONDS * 1000), "dead", 10**6, 1, *layout.steps])
     allowed = ["+@all", "-@dangerous"]
     client.acl_setuser(

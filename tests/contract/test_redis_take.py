@@ -10,7 +10,7 @@ from redis import Redis
 
 from config.names import JOBS_QUEUE, account_queue
 from tests.redis_consumer import RedisConsumer, bodies, publish
-from worker.broker.broker import body_of
+from worker.broker.message import body_of
 from worker.broker.redis.channel import WAIT_SECONDS
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE
 from worker.broker.redis.layout import Depth, queue_depths

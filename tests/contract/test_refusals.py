@@ -17,9 +17,9 @@ from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, RESULTS_QUEUE
 from tasks.messages.outgoing import Outgoing
 from tests.broker_client import BrokerClient
 from tests.waiting import wait_until
-from worker.broker import broker, lane
+from worker.broker import lane
+from worker.broker.brokers import broker_at
 from worker.broker.confirms import Kind
-from worker.broker.producers import confirmed_producer
 from worker.broker.publisher import Publisher
 from worker.broker.rabbitmq import frames as amqp_frames
 from worker.broker.rabbitmq.producer import RabbitProducer
@@ -50,15 +50,16 @@ def client(broker_url: str) -> Iterator[BrokerClient]:
 @pytest.fixture
 def publisher(broker_url: str, client: BrokerClient) -> Iterator[Publisher]:
     del client  # its queues are there first
-    found = Publisher(broker_url)
+    found = Publisher(broker_at(broker_url))
     yield found
     found.close(seconds=1)
 
 
 def test_a_producer_says_which_message_was_refused(client: BrokerClient, broker_url: str) -> None:
     """The others of the batch are taken, and their numbers are known."""
-    with broker.connection(broker_url) as connection:
-        producer = confirmed_producer(connection)
+    broker = broker_at(broker_url)
+    with broker.connection() as connection:
+        producer = broker.producer(connection)
         producer.send([message(1), unwritable(), message(2)])
         found: dict[int, Any] = {}
         wait_until(lambda: found.update(producer.take(seconds=1)) or len(found) == 3, "all three")
@@ -128,7 +129,7 @@ def test_a_message_for_an_exchange_that_is_missing_waits_for_it(
     wait_until(lambda: len(confirmed) == 99, "the others are confirmed", seconds=SECONDS)
     assert len(client.take().by_job()) == 99
     wait_until(lambda: "conversations.nobody" in publisher.trouble, "it is reported")
-    with broker.connection(broker_url) as connection:
+    with broker_at(broker_url).connection() as connection:
         queue = Queue("conversations.nobody", Exchange("conversations.nobody", type="topic"), "#")
         queue.bind(connection.default_channel).declare()
         wait_until(lambda: -1 in confirmed, "it is taken", seconds=SECONDS)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS, missing_rights
 from tasks.store.connection import SCRIPTS, connect
+from tasks.store.rights import STORE_RIGHTS, missing_rights
 from tests.redis_server import RedisServer
+from worker.broker.redis.layout import SCRIPTS as QUEUE_SCRIPTS
+from worker.broker.redis.rights import BROKER_RIGHTS
 
 NEEDED = {**STORE_RIGHTS, **BROKER_RIGHTS}
 COMMANDS = sorted({name for commands in NEEDED.values() for name in commands})
@@ -59,7 +60,8 @@ def test_every_command_of_the_scripts_is_tried() -> None:
     """Also those of paths that are rarely taken."""
     called = {
         name.lower()
-        for path in Path(SCRIPTS).glob("*.lua")
+        for folder in (SCRIPTS, QUEUE_SCRIPTS)
+        for path in folder.glob("*.lua")
         for name in re.findall(r"redis\.p?call\('(\w+)'", path.read_text(encoding="utf-8"))
     }
     assert called - {"info"} <= set(COMMANDS)

@@ -1,4 +1,4 @@
-"""What a 429 does to the pool, and how it spreads its requests, on a real Valkey."""
+"""What a 429 does to the pool, and how it spreads its requests, on a real Valkey and in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from redis import Redis
 from tasks.store.answers import Defer, Go, Wait
 from tasks.store.ledger import Ceiling, Ledger
 from tests.jobs import make_job
+from tests.memory_store import ON_EITHER_STORE
 
 PATIENT_SECONDS = 60.0
 
@@ -49,6 +50,7 @@ def workers(store: Redis) -> tuple[Worker, Worker]:
     return Worker(store, "w1"), Worker(store, "w2")
 
 
+@ON_EITHER_STORE
 @pytest.mark.parametrize("retry_after", [0, 7])
 def test_one_429_pauses_nobody_else(workers: tuple[Worker, Worker], retry_after: float) -> None:
     """The refused job waits by itself; other applications share an account's limit."""

@@ -15,6 +15,7 @@ from tasks.store.connection import Keys, connect
 from tasks.store.pulse import GONE_SECONDS, Pulse
 from tasks.store.tokens import SharedTokens
 from tests.fakes import InMemoryTokenStore
+from tests.memory_store import memory_store
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
@@ -29,10 +30,17 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "valkey"])
+FAKES = [pytest.param(name, marks=pytest.mark.fast) for name in ("process", "memory")]
+
+
+@pytest.fixture(params=["valkey", *FAKES])
 def store(request: pytest.FixtureRequest) -> Iterator[TokenStore]:
-    if request.param == "memory":
+    if request.param == "process":
         yield InMemoryTokenStore()
+        return
+    if request.param == "memory":
+        with memory_store() as client, living(client) as pulse:
+            yield SharedTokens(client, pulse, refresh_seconds=20)
         return
     server: RedisServer = request.getfixturevalue("valkey")
     with server.client() as client:

@@ -20,6 +20,9 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
+from tests.memory_store import ON_EITHER_STORE
+
+pytestmark = ON_EITHER_STORE
 
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 

@@ -13,6 +13,7 @@ from config.names import JOBS_QUEUE
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
 from tests.waiting import wait_until
+from worker.broker.brokers import broker_at
 from worker.watchdog import Watchdog, takes_writes, waiting_messages
 
 
@@ -65,7 +66,7 @@ class Watch:
             publisher=publisher or Outgoing(),
             answered_at=answered_at,
             answer_seconds=0,
-            broker_url=url,
+            broker=broker_at(url),
             store_url=store_url,
             queues=[JOBS_QUEUE],
             slots=4,
@@ -82,7 +83,9 @@ def test_messages_that_nobody_takes_end_the_worker(broker_url: str) -> None:
     """Slots are free, jobs wait, and none comes: the process is ended, with a reason."""
     with BrokerClient(broker_url) as client:
         client.put([job_document(1)])
-        wait_until(lambda: waiting_messages(broker_url, [JOBS_QUEUE]) == 1, "the job waits")
+        wait_until(
+            lambda: waiting_messages(broker_at(broker_url), [JOBS_QUEUE]) == 1, "the job waits"
+        )
         assert Watch(broker_url, Consumer(turns=True)).ended.wait(10)
 
 
@@ -180,6 +183,6 @@ def test_a_worker_that_drains_is_healthy(broker_url: str, tmp_path: Path) -> Non
 
 def test_a_broker_that_is_away_is_no_stall() -> None:
     """Whoever cannot be reached has nothing to hand out."""
-    assert waiting_messages("amqp://127.0.0.1:1//", [JOBS_QUEUE]) is None
-    assert waiting_messages("redis://127.0.0.1:1/0", [JOBS_QUEUE]) is None
+    assert waiting_messages(broker_at("amqp://127.0.0.1:1//"), [JOBS_QUEUE]) is None
+    assert waiting_messages(broker_at("redis://127.0.0.1:1/0"), [JOBS_QUEUE]) is None
     assert not takes_writes("redis://127.0.0.1:1/0")

@@ -19,8 +19,16 @@ from hypothesis import strategies as st
 
 from tests.odd_messages import ON_RABBITMQ, headers, text
 from tests.raw_amqp import long, nested, properties, short, table
-from worker.broker.bounds import BEGINNING_BYTES, bound, most_body_bytes
-from worker.broker.properties import MAX_DEPTH, MOST_NAMES, MOST_VALUES, NOTE, note_of
+from worker.broker.message import (
+    BEGINNING_BYTES,
+    MAX_DEPTH,
+    MOST_NAMES,
+    MOST_VALUES,
+    NOTE,
+    bound,
+    most_body_bytes,
+    note_of,
+)
 from worker.broker.rabbitmq import inbound as amqp_inbound
 
 # Reading is for the event loop: whatever comes, others wait meanwhile. In seconds; much of it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.app import CELERYS_OWN, create_app
+from worker.broker.brokers import broker_at
 
 
 @pytest.mark.parametrize("name", CELERYS_OWN)
@@ -13,6 +14,6 @@ def test_a_worker_consumes_from_the_broker_that_was_checked(
 ) -> None:
     """Variables of another Celery application in the same surroundings change nothing."""
     monkeypatch.setenv(name, "redis://elsewhere/0" if "BROKER" in name else "elsewhere")
-    app = create_app("amqp://here//")
+    app = create_app(broker_at("amqp://here//"))
     assert {app.connection_for_read().hostname, app.connection_for_write().hostname} == {"here"}
     assert type(app.backend).__name__ == "DisabledBackend"

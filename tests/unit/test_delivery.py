@@ -11,6 +11,8 @@ from kombu import Message
 from tasks.messages.outgoing import Outgoing
 from worker.broker.delivery import Delivery
 from worker.broker.in_hand import InHand
+from worker.broker.rabbitmq.delivery import RabbitDelivery
+from worker.broker.redis.delivery import RedisDelivery
 
 BODY = b'{"jobId": "1"}'
 
@@ -43,7 +45,7 @@ class Channel:
         self.deferred.append((tag, seconds))
 
 
-def delivery(sender: Sender, *, is_amqp: bool, **message: Any) -> tuple[Delivery, Channel]:
+def delivery(kind: type[Delivery], sender: Sender, **message: Any) -> tuple[Delivery, Channel]:
     """Take a message in hand."""
     channel: Any = Channel()
     given = Message(delivery_tag="1", content_type="application/json", channel=channel, **message)
@@ -51,8 +53,8 @@ def delivery(sender: Sender, *, is_amqp: bool, **message: Any) -> tuple[Delivery
     def at_once(action: Callable[[], object]) -> None:
         action()
 
-    in_hand = InHand(at_once, at_once, enough=2, is_amqp=is_amqp)
-    found = Delivery(given, queue="conversations.jobs", in_hand=in_hand, sender=sender)
+    in_hand = InHand(at_once, at_once, enough=2, multiple=False)
+    found = kind(given, queue="conversations.jobs", in_hand=in_hand, sender=sender)
     in_hand.add(found)
     return found, channel
 
@@ -61,7 +63,7 @@ def test_a_delay_on_rabbitmq_takes_the_body_unpacked() -> None:
     """And no header says that it is packed: the next delivery would be unreadable."""
     sender = Sender()
     headers = {"compression": "application/x-gzip", "x-delivery-count": 1, "id": "1"}
-    found, _ = delivery(sender, is_amqp=True, body=zlib.compress(BODY), headers=headers)
+    found, _ = delivery(RabbitDelivery, sender, body=zlib.compress(BODY), headers=headers)
     assert found.body == BODY
     found.defer(2.5)
     (later,) = sender.sent
@@ -71,6 +73,6 @@ def test_a_delay_on_rabbitmq_takes_the_body_unpacked() -> None:
 def test_a_delay_on_redis_is_the_servers() -> None:
     """Nothing is published for it."""
     sender = Sender()
-    found, channel = delivery(sender, is_amqp=False, body=BODY)
+    found, channel = delivery(RedisDelivery, sender, body=BODY)
     found.defer(2.5)
     assert (channel.deferred, sender.sent) == ([("1", 2.5)], [])

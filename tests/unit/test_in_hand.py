@@ -55,8 +55,8 @@ class Loop:
             action()
 
 
-def made(loop: Loop, *, enough: int = 100, is_amqp: bool = True) -> InHand:
-    return InHand(loop.call_soon, loop.call_at_once, enough=enough, is_amqp=is_amqp)
+def made(loop: Loop, *, enough: int = 100, multiple: bool = True) -> InHand:
+    return InHand(loop.call_soon, loop.call_at_once, enough=enough, multiple=multiple)
 
 
 def taken(in_hand: InHand, channel: Channel, tags: range) -> list[Message]:
@@ -180,7 +180,7 @@ def test_a_loop_that_forgot_to_settle_can_be_made_to() -> None:
 def test_brokers_without_such_acknowledgements_get_single_ones() -> None:
     """Redis names each message by itself."""
     loop, channel = Loop(), Channel()
-    in_hand = made(loop, is_amqp=False)
+    in_hand = made(loop, multiple=False)
     for message in taken(in_hand, channel, range(1, 5)):
         in_hand.ack(message)
     loop.turn()

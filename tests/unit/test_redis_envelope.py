@@ -15,11 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport import virtual
 
-from tasks.messages.intake import Cut
+from tasks.messages.result import Cut
 from tests.odd_messages import ON_REDIS
-from worker.broker.bounds import BEGINNING_BYTES, bound, most_body_bytes
-from worker.broker.inbound import received
-from worker.broker.properties import MOST_VALUES
+from worker.broker.message import BEGINNING_BYTES, MOST_VALUES, bound, most_body_bytes, received
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE, read_envelope
 from worker.broker.redis.layout import DELIVERIES_HEADER, unwrapped
 

@@ -55,6 +55,16 @@ class ConfirmedProducer(Protocol):
     def blocked(self) -> str:
         """What keeps the broker from taking anything now, such as "memory alarm"; else empty."""
 
+    @property
+    def heard_at(self) -> float:
+        """When the broker last showed a sign of life, on the monotonic clock.
+
+        Infinity where its protocol has none beside its answers. Raises the connection's own errors.
+        """
+
+    def beat(self) -> None:
+        """Show the broker a sign of life, where its protocol has such a thing."""
+
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish the messages, persistent, and return once the broker has all of them.
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from worker.broker import broker
+from worker.broker.base import Broker
 
 # A missing exchange further down the chain of delays is noticed by nobody, so this is also done
 # unasked, every so often in seconds; and asked for ever so often, not more than so often.
@@ -24,8 +24,8 @@ class Declarer:
     A queue that does not answer to it must not hold up the messages for others.
     """
 
-    def __init__(self, broker_url: str, job_queues: Sequence[str]) -> None:
-        self._url = broker_url
+    def __init__(self, broker: Broker, job_queues: Sequence[str]) -> None:
+        self._broker = broker
         self._job_queues = job_queues
         self._asked = threading.Event()
         self._stopped = threading.Event()
@@ -59,9 +59,9 @@ class Declarer:
 
     def _declare(self) -> set[str]:
         try:
-            with broker.connection(self._url) as connection:
+            with self._broker.connection() as connection:
                 connection.connect()
-                refused = broker.declare_each(connection, self._job_queues)
+                refused = self._broker.declare_each(connection, self._job_queues)
         except Exception:  # noqa: BLE001 - a broker that is away is the publisher's to report
             return set()
         return {str(one.error)[:300] for one in refused}

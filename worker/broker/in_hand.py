@@ -39,7 +39,7 @@ class InHand:
 
     `soon` has a function run a little later in the thread that owns the connection, `now` as early
     as can be, which is asked for once `enough` messages have ended; `add` and `settle` are for that
-    thread, the rest for any. `is_amqp` tells that one acknowledgement can stand for many (AMQP,
+    thread, the rest for any. `multiple` tells that one acknowledgement can stand for many (AMQP,
     basic.ack). `ended_at` is when it last settled any, of the monotonic clock.
     """
 
@@ -49,12 +49,12 @@ class InHand:
         now: Callable[[End], object],
         *,
         enough: int,
-        is_amqp: bool,
+        multiple: bool,
     ) -> None:
         self._soon = soon
         self._now = now
         self._enough = enough
-        self.is_amqp = is_amqp
+        self._multiple = multiple
         self._held: dict[HeldMessage, None] = {}
         self._ended: deque[tuple[HeldMessage, End | None]] = deque()
         self._is_told = False
@@ -107,7 +107,7 @@ class InHand:
 
     def _acks(self, acked: dict[HeldMessage, None]) -> Iterator[tuple[HeldMessage, bool]]:
         """Say what to write: those older than all that stays in hand go with the newest of them."""
-        if not self.is_amqp:
+        if not self._multiple:
             yield from ((held, False) for held in acked)
             return
         for channel in {held.channel: None for held in acked}:

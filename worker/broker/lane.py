@@ -6,15 +6,13 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final
 
 from kombu import Connection
 
 from tasks.messages.outgoing import Outgoing
-from worker.broker import broker
+from worker.broker.base import Broker
 from worker.broker.confirms import ConfirmedProducer, Refusal
-from worker.broker.producers import confirmed_producer
-from worker.broker.rabbitmq.producer import refusal_of
 
 # RabbitMQ shows this often, in seconds, that it is there; after SILENT_SECONDS without it is gone.
 HEARTBEAT_SECONDS: Final = 10
@@ -56,9 +54,9 @@ class Letter:
 class Lane:
     """Sends over a connection of its own, which it opens when there is something to send."""
 
-    def __init__(self, url: str, *, while_stuck: Callback) -> None:
+    def __init__(self, broker: Broker, *, while_stuck: Callback) -> None:
         """`while_stuck` is called again and again while the broker reads nothing; it may raise."""
-        self._url = url
+        self._broker = broker
         self._while_stuck = while_stuck
         self._connection: Connection | None = None
         self._producer: ConfirmedProducer | None = None
@@ -116,7 +114,8 @@ class Lane:
             self._progress_at = now
         if now - self._beat_at > HEARTBEAT_SECONDS / 2:
             self._beat_at = now
-            self._beat()
+            self._demand_life()
+            self._producer.beat()
         if self.sent and now - self._progress_at > self._patience:
             raise Silent(f"the broker confirmed nothing for {now - self._progress_at:.0f} s")
         return found
@@ -126,7 +125,7 @@ class Lane:
         letters = list(self.sent.values())
         if letters and isinstance(error, Silent):
             self._patience = min(self._patience * 2, LONGEST_PATIENCE_SECONDS)
-        if refusal_of(error) is None:
+        if self._broker.refusal_of(error) is None:
             self._ready_at = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         self.close(at_once=True)
@@ -145,9 +144,9 @@ class Lane:
                     connection.release()
 
     def _connect(self) -> ConfirmedProducer:
-        self._connection = broker.connection(self._url, heartbeat=HEARTBEAT_SECONDS)
+        self._connection = self._broker.connection(heartbeat=HEARTBEAT_SECONDS)
         self._connection.connect()
-        self._producer = confirmed_producer(self._connection, while_stuck=self._wait)
+        self._producer = self._broker.producer(self._connection, while_stuck=self._wait)
         self._numbered = 0
         self._connected_at = time.monotonic()
         return self._producer
@@ -156,17 +155,7 @@ class Lane:
         self._demand_life()
         self._while_stuck()
 
-    def _beat(self) -> None:
-        if (amqp := self._demand_life()) and not self.blocked:
-            # It reads none with an alarm, and expects none.
-            amqp.send_heartbeat()
-
-    def _demand_life(self) -> Any:
-        """Return py-amqp's connection, if it is one. Raises Silent."""
-        connection = self._connection
-        if connection is None or connection.transport.driver_type != "amqp":
-            return None
-        amqp = cast("Any", connection.connection)
-        if time.monotonic() - amqp.heard_at() > SILENT_SECONDS:
+    def _demand_life(self) -> None:
+        """Raise Silent where the broker shows no sign of life."""
+        if self._producer and time.monotonic() - self._producer.heard_at > SILENT_SECONDS:
             raise Silent(f"the broker has shown no sign of life for {SILENT_SECONDS:.0f} s")
-        return amqp

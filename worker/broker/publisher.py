@@ -23,10 +23,10 @@ from config.names import EXCHANGE_NAME
 from tasks.messages.intake import TRACE_HEADERS
 from tasks.messages.outcome import shortened
 from tasks.messages.outgoing import Outgoing
+from worker.broker.base import Broker
 from worker.broker.confirms import Kind, Refusal
 from worker.broker.declarer import Declarer
 from worker.broker.lane import Callback, Lane, Letter
-from worker.broker.rabbitmq.producer import refusal_of
 
 BATCH_MESSAGES: Final = 500
 # How long a batch is waited for before the next one is sent beside it, and how long a new message
@@ -73,8 +73,9 @@ class Publisher:
     what is wrong, and is empty while nothing is.
     """
 
-    def __init__(self, broker_url: str, *, job_queues: Iterable[str] = ()) -> None:
+    def __init__(self, broker: Broker, *, job_queues: Iterable[str] = ()) -> None:
         """`job_queues` are those whose delays are declared again when they are missing."""
+        self._broker = broker
         self.confirmed_at = time.monotonic()
         self.trouble = ""
         self._new: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
@@ -86,9 +87,9 @@ class Publisher:
         self._faults: Counter[object] = Counter()
         self._blocked = self._away = ""
         self._is_refused = False
-        self._together = Lane(broker_url, while_stuck=self._while_stuck)
-        self._alone = Lane(broker_url, while_stuck=self._while_stuck)
-        self._declarer = Declarer(broker_url, tuple(job_queues))
+        self._together = Lane(broker, while_stuck=self._while_stuck)
+        self._alone = Lane(broker, while_stuck=self._while_stuck)
+        self._declarer = Declarer(broker, tuple(job_queues))
         self._is_ending = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -235,7 +236,7 @@ class Publisher:
 
     def _lose(self, lane: Lane, error: Exception, *, unsent: int = 0) -> None:
         """Have what was under way sent again; find out who it was if the broker refused one."""
-        refusal = refusal_of(error)
+        refusal = self._broker.refusal_of(error)
         letters = lane.give_up(error)
         if refusal is None:
             self._away = str(error)[:300] or type(error).__name__

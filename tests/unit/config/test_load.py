@@ -296,14 +296,30 @@ def test_an_account_that_is_no_table_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     assert any(fault.startswith("OVERTURE_ACCOUNTS__7: ") for fault in faults())
 
 
-def test_a_secret_given_whole_and_in_parts_is_one_sentence(
+def test_accounts_of_a_folder_may_be_one_file_of_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A folder of files is no place for both."""
-    (tmp_path / "ACCOUNTS").write_text(SECRET, encoding="utf-8")
-    (tmp_path / "ACCOUNTS__7__CLIENT_ID").write_text("a", encoding="utf-8")
+    """As in a variable; files of its parts go before it, and what is not JSON is named."""
+    whole = tmp_path / "ACCOUNTS"
+    whole.write_text(f'{{"7": {{"client_id": "b", "client_secret": "{SECRET}"}}}}')
+    (tmp_path / "ACCOUNTS__7__CLIENT_ID").write_text("a")
     set_all(monkeypatch, SECRETS_DIR=str(tmp_path))
-    assert faults()[0].endswith("another file already gives ACCOUNTS as a whole")
+    assert load_settings().accounts["7"].client_id == "a"
+    whole.write_text(SECRET)
+    assert faults() == ("OVERTURE_ACCOUNTS: is not JSON; correct it, or use a settings file",)
+
+
+def test_a_folder_may_be_shared_and_hold_links(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What others keep there is not read, and a link may lead out of the folder."""
+    shared = tmp_path / "secrets"
+    shared.mkdir()
+    (shared / "keystore").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "elsewhere").write_text("7\n")
+    (shared / "max_rate").symlink_to(tmp_path / "elsewhere")
+    set_all(monkeypatch, SECRETS_DIR=str(shared))
+    assert load_settings().max_rate == 7
 
 
 def test_nesting_without_end_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from config.urls import (
     with_plain_scheme,
 )
 from tasks.store.connection import connect
-from worker.broker import broker
+from worker.broker.brokers import broker_at
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_scheme_is_the_same_in_capitals(url: str) -> None:
 def test_both_libraries_read_the_same(url: str) -> None:
     """An IPv6 address, and a password with characters that mean something in a URL."""
     demand_broker(url)
-    by_kombu = broker.connection(url)
+    by_kombu = broker_at(url).connection()
     by_redis = connect(url).connection_pool.connection_kwargs
     assert (by_kombu.hostname, by_kombu.port, by_kombu.password) == ("::1", 7, "p;@ss")
     assert (by_redis["host"], by_redis["port"], by_redis["password"]) == ("::1", 7, "p;@ss")
@@ -193,7 +193,7 @@ def test_the_passwords_of_a_url_are_known(url: str, passwords: set[str]) -> None
 def test_certificates_of_the_broker_are_verified(scheme: str) -> None:
     """Without options kombu's own `rediss` trusts whoever answers, and tells them the password."""
     assert for_kombu(f"{scheme}://host/0") == "rediss://host/0?ssl_cert_reqs=required"
-    assert broker.connection(f"{scheme}://host").ssl == {"ssl_cert_reqs": CERT_REQUIRED}
+    assert broker_at(f"{scheme}://host").connection().ssl == {"ssl_cert_reqs": CERT_REQUIRED}
     asked = "rediss://host/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=none"
     assert for_kombu(asked) == asked
 

@@ -173,6 +173,7 @@ def test_what_could_not_be_told_is_told_later(disk: Disk) -> None:
     assert disk.written == b"one\ntwo\n3 dropped\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("role", ["command", "worker"])
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>/dev/full >&2", "<&- >&- 2>&-"])
@@ -198,6 +199,7 @@ def test_whatever_a_process_says_its_exit_status_is_its_own(
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["command", "worker"])
 def test_everything_is_written_where_it_can_be(role: str) -> None:
     """A line with a value that cannot be shown as well."""
@@ -213,6 +215,7 @@ def test_everything_is_written_where_it_can_be(role: str) -> None:
     assert [part for part in parts if part not in said] == []
 
 
+@pytest.mark.slow
 def test_the_last_lines_are_written_before_the_end() -> None:
     """However many they are, and also where the process ends itself at once."""
     script = (

@@ -45,6 +45,7 @@ def test_the_help_names_every_command() -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_help_comes_at_once() -> None:
     """No command is imported for it: the slow libraries are not either."""
     code = (
@@ -159,6 +160,7 @@ def test_a_broken_settings_file_is_said_to_be(tmp_path: Path) -> None:
     assert result.stderr.startswith("overture: overture.toml: is not TOML: ")
 
 
+@pytest.mark.slow
 def test_a_worker_without_account_says_how_to_configure_one() -> None:
     """In one sentence, and at once."""
     result = overture("worker", settings={})
@@ -230,6 +232,7 @@ def test_the_schemas_are_printed() -> None:
     assert json.loads(run("schema").stdout)["title"] == "Overture job"
 
 
+@pytest.mark.slow
 def test_an_output_that_is_closed_ends_quietly() -> None:
     """`overture schema | head -1` is no error of ours."""
     command = f"{sys.executable} -m console schema asyncapi | head -1"
@@ -239,6 +242,7 @@ def test_an_output_that_is_closed_ends_quietly() -> None:
     assert (process.stdout, process.stderr) == ("{\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["schema asyncapi", "--help"])
 def test_an_output_that_is_full_is_an_error(arguments: str) -> None:
     """In one sentence, and with the interpreter silent at its end."""
@@ -251,6 +255,7 @@ def test_an_output_that_is_full_is_an_error(arguments: str) -> None:
     assert process.stderr.endswith("No space left on device\n")
 
 
+@pytest.mark.slow
 def test_an_output_that_is_closed_from_the_start_is_no_fault() -> None:
     """`overture check >&-`: whoever asks for the exit status alone gets it."""
     nowhere = environment({"broker_url": "redis://127.0.0.1:1/0"})
@@ -361,6 +366,7 @@ def test_a_reject_file_that_cannot_be_written_stops_nothing(tmp_path: Path, reje
     assert others[-1] == "overture: 30 lines rejected"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "status"), [("-", 1), ("jobs.jsonl", 0)])
 def test_a_standard_input_that_is_closed_is_said_to_be(
     tmp_path: Path, name: str, status: int

@@ -28,6 +28,7 @@ def compose() -> Any:
     return YAML(typ="safe").load(read("docker/compose.yaml"))
 
 
+@pytest.mark.slow
 def test_the_dockerfile_is_linted() -> None:
     """Hadolint has nothing to say, and no rule is silenced."""
     done = subprocess.run(
@@ -40,6 +41,7 @@ def test_the_dockerfile_is_linted() -> None:
     assert "hadolint" not in read("docker/Dockerfile")
 
 
+@pytest.mark.slow
 def test_the_compose_file_keeps_to_its_specification() -> None:
     """By the schema of the Compose Specification."""
     command = [str(TOOLS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
@@ -76,7 +78,7 @@ def test_the_build_sees_the_code_and_no_more() -> None:
     """Secrets, environments and histories that lie about do not get into an image."""
     names = {path.name for path in ROOT.iterdir()} | {".env", ".git", ".overture", "overture.toml"}
     seen = {name for name in names if dockerfile.in_context(name)}
-    assert seen == {"config", "simulator", "tasks", "worker", "requirements.lock"}
+    assert seen == {"config", "console", "simulator", "tasks", "worker", "requirements.lock"}
 
 
 def test_versions_are_pinned(compose: Any) -> None:

@@ -7,9 +7,10 @@ import importlib
 from collections.abc import Iterator
 from typing import Final
 
-from console.admin.rights import BROKER_RIGHTS, STORE_RIGHTS
 from tasks.messages.result import ERROR_CODES
+from tasks.store.rights import STORE_RIGHTS
 from tests.documents import ROOT, codes, read, rows, section
+from worker.broker.redis.rights import BROKER_RIGHTS
 
 LEVELS: Final = {"exception": "error"} | {
     level: level for level in ("debug", "info", "warning", "error", "critical")

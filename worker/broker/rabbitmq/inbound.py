@@ -15,9 +15,15 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
-from tasks.messages.intake import Cut
-from worker.broker import bounds
-from worker.broker.properties import COMPRESSION, NOTE, PLAIN, Note
+from tasks.messages.result import Cut
+from worker.broker.message import (
+    BEGINNING_BYTES,
+    COMPRESSION,
+    NOTE,
+    PLAIN,
+    Note,
+    most_body_bytes,
+)
 from worker.broker.rabbitmq.properties import HEADERS, read_properties
 
 Frame = tuple[int, int, bytes]
@@ -52,9 +58,9 @@ class Content:
         properties, left_out = read_properties(octets, _CONTENT.size)
         if left_out:
             properties[NOTE] = Note(left_out)
-        if size > bounds.most_body_bytes():
+        if size > most_body_bytes():
             self._digest = sha256()
-            self._room = bounds.BEGINNING_BYTES
+            self._room = BEGINNING_BYTES
         self.message.properties = properties
         self.message.body_size = size
         return self._is_whole()

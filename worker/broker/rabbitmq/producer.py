@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
@@ -18,6 +19,8 @@ CONFIRM_SECONDS: Final = 15.0
 # How long a command waits for the end of an alarm.
 ALARM_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 1.0
+# RabbitMQ tells of an alarm only those who publish, and those at once.
+PROBE_SECONDS: Final = 5.0
 
 # The most that a message may have stands last, as in "message size 146800640 is larger than
 # configured max size 134217728".
@@ -55,6 +58,16 @@ class RabbitProducer:
     def blocked(self) -> str:
         """The alarm because of which the broker takes no messages."""
         return alarm_of(self._connection.blocked)
+
+    @property
+    def heard_at(self) -> float:
+        """When something last came from the broker."""
+        return float(self._connection.heard_at())
+
+    def beat(self) -> None:
+        """Send a heartbeat, unless an alarm keeps the broker from reading: it expects none then."""
+        if not self._connection.blocked:
+            self._connection.send_heartbeat()
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Send the messages and wait for them."""
@@ -159,6 +172,24 @@ class RabbitProducer:
             returned = self._returned.pop(tag, "")
             found = Refusal(Kind.MISSING, returned) if returned else refusal
             self._settled.append((number, found))
+
+
+def probe(connection: Connection, exchange: str) -> tuple[str, Refusal | None]:
+    """Publish a message that no queue takes, and return the alarm and what was said to the message.
+
+    The refusal is None where nothing came within PROBE_SECONDS; else it says that nobody takes
+    the message, if all is well. Raises the connection's own errors.
+    """
+    key = f"check.{uuid.uuid4()}"
+    message = Outgoing(exchange=exchange, routing_key=key, body=b"{}", message_id=key)
+    producer = RabbitProducer(connection)
+    try:
+        producer.send([message])
+        said = producer.first(seconds=PROBE_SECONDS)
+    except AMQPError as error:
+        if (said := refusal_of(error)) is None:
+            raise
+    return producer.blocked, said
 
 
 def alarm_of(reason: str) -> str:

@@ -15,7 +15,7 @@ from struct import Struct
 from types import MappingProxyType
 from typing import Any, Final
 
-from worker.broker.properties import (
+from worker.broker.message import (
     MAX_DEPTH,
     MOST_VALUES,
     LeftOut,

@@ -20,13 +20,12 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from tasks.store.connection import DROP, prepare
 from tasks.store.replies import classify
-from worker.broker.bounds import BEGINNING_BYTES
+from worker.broker.message import BEGINNING_BYTES
 from worker.broker.redis.envelope import most_element_bytes, read_envelope
-from worker.broker.redis.layout import Layout
+from worker.broker.redis.layout import Layout, queue_script
 from worker.broker.redis.leases import LeaseKeeper, keeper_for
 from worker.broker.redis.passing import pass_over
 from worker.broker.redis.qos import LeasingQoS
-from worker.broker.redis.scripts import queue_script
 
 # After this many seconds without renewal the messages of a worker are taken by others.
 LEASE_SECONDS: Final = 10.0

@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 from kombu.utils.json import loads
 
-from tasks.messages.intake import Cut
-from worker.broker import bounds
-from worker.broker.properties import (
+from tasks.messages.result import Cut
+from worker.broker.message import (
+    BEGINNING_BYTES,
     MAX_DEPTH,
     MOST_VALUES,
     NOTE,
@@ -23,6 +23,7 @@ from worker.broker.properties import (
     LeftOut,
     Note,
     is_text,
+    most_body_bytes,
     plain_headers,
     without_odd_compression,
 )
@@ -98,11 +99,11 @@ def read_envelope(payload: bytes, *, lease: str, queue: str, deliveries: int) ->
 
 def most_element_bytes() -> int:
     """Return how large an element of a list may be for us to look for its body."""
-    return bounds.most_body_bytes() * 4 // 3 + ENVELOPE_BYTES
+    return most_body_bytes() * 4 // 3 + ENVELOPE_BYTES
 
 
 def _read(payload: bytes) -> dict[str, Any]:
-    most = bounds.most_body_bytes()
+    most = most_body_bytes()
     if stub := _STUB.match(payload):
         cut = Cut(size=int(stub[1]), sha1=stub[2].decode())
         return _raw(payload[stub.end() :], Note(cut=cut))
@@ -120,7 +121,7 @@ def _read(payload: bytes) -> dict[str, Any]:
 
 def _beginning(body: bytes) -> dict[str, Any]:
     cut = Cut(size=len(body), sha256=sha256(body).hexdigest())
-    return _raw(body[: bounds.BEGINNING_BYTES], Note(cut=cut))
+    return _raw(body[:BEGINNING_BYTES], Note(cut=cut))
 
 
 def _raw(body: bytes, note: Note) -> dict[str, Any]:

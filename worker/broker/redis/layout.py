@@ -1,16 +1,22 @@
-"""What a queue of the Redis transport is made of on the server, and how deep it is."""
+"""What a queue of the Redis transport is made of on the server: its keys and scripts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from kombu.transport.redis import PRIORITY_STEPS
 from kombu.transport.redis import Channel as KombuChannel
 from redis import Redis
+from redis.commands.core import Script
 
+from tasks.store.connection import SCRIPTS as STORE_SCRIPTS
+from tasks.store.connection import joined
+
+SCRIPTS: Final = Path(__file__).parent / "lua"
 # A message in a list carries what the broker knows of it under this name, as RabbitMQ's do.
 DELIVERIES_HEADER: Final = "x-delivery-count"
 
@@ -51,6 +57,12 @@ class Layout:
                 *(self.list_of(queue, step) for step in self.steps),
             )
         ]
+
+
+def queue_script(client: Redis, name: str) -> Script:
+    """Return a script of the queues, ready to be called; clocks are judged as the store's are."""
+    files = (STORE_SCRIPTS / "clock.lua", SCRIPTS / "queue.lua", SCRIPTS / f"{name}.lua")
+    return joined(client, *files)
 
 
 def unwrapped(element: bytes) -> bytes:

@@ -16,8 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from redis import Redis
 
 from tasks.store.replies import classify
-from worker.broker.redis.layout import Layout
-from worker.broker.redis.scripts import queue_script
+from worker.broker.redis.layout import Layout, queue_script
 
 # How often an unreachable server is tried again: often, so that leases are renewed before
 # consumers, who reconnect later, could take them for dead.

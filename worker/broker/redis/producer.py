@@ -37,6 +37,7 @@ class RedisProducer:
     """A ConfirmedProducer; Redis confirms each write by answering it."""
 
     blocked = ""
+    heard_at = math.inf
 
     def __init__(self, broker: Connection) -> None:
         # kombu's types know no virtual channel.
@@ -47,6 +48,9 @@ class RedisProducer:
         self._known: dict[tuple[str, str], tuple[float, list[str]]] = {}
         self._last = 0
         self._settled: list[tuple[int, Refusal | None]] = []
+
+    def beat(self) -> None:
+        """Do nothing: its answers are its only signs of life."""
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Write the messages, in their order."""

@@ -1,7 +1,8 @@
-"""What a message says about itself beside its body, within bounds; headers are not the job.
+"""A message as it is read, within bounds, whichever broker had it.
 
-A producer can write anything there, by mistake or to do harm. What cannot be read is left out, by
-itself, and noted on the side: the message goes on with the rest.
+A producer can write anything beside its body, by mistake or to do harm; headers are not the job.
+What cannot be read is left out, by itself, and noted on the side: the message goes on with the
+rest.
 """
 
 from __future__ import annotations
@@ -10,8 +11,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.messages.intake import Cut
-from worker.broker.compression import KNOWN_NAMES
+from kombu import Message
+
+from tasks.messages.intake import Received
+from tasks.messages.result import Cut
+from worker.broker import compression
+
+# A body up to this size is kept whole, even where it is too long for a job: its dead letter then
+# holds all of it.
+WHOLE_BYTES: Final = 16 * 1024 * 1024
+# So much of a longer one is kept.
+BEGINNING_BYTES: Final = 1024 * 1024
+# A command reads whole what a worker or a broker may have put on a queue: RabbitMQ takes so much.
+COMMAND_BYTES: Final = 128 * 1024 * 1024
 
 # Celery's own headers are flat, and about twenty; RabbitMQ's history of a message is nested thrice.
 MAX_DEPTH: Final = 64
@@ -23,6 +35,23 @@ LONGEST_NAME: Final = 80
 # Under this name kombu's message carries our note among its properties.
 NOTE: Final = "overture"
 COMPRESSION: Final = "compression"
+
+_most_body_bytes = COMMAND_BYTES
+
+
+def bound(max_message_bytes: int) -> None:
+    """Have this process read the bodies of jobs, packed or not.
+
+    What `max_message_bytes` allows is kept whole in any case.
+    """
+    global _most_body_bytes  # noqa: PLW0603 - one bound for all connections of a process
+    _most_body_bytes = max(WHOLE_BYTES, max_message_bytes)
+    compression.bound(max_message_bytes)
+
+
+def most_body_bytes() -> int:
+    """Return how large a body may be that is kept whole."""
+    return _most_body_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +68,35 @@ class Note:
 
 
 PLAIN: Final = Note()
+
+
+def received(message: Message) -> Received:
+    """Return what is read of a message, and what is known about it."""
+    note = note_of(message.properties)
+    fault = note.fault
+    if message.errors and not fault:
+        fault = f"the body cannot be unpacked: {str(message.errors[0][1])[:200]}"
+    return Received(
+        body=body_of(message),
+        headers=message.headers,
+        content_type=message.content_type or "",
+        content_encoding=message.content_encoding or "",
+        left_out=note.left_out,
+        cut=note.cut,
+        fault=fault,
+    )
+
+
+def body_of(message: Message) -> bytes:
+    """Return a message's body to the byte."""
+    body: Any = message.body or b""
+    return body.encode() if isinstance(body, str) else bytes(body)
+
+
+def note_of(properties: Mapping[str, Any]) -> Note:
+    """Return the note of a message; kombu's other transports make none."""
+    note = properties.get(NOTE)
+    return note if isinstance(note, Note) else PLAIN
 
 
 class _Odd:
@@ -89,7 +147,7 @@ def plain_headers(pairs: Iterable[tuple[str, object]], left_out: LeftOut) -> dic
 def without_odd_compression(headers: dict[str, Any], left_out: LeftOut) -> dict[str, Any]:
     """Leave a compression out that nobody could undo: the body may well be what it is."""
     name = headers.get(COMPRESSION)
-    if name is not None and not (isinstance(name, str) and name in KNOWN_NAMES):
+    if name is not None and not (isinstance(name, str) and name in compression.KNOWN_NAMES):
         del headers[COMPRESSION]
         left_out.add(f"{header_named(COMPRESSION)} {name!r:.40}")
     return headers
@@ -98,12 +156,6 @@ def without_odd_compression(headers: dict[str, Any], left_out: LeftOut) -> dict[
 def header_named(name: object) -> str:
     """Name a header for the note."""
     return f"header {name!r}"
-
-
-def note_of(properties: Mapping[str, Any]) -> Note:
-    """Return the note of a message; kombu's other transports make none."""
-    note = properties.get(NOTE)
-    return note if isinstance(note, Note) else PLAIN
 
 
 def is_text(value: object) -> bool:

@@ -16,87 +16,54 @@ from redis.exceptions import RedisError
 
 from tasks.store.replies import classify
 
-# Commands in the order in which they are tried, each with its arguments.
+# Commands in the order in which they are tried, each with its arguments; KEY stands for a key.
 Arguments = Mapping[str, tuple[str, ...]]
 
-_KEY: Final = "KEY"
+KEY: Final = "KEY"
 # Whoever is in one would have the other commands queued.
 _TRANSACTION: Final = frozenset({"multi", "exec"})
-_LIFE_MS: Final = "1000"
-_SCRIPT: Final = "return 1"
+LIFE_MS: Final = "1000"
+SCRIPT: Final = "return 1"
 
 # Each command with arguments that change nothing, or only a key that is gone soon. The first ones
 # make that key a string, so that nothing becomes of the others; the last one takes it away.
 _STORE: Final[Arguments] = {
-    "set": (_KEY, "1", "PX", _LIFE_MS),
-    "eval": (_SCRIPT, "1", _KEY),
-    "evalsha": ("0" * 40, "1", _KEY),
-    "exists": (_KEY,),
-    "get": (_KEY,),
-    "hdel": (_KEY, "f"),
-    "hget": (_KEY, "f"),
-    "hgetall": (_KEY,),
-    "hincrby": (_KEY, "f", "1"),
-    "hmget": (_KEY, "f"),
-    "hset": (_KEY, "f", "1"),
-    "hsetnx": (_KEY, "f", "1"),
-    "persist": (_KEY,),
-    "pexpire": (_KEY, _LIFE_MS),
+    "set": (KEY, "1", "PX", LIFE_MS),
+    "eval": (SCRIPT, "1", KEY),
+    "evalsha": ("0" * 40, "1", KEY),
+    "exists": (KEY,),
+    "get": (KEY,),
+    "hdel": (KEY, "f"),
+    "hget": (KEY, "f"),
+    "hgetall": (KEY,),
+    "hincrby": (KEY, "f", "1"),
+    "hmget": (KEY, "f"),
+    "hset": (KEY, "f", "1"),
+    "hsetnx": (KEY, "f", "1"),
+    "persist": (KEY,),
+    "pexpire": (KEY, LIFE_MS),
     "ping": (),
-    "pttl": (_KEY,),
-    "sadd": (_KEY, "m"),
+    "pttl": (KEY,),
+    "sadd": (KEY, "m"),
     "scan": ("0", "COUNT", "1"),
-    "scard": (_KEY,),
-    "script|load": (_SCRIPT,),
-    "sismember": (_KEY, "m"),
-    "srem": (_KEY, "m"),
+    "scard": (KEY,),
+    "script|load": (SCRIPT,),
+    "sismember": (KEY, "m"),
+    "srem": (KEY, "m"),
     "time": (),
-    "zadd": (_KEY, "1", "m"),
-    "zcard": (_KEY,),
-    "zcount": (_KEY, "0", "1"),
-    "zrangebyscore": (_KEY, "0", "1"),
-    "zrem": (_KEY, "m"),
-    "zremrangebyscore": (_KEY, "0", "1"),
-    "zscore": (_KEY, "m"),
-    "del": (_KEY,),
+    "zadd": (KEY, "1", "m"),
+    "zcard": (KEY,),
+    "zcount": (KEY, "0", "1"),
+    "zrangebyscore": (KEY, "0", "1"),
+    "zrem": (KEY, "m"),
+    "zremrangebyscore": (KEY, "0", "1"),
+    "zscore": (KEY, "m"),
+    "del": (KEY,),
 }
-_QUEUES: Final[Arguments] = {
-    "eval": (_SCRIPT, "1", _KEY),
-    "evalsha": ("0" * 40, "1", _KEY),
-    "exec": (),
-    "exists": (_KEY,),
-    "hdel": (_KEY, "f"),
-    "hget": (_KEY, "f"),
-    "hset": (_KEY, "f", "1"),
-    "llen": (_KEY,),
-    "lpush": (_KEY, "1"),
-    "lrange": (_KEY, "0", "1"),
-    "multi": (),
-    "pexpire": (_KEY, _LIFE_MS),
-    "ping": (),
-    "rpop": (_KEY,),
-    "rpush": (_KEY, "1"),
-    "blmove": (_KEY, _KEY, "LEFT", "LEFT", "0.01"),
-    "script|load": (_SCRIPT,),
-    "time": (),
-    "zadd": (_KEY, "1", "m"),
-    "zcard": (_KEY,),
-    "zrangebyscore": (_KEY, "0", "1"),
-    "zrem": (_KEY, "m"),
-    "zscore": (_KEY, "m"),
-    "del": (_KEY,),
-}
-_BINDINGS: Final[Arguments] = {
-    "sadd": (_KEY, "1"),
-    "smembers": (_KEY,),
-    "srem": (_KEY, "1"),
-}
-# What is needed of a server, as key pattern and commands.
+# What is needed of the store, as key pattern and commands.
 STORE_RIGHTS: Final = {"overture:*": _STORE}
-BROKER_RIGHTS: Final = {"conversations.*": _QUEUES, "_kombu.*": _BINDINGS}
 # One write that a server without memory or disk space, or a replica, does not take.
 STORE_WRITE: Final = {"overture:*": {"set": _STORE["set"], "del": _STORE["del"]}}
-BROKER_WRITE: Final = {"conversations.*": {"lpush": _QUEUES["lpush"], "del": _QUEUES["del"]}}
 
 
 def missing_rights(server: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
@@ -109,7 +76,7 @@ def missing_rights(server: Redis, needed: Mapping[str, Arguments]) -> tuple[str,
     for pattern, commands in needed.items():
         key = pattern.replace("*", f"check:{uuid.uuid4()}")
         for name, arguments in commands.items():
-            command = [*name.split("|"), *(key if part is _KEY else part for part in arguments)]
+            command = [*name.split("|"), *(key if part is KEY else part for part in arguments)]
             if refusal := _refusal(server, command):
                 rules[f"~{pattern}" if "key" in refusal else f"+{name}"] = None
     return tuple(rules)

@@ -1,0 +1,109 @@
+"""Where a job waits for its permit: in its thread, in line, or in the broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.attempt import Record
+from tasks.store.answers import Claimed, Defer, Go
+from tasks.store.ledger import Ceiling
+from tests.job_world import ALIVE, World, job_world
+from tests.jobs import make_job
+
+Make = Callable[..., AbstractContextManager[World]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Give a maker of a world with such a ceiling, in which another job was just sent."""
+
+    def made(**ceiling: float) -> AbstractContextManager[World]:
+        limits = Ceiling(rate=ceiling.get("rate", 1e6), in_flight=int(ceiling.get("cap", 100)))
+        return job_world(tmp_path, monkeypatch, ceiling=limits)
+
+    return made
+
+
+def begin_other(world: World) -> None:
+    world.begin(make_job(2), f"{ALIVE}/2")
+
+
+def test_a_reserved_moment_is_waited_for_in_the_thread(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At two calls a second the next one goes half a second later, and not before."""
+    with make(rate=2) as world:
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            world.clock.advance(seconds)
+
+        monkeypatch.setattr(world.shutdown, "sleep", sleep)
+        begin_other(world)
+        begun = world.rules.permits.begin(world.work(make_job()), world.account)
+        assert isinstance(begun, Go)
+        assert 0.3 < sum(slept) <= 0.5
+
+
+def test_a_longer_wait_is_the_brokers(make: Make) -> None:
+    """At one call in ten seconds nobody waits in a thread; the job is nobody's meanwhile."""
+    with make(rate=0.1) as world:
+        begin_other(world)
+        begun = world.rules.permits.begin(world.work(make_job()), world.account)
+        assert isinstance(begun, Defer)
+        assert begun.why == "rate"
+        assert begun.seconds >= 10
+        assert world.field(make_job(), "owner") == ""
+
+
+def test_a_request_that_ends_lets_the_next_one_go(make: Make) -> None:
+    """While one is in flight, and one may be, the next job waits in line."""
+    with make(cap=1) as world:
+        begin_other(world)
+
+        def end_other() -> None:
+            world.end(make_job(2), f"{ALIVE}/2")
+            world.account.gate.freed()
+
+        timer = threading.Timer(0.05, end_other)
+        timer.start()
+        begun = world.rules.permits.begin(world.work(make_job()), world.account)
+        timer.join()
+        assert isinstance(begun, Go)
+
+
+def test_a_job_that_expires_in_line_is_claimed_without_a_permit(make: Make) -> None:
+    """So that its dead letter says so; it is not sent."""
+    with make(cap=1) as world:
+        begin_other(world)
+        soon = datetime.now(UTC) + timedelta(seconds=0.1)
+        work = replace(world.work(make_job()), expires_at=soon)
+        begun = world.rules.permits.begin(work, world.account)
+        assert isinstance(begun, Claimed)
+        step = world.try_once(work)
+        assert isinstance(step, Record)
+        assert step.outcome.count == "failed:expired"
+        assert world.live.calls == []
+
+
+def test_the_thread_that_holds_a_job_asks_again_until_others_see_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose own pulse has stopped sends nothing, whatever the ledger said before."""
+    with make() as world:
+        seen = iter((False, False, True))
+        asked: list[float] = []
+        monkeypatch.setattr(world.pulse, "is_shown", lambda: next(seen))
+        monkeypatch.setattr(world.shutdown, "sleep", asked.append)
+        begun = world.rules.permits.begin(world.work(make_job()), world.account)
+        assert isinstance(begun, Go)
+        assert begun.claim.sent == 1
+        assert len(asked) == 2

@@ -1,0 +1,207 @@
+"""What the rest of Overture needs of a broker, and nobody asks which one it is.
+
+`worker/broker/brokers.py` chooses it by its URL.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, cast
+
+from kombu import Connection, Message, Queue
+
+from tasks.messages.intake import Received
+from worker.broker import compression
+from worker.broker.confirms import ConfirmedProducer, Refusal
+from worker.broker.delivery import Delivery
+from worker.broker.message import COMMAND_BYTES
+from worker.broker.topology import LenientConnection, Refused, declare_queues, jobs_queue
+from worker.finding import Finding
+
+# A broker that does not answer within this many seconds is gone. After a restart RabbitMQ elects
+# leaders for its quorum queues first, and declarations wait for them.
+CONNECT_SECONDS: Final = 5
+ANSWER_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """How many messages a queue holds; None where this broker does not tell.
+
+    `delayed` wait for their time, `unacked` are being worked on.
+    """
+
+    name: str
+    ready: int
+    delayed: int | None
+    unacked: int | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known to be in it."""
+        return not (self.ready or self.delayed or self.unacked)
+
+
+class Broker(ABC):
+    """A broker at a URL, which may hold a password; nothing connects before it is asked to.
+
+    Every call raises the connection's own errors where the broker is away.
+    """
+
+    # What a message of this broker becomes in a worker: it knows how to put itself off.
+    delivery: ClassVar[type[Delivery]]
+    # One acknowledgement can stand for all messages before it on its channel.
+    acks_multiple: ClassVar[bool]
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    @abstractmethod
+    def consuming_url(self) -> str:
+        """The URL under which Celery and kombu consume without losing a message."""
+
+    @abstractmethod
+    def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Return kombu's options under which no call can hang."""
+
+    @abstractmethod
+    def connection(
+        self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
+    ) -> Connection:
+        """Return a connection to publish and declare over; it connects at first use.
+
+        With a `heartbeat` both sides show at least so often, in seconds, that they are there, where
+        the broker's protocol has such a thing.
+        """
+
+    def consuming_connection(self) -> Connection:
+        """Return a connection to take messages over; it connects at first use."""
+        return Connection(
+            self.consuming_url,
+            connect_timeout=CONNECT_SECONDS,
+            transport_options=self.transport_options(),
+        )
+
+    def declare(self, connection: Connection, job_queues: Iterable[str] = ()) -> None:
+        """Declare these jobs queues, the results and the dead letters; repeating is harmless."""
+        queues = [jobs_queue(name) for name in job_queues]
+        with connection.channel() as channel:
+            declare_queues(channel, queues)
+        if queues:
+            self._declare_delays(connection, queues)
+
+    def declare_each(self, connection: Connection, job_queues: Iterable[str] = ()) -> list[Refused]:
+        """Declare all that `declare` does, each thing by itself, and return what was refused."""
+        refused: list[Refused] = []
+        lenient = cast("Any", LenientConnection(connection, refused))
+        queues = [jobs_queue(name) for name in job_queues]
+        declare_queues(lenient.channel(), queues)
+        if queues:
+            self._declare_delays(lenient, queues)
+        return refused
+
+    def declare_if_allowed(self, connection: Connection, job_queues: Iterable[str] = ()) -> None:
+        """Declare as `declare` does, for a user who may lack the rights where all is there already.
+
+        Raises what is refused for another reason.
+        """
+        for refused in self.declare_each(connection, job_queues):
+            if not refused.lacks_right:
+                raise refused.error
+
+    @abstractmethod
+    def _declare_delays(self, connection: Connection, queues: Sequence[Queue]) -> None:
+        """Declare what keeps the messages of these jobs queues that are put off."""
+
+    @abstractmethod
+    def producer(
+        self, connection: Connection, *, while_stuck: Callable[[], object] | None = None
+    ) -> ConfirmedProducer:
+        """Return what publishes over a connection so that the broker has every message.
+
+        `while_stuck` is called again and again while the broker reads nothing, and may raise;
+        without it a broker that does not read counts as gone after a while.
+        """
+
+    @abstractmethod
+    def refusal_of(self, error: BaseException) -> Refusal | None:
+        """Return what the broker ended a connection for; None if it was no message."""
+
+    def ready(self, connection: Connection, queue: str) -> int:
+        """Count the messages of a queue that nobody has in hand; one that is not there has none.
+
+        Redis does not know an empty queue, and says so as RabbitMQ does of one that was never
+        declared.
+        """
+        channel = cast("Any", connection.channel())
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0
+        finally:
+            channel.close()
+
+    @abstractmethod
+    def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
+        """Count the messages of each queue, and those that are put off in all of them."""
+
+    @abstractmethod
+    def look(self, queue: str) -> Generator[Received]:
+        """Yield the messages of a queue in the order in which they would be taken now.
+
+        Close the iterator when done with it.
+        """
+
+    @contextmanager
+    def taking(self, queue: str) -> Iterator[Taker]:
+        """Connect and take from a queue; what is still in hand at the end goes back.
+
+        A killed process loses nothing either.
+        """
+        compression.bound(COMMAND_BYTES)
+        with self.consuming_connection() as connection:
+            yield Taker(self, connection, queue)
+
+    @abstractmethod
+    def demand_writable(self) -> None:
+        """Raise Blocked or RedisError where the broker answers, and takes no messages for now.
+
+        For whoever asks now and then: on RabbitMQ each call leaves a connection open for as long as
+        an alarm lasts.
+        """
+
+    @abstractmethod
+    def missing_rights(self) -> tuple[str, ...] | None:
+        """Return the rights that the user lacks, as ACL SETUSER takes them.
+
+        None where that shows only when each thing is tried, as `check` does.
+        """
+
+    @abstractmethod
+    def check(self, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
+        """Declare what a worker declares, and try to publish and to read. Raises NotConfirmed."""
+
+
+class Taker:
+    """Takes the messages of one queue, one at a time; what is not acknowledged goes back."""
+
+    def __init__(self, broker: Broker, connection: Connection, queue: str) -> None:
+        self._broker = broker
+        self._connection = connection
+        # kombu's types leave out what its channels can do, and its Queue raises for a message that
+        # cannot be unpacked.
+        self._channel: Any = connection.channel()
+        self._queue = queue
+
+    def take(self) -> Message | None:
+        """Take the next message into hand, whatever it is; None if there is none to be had now."""
+        found = self._channel.basic_get(self._queue, no_ack=False)
+        return None if found is None else self._channel.message_to_python(found)
+
+    def ready(self) -> int:
+        """Count the messages that nobody has in hand."""
+        return self._broker.ready(self._connection, self._queue)

@@ -1,0 +1,13 @@
+"""The brokers there are, and which one a URL names: nothing else asks."""
+
+from __future__ import annotations
+
+from config.urls import is_redis
+from worker.broker.base import Broker
+from worker.broker.rabbitmq.broker import RabbitBroker
+from worker.broker.redis.broker import RedisBroker
+
+
+def broker_at(url: str) -> Broker:
+    """Return the broker at a URL that the settings have let pass; it does not connect yet."""
+    return RedisBroker(url) if is_redis(url) else RabbitBroker(url)

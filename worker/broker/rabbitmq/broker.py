@@ -1,0 +1,112 @@
+"""RabbitMQ: AMQP 0-9-1 with confirms, quorum queues, and Celery's delayed queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from kombu import Connection, Queue
+
+from config.names import JOBS_EXCHANGE_NAME
+from config.urls import for_kombu
+from tasks.messages.intake import Received
+from worker.broker.base import ANSWER_SECONDS, CONNECT_SECONDS, Broker, QueueDepth
+from worker.broker.confirms import Blocked, Refusal
+from worker.broker.message import received
+from worker.broker.rabbitmq.checks import check
+from worker.broker.rabbitmq.delivery import DELAY_QUEUES, RabbitDelivery, declare_delays
+from worker.broker.rabbitmq.producer import PROBE_SECONDS, RabbitProducer, probe, refusal_of
+from worker.broker.rabbitmq.transport import WAITS_FOR_A_READER, own_url, register
+from worker.finding import Finding
+
+
+class RabbitBroker(Broker):
+    """RabbitMQ, at a URL or at alternatives (`a;b`)."""
+
+    delivery = RabbitDelivery
+    acks_multiple = True
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        register()
+
+    @property
+    def consuming_url(self) -> str:
+        """The URL of our own transport."""
+        return own_url(self.url)
+
+    def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Return py-amqp's options."""
+        return {"read_timeout": answer_seconds, "write_timeout": answer_seconds}
+
+    def connection(
+        self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
+    ) -> Connection:
+        """Return a connection that waits out an alarm."""
+        options = self.transport_options(answer_seconds=answer_seconds)
+        # With an alarm RabbitMQ reads nothing, and the system would end the connection over it.
+        options["socket_settings"] = WAITS_FOR_A_READER
+        return Connection(
+            own_url(for_kombu(self.url)),
+            connect_timeout=CONNECT_SECONDS,
+            heartbeat=heartbeat,
+            transport_options=options,
+        )
+
+    def _declare_delays(self, connection: Connection, queues: Sequence[Queue]) -> None:
+        declare_delays(connection, queues)
+
+    def producer(
+        self, connection: Connection, *, while_stuck: Callable[[], object] | None = None
+    ) -> RabbitProducer:
+        """Return what waits for publisher confirms."""
+        return RabbitProducer(connection, while_stuck=while_stuck)
+
+    def refusal_of(self, error: BaseException) -> Refusal | None:
+        """Tell by the reply code of AMQP."""
+        return refusal_of(error)
+
+    def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
+        """Count what is ready; the delayed queues hold the messages of all jobs queues."""
+        with self.connection() as connection:
+            found = [
+                QueueDepth(
+                    name=name, ready=self.ready(connection, name), delayed=None, unacked=None
+                )
+                for name in queues
+            ]
+            return found, sum(self.ready(connection, name) for name in DELAY_QUEUES)
+
+    def look(self, queue: str) -> Generator[Received]:
+        """Take the messages in hand for as long as it takes: AMQP knows no way to look.
+
+        Then they go back to the front, which a quorum queue does in an order of its own.
+        """
+        with self.taking(queue) as taker:
+            for message in iter(taker.take, None):
+                yield received(message)
+
+    def demand_writable(self) -> None:
+        """Raise Blocked where there is an alarm."""
+        if found := self._alarm():
+            raise Blocked(found)
+
+    def missing_rights(self) -> None:
+        """Return None: a right of RabbitMQ shows only when its thing is tried."""
+
+    def check(self, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
+        """Look for alarms, declare, and try each right that a worker needs."""
+        yield from check(self, connection, job_queues, alarm=self._alarm())
+
+    def _alarm(self) -> str:
+        """Return what keeps RabbitMQ from taking messages, such as "memory alarm"; else empty.
+
+        A connection that met an alarm stays in RabbitMQ's list for as long as that lasts.
+        """
+        connection = self.connection(answer_seconds=PROBE_SECONDS)
+        connection.connect()
+        try:
+            return probe(connection, JOBS_EXCHANGE_NAME)[0]
+        finally:
+            # In good order would be to wait for a broker that reads nothing.
+            connection.collect()

@@ -1,0 +1,64 @@
+"""A delivery on RabbitMQ, which is put off through Celery's delayed queues: as a message anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from kombu import Connection, Queue
+from kombu.transport.native_delayed_delivery import (
+    MAX_LEVEL,
+    bind_queue_to_native_delayed_delivery_exchange,
+    calculate_routing_key,
+    declare_native_delayed_delivery_exchanges_and_queues,
+    level_name,
+)
+
+from tasks.messages.intake import READ_HEADERS, TRACE_HEADERS
+from tasks.messages.outgoing import Outgoing
+from worker.broker.delivery import ENQUEUED_HEADER, Delivery
+
+DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
+# Where messages wait for their time.
+DELAY_QUEUES: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
+# It counts whole seconds.
+SHORTEST_DELAY_SECONDS: Final = 1
+# What a message that is put off keeps of its headers: nothing else is read again, or comes back,
+# and a producer's headers may be such that the broker would not take them from us.
+KEPT_HEADERS: Final = (*sorted(READ_HEADERS), ENQUEUED_HEADER, *sorted(TRACE_HEADERS))
+
+
+def declare_delays(connection: Connection, queues: Iterable[Queue]) -> None:
+    """Declare Celery's native delayed delivery, as its own workers do, for these queues."""
+    declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
+    for queue in queues:
+        bind_queue_to_native_delayed_delivery_exchange(connection, queue)
+
+
+class RabbitDelivery(Delivery):
+    """A message by its delivery tag."""
+
+    def defer(self, seconds: float) -> None:
+        """Publish it to come later, and acknowledge it once the broker has that."""
+        self._sender.send(self._later(seconds), self.ack, self.requeue)
+
+    def _later(self, seconds: float) -> Outgoing:
+        message = self._message
+        whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
+        headers = {
+            name: value
+            for name in KEPT_HEADERS
+            if isinstance(value := message.headers.get(name), str | bytes)
+        }
+        received = self.received
+        return Outgoing(
+            exchange=DELAY_EXCHANGE,
+            routing_key=calculate_routing_key(whole, self.queue),
+            body=received.body,
+            message_id=str(message.properties.get("message_id") or ""),
+            priority=int(message.properties.get("priority") or 0),
+            headers=headers,
+            content_type=received.content_type or "application/json",
+            content_encoding=received.content_encoding or "utf-8",
+        )
