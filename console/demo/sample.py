@@ -32,12 +32,6 @@ CURABLE_FAULTS: Final = {
     "withheld_answer": 2,
     "consumer_token_refused": 3,
 }
-# An attribute that LivePerson does not take from a connector.
-REFUSED: Final[Document] = {
-    "profile": {
-        "authenticatedData": {"lp_sdes": [{"type": "ctmrinfo", "info": {"storeNumber": "123865"}}]}
-    }
-}
 # One plain job in so many asks for an engagement; two in so many are written by Celery.
 ENGAGED_EVERY: Final = 20
 CELERY_EVERY: Final = 25
@@ -116,7 +110,7 @@ class _Maker:
         """Add jobs that cannot be done."""
         past = rfc3339(self._now - timedelta(hours=1))
         for _ in range(5):
-            self._put(self._job(REFUSED), "failed:rejected")
+            self._put(self._faulty("bad_request_as_200", times=1), "failed:rejected")
             self._put(self._job({"expiresAt": past}), "failed:expired")
             self._put(self._job({"profil": {"firstName": "typo"}}), "failed:invalid_job")
             self._put(self._job({"conversation": {"skilId": "7"}}), "failed:invalid_job")
