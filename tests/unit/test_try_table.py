@@ -488,6 +488,15 @@ PROCESS: list[Row] = [
         attempts=["unknown"],
     ),
     Row(
+        name="expired, and what was seen open is shown no more: it is looked for again",
+        finds=[tried("unknown", "already_open", "unresolved")],
+        is_expired=True,
+        says=[NONE_SHOWN],
+        calls=["look up"],
+        follows=ComesBack("retry", 10),
+        attempts=["unknown", "already_open", "unresolved", "unresolved"],
+    ),
+    Row(
         name="another job of the consumer is being sent",
         finds=[consumer_busy],
         calls=["tokens"],
