@@ -29,9 +29,9 @@ from tasks.liveperson.engagement import (
     write_visit,
 )
 from tasks.liveperson.tokens import Tokens
-from tasks.messages.intake import Work
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now, rfc3339
+from tasks.messages.receive import Work
 from tasks.messages.result import Attempt, ErrorCode
 from tasks.permits import Permits
 from tasks.retry import (

@@ -17,9 +17,10 @@ from structlog.contextvars import bound_contextvars
 from config.names import TASK_NAME
 from tasks.account import Account
 from tasks.attempt import CLAIMED_RETRY_SECONDS, Later, Publish, Record, Rules, Soon, Step, Try
-from tasks.messages.intake import Received, Work, receive
+from tasks.messages.intake import Received
 from tasks.messages.outcome import Outcome, broken
 from tasks.messages.outgoing import Outgoing, later
+from tasks.messages.receive import Work, receive
 from tasks.stopping import Stopping
 from tasks.store.answers import Lost, Replay
 from tasks.store.connection import StoreError

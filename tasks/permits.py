@@ -9,7 +9,7 @@ from typing import Final
 
 from tasks.account import Account
 from tasks.line import Rank, Seats
-from tasks.messages.intake import Work
+from tasks.messages.receive import Work
 from tasks.stopping import Shutdown
 from tasks.store.answers import Beginning, Defer, Go, Held, Wait
 from tasks.store.ledger import Ledger

@@ -10,7 +10,7 @@ from redis import Redis
 from tasks.account import Account
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
-from tasks.messages.intake import Work
+from tasks.messages.receive import Work
 from tasks.permits import Permits
 from tasks.stopping import Shutdown
 from tasks.store.answers import Go, Held

@@ -13,7 +13,7 @@ from tasks.attempt import Later, Rules, Try
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.engagement import LookupFailed, Visit
-from tasks.messages.intake import Work
+from tasks.messages.receive import Work
 from tasks.messages.result import Attempt
 from tasks.retry import Again, Decision, Hold, LookUp, Policy
 from tasks.stopping import Shutdown

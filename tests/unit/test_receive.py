@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tasks.messages.intake import Received, Work, receive
+from tasks.messages.intake import Received
+from tasks.messages.receive import Work, receive
 
 
 @pytest.mark.parametrize(
