@@ -9,6 +9,7 @@ from functools import partial
 from redis import Redis
 
 from config.load import reread_credentials
+from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
 from config.settings import Settings
 from config.version import USER_AGENT
 from tasks.account import Account
@@ -111,10 +112,21 @@ def build(
         pulse=pulse,
         accounts=accounts,
         max_message_bytes=settings.max_message_bytes,
+        outcome_tasks=_outcome_tasks(settings),
     )
     return Parts(
         ledger, publisher, pulse, shutdown, create, permits=permits, accounts=accounts.values()
     )
+
+
+def _outcome_tasks(settings: Settings) -> dict[str, str]:
+    """Name the Celery task of the user's that takes outcomes of each routing key, if one does."""
+    named = {
+        CREATED_KEY: settings.results_task,
+        REUSED_KEY: settings.results_task,
+        FAILED_KEY: settings.dead_letters_task,
+    }
+    return {key: task for key, task in named.items() if task}
 
 
 def token_seconds(settings: Settings) -> float:
