@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pytest
 from kombu import Connection, Exchange, Queue
+from redis import Redis
 
 from config.names import CREATED_KEY, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from console.admin.queues import look
@@ -273,6 +277,52 @@ def test_a_stage_serves_several_accounts(
     late = [line for line in stage.output().splitlines() if "automatic messages" in line]
     assert len(late) == 1
     assert "job-12345678" in late[0]
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed here")
+@pytest.mark.parametrize("task", [None, TASK])
+def test_a_reader_in_another_language_loses_nothing(
+    valkey_url: str, store: Redis, tmp_path: Path, task: str | None
+) -> None:
+    """What it had in hand when it was killed comes again; both forms are read."""
+    file = tmp_path / "results.jsonl"
+    results = [
+        {"jobId": f"job-{number}", "metadata": {"text": "grüß dich " * 400}} for number in range(50)
+    ]
+    publish(valkey_url, CREATED_KEY, [json.dumps(one).encode() for one in results], task=task)
+    in_hand = f"{RESULTS_QUEUE}.taken.reader-1"
+    with _reader(valkey_url, subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        first = json.loads(reader.stdout.readline())
+        # Nobody reads on, so that it stands still in the middle of one.
+        wait_until(lambda: _stands_still(store), "its pipe is full")
+    assert (first, store.llen(in_hand)) == (results[0], 1)
+    with file.open("wb") as output, _reader(valkey_url, output) as reader:
+        wait_until(lambda: not store.exists(RESULTS_QUEUE, in_hand), "every result is handled")
+        reader.send_signal(signal.SIGTERM)
+        assert reader.wait(10) == 0
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    assert found == results[-len(found) :]
+    assert 50 - len(found) < 20  # as many as fit into a pipe
+
+
+@contextmanager
+def _reader(url: str, output: IO[bytes] | int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the reader in Node, and kill it at the end."""
+    command = ["node", str(EXAMPLES / "read_results.mjs"), "reader-1"]
+    process = subprocess.Popen(command, env=environment({"broker_url": url}), stdout=output)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _stands_still(store: Redis) -> bool:
+    before = store.llen(RESULTS_QUEUE)
+    time.sleep(0.3)
+    is_held = store.llen(f"{RESULTS_QUEUE}.taken.reader-1") == 1
+    return bool(is_held and store.llen(RESULTS_QUEUE) == before)
 
 
 class Stage:
