@@ -39,6 +39,7 @@ LARGEST_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
 InFlight = Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+TaskName = Annotated[str, AfterValidator(values.task_name)]
 AccountId = Annotated[str, AfterValidator(values.account_id)]
 HttpURL = Annotated[str, AfterValidator(values.http_url)]
 BrokerURL = Annotated[SecretStr, BeforeValidator(values.checked(values.broker_url))]
@@ -111,6 +112,8 @@ class Settings(BaseSettings):
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     max_deliveries: PositiveInt = 20
     dedupe_days: float = Field(default=7, gt=0, le=MOST_DAYS)
+    results_task: TaskName | None = None
+    dead_letters_task: TaskName | None = None
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=LARGEST_MESSAGE_BYTES)
     drain_timeout: Seconds = 30
     health_file: Path | None = None

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from config.names import TASK_NAME
 from config.urls import demand_broker, demand_store, with_plain_scheme
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CELERY_TASK = re.compile(r"[\w.:/-]{1,255}")
 
 
 def comma_separated(value: Any) -> Any:
@@ -37,6 +39,18 @@ def account_id(value: str) -> str:
     """Accept what LivePerson calls an account's or site's id."""
     if not ACCOUNT_ID.fullmatch(value):
         raise ValueError("must be the LivePerson account id: 1 to 64 letters, digits, - or _")
+    return value
+
+
+def task_name(value: str) -> str:
+    """Accept the name of a Celery task that is not our own."""
+    if not CELERY_TASK.fullmatch(value):
+        raise ValueError(
+            "must be the name of a Celery task, such as sender.send: "
+            "1 to 255 letters, digits, _, ., :, / or -"
+        )
+    if value == TASK_NAME:
+        raise ValueError("must be a task of your own: this is the one that opens conversations")
     return value
 
 

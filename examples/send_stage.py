@@ -2,14 +2,18 @@
 
 Use this program as a starting point. All it shares with Overture is `conversations.results`, the
 queue that a worker declares when it starts. It takes the worker's settings from the environment:
-OVERTURE_BROKER_URL, OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID, OVERTURE_CLIENT_SECRET and, for the
-simulator, OVERTURE_DOMAIN_API_URL. It sends the job's `metadata.firstMessage`.
+OVERTURE_BROKER_URL and what send_liveperson.py, beside this file, reads. It sends the job's
+`metadata.firstMessage`.
 
-    python examples/send_stage.py sent.db
+    python examples/send_stage.py sent.db               send, until a signal arrives
+    python examples/send_stage.py sent.db --parked      print what could not be sent, as JSON Lines
+    python examples/send_stage.py sent.db --again       have it sent again
 
-A result is acknowledged once LivePerson has the message, so none is lost. A repeated result is
-recognised by its conversation, which is recorded in the file `sent.db`. A message can still be sent
-twice if its fate was unknown (a 5xx, no answer in time) or this program died before recording it.
+A result is acknowledged once it is in the file `sent.db`, and waits there until LivePerson has its
+message; keep the file on a disk that lasts, and run one stage for each file and each account. A
+result that comes again is recognised. A message that LivePerson refuses, or that fails four times
+while others are sent, is parked in the same file with the reason. A message can be sent twice only
+if nobody knows what became of it: after a 5xx, no answer in time, or the death of this program.
 """
 
 from __future__ import annotations
@@ -21,196 +25,250 @@ import sqlite3
 import sys
 import threading
 import time
-import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
 from kombu import Connection, Message, Queue
 from kombu.mixins import ConsumerMixin
+from send_liveperson import (
+    PAUSES,
+    Account,
+    NotNowError,
+    RefusedError,
+    accounts,
+    is_automatic,
+    seconds_late,
+)
 
 RESULTS = Queue("conversations.results", no_declare=True)
-GREETING = "Hello! How can we help you?"
-TIMEOUT = (5, 30)  # to connect, and to get the answer, in seconds
-PAUSES = (1, 5, 10, 15, 60)  # before each repeat, in seconds; the last one is reused
-TOKEN_SECONDS = 55 * 60  # an AppJWT lasts an hour; renew it five minutes before it expires
+IN_FLIGHT = 20  # messages of one account that are being sent at a time
+BATCH = 100  # results that are written to disk, and acknowledged, together
+BATCH_SECONDS = 0.05  # how long a result waits for others at most
+LOOK_SECONDS = 0.05  # how often an account without messages is looked at
+KEEP_SECONDS = 30 * 24 * 60 * 60  # how long a result that comes again is recognised
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    name TEXT PRIMARY KEY, account TEXT, state TEXT, due REAL, tries INTEGER,
+    urgent INTEGER, document TEXT, reason TEXT);
+CREATE INDEX IF NOT EXISTS by_state ON results (state, account, urgent DESC, due);
+"""
 
 
-class RefusedError(Exception):
-    """LivePerson refuses this message, however often it is sent."""
-
-
-class LivePerson:
-    """The calls that SEND needs, for one account. Both tokens go into their headers bare."""
-
-    def __init__(self, account: str, client_id: str, client_secret: str, domain_api: str) -> None:
-        self.account = account
-        self._credentials = {"client_id": client_id, "client_secret": client_secret}
-        self._domain_api = domain_api
-        self._http = requests.Session()
-        self._hosts: dict[str, str] = {}
-        self._app_jwt = ""
-        self._app_jwt_until = 0.0
-
-    def send(self, consumer_id: str, item: dict[str, Any], headers: dict[str, str]) -> None:
-        """Send one item as the consumer.
-
-        Raises RefusedError, or requests.RequestException if a repeat may help.
-        """
-        answer = self._call(
-            "asyncMessagingEnt",
-            f"/api/account/{self.account}/messaging/consumer/conversation/send?v=3",
-            json=item,
-            headers={
-                **headers,
-                "Authorization": self._app_token(),
-                "X-LP-ON-BEHALF": self._consumer_token(consumer_id),
-            },
-        )
-        if not answer.ok or answer.json()["code"] != "OK":
-            raise RefusedError(f"HTTP {answer.status_code}: {answer.text[:300]}")
-
-    def _app_token(self) -> str:
-        if time.monotonic() >= self._app_jwt_until:
-            path = f"/sentinel/api/account/{self.account}/app/token"
-            query = "?v=1.0&grant_type=client_credentials"
-            answer = self._call("sentinel", path + query, data=self._credentials)
-            answer.raise_for_status()
-            self._app_jwt = answer.json()["access_token"]
-            self._app_jwt_until = time.monotonic() + TOKEN_SECONDS
-        return self._app_jwt
-
-    def _consumer_token(self, consumer_id: str) -> str:
-        answer = self._call(
-            "idp",
-            f"/api/account/{self.account}/consumer?v=1.0",
-            json={"ext_consumer_id": consumer_id},
-            headers={"Authorization": self._app_token()},
-        )
-        answer.raise_for_status()
-        token: str = answer.json()["token"]
-        return token
-
-    def _call(self, service: str, path: str, **request: Any) -> requests.Response:
-        """Call a service; raise an error if a repeat may help."""
-        answer = self._http.post(self._host(service) + path, timeout=TIMEOUT, **request)
-        if answer.status_code == 401:
-            self._app_jwt_until = 0.0
-        if answer.status_code in {401, 429} or answer.status_code >= 500:
-            answer.raise_for_status()
-        return answer
-
-    def _host(self, service: str) -> str:
-        if service not in self._hosts:
-            path = f"/api/account/{self.account}/service/{service}/baseURI.json?version=1.0"
-            answer = self._http.get(self._domain_api + path, timeout=TIMEOUT)
-            answer.raise_for_status()
-            scheme = urlsplit(self._domain_api).scheme
-            self._hosts[service] = f"{scheme}://{answer.json()['baseURI']}"
-        return self._hosts[service]
-
-
-class Sent:
-    """The conversations that have their first message, on disk."""
+class Results:
+    """The results on disk: `waiting`, `sent`, or `parked` with a reason."""
 
     def __init__(self, path: str) -> None:
-        self._notes = sqlite3.connect(path)
-        self._notes.execute("CREATE TABLE IF NOT EXISTS sent (conversation TEXT PRIMARY KEY)")
+        self._lock = threading.Lock()
+        self._rows = sqlite3.connect(path, check_same_thread=False)
+        self._rows.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + SCHEMA)
+        self._in_hand: set[str] = set()
+        self._write(
+            "DELETE FROM results WHERE state = 'sent' AND due < ?", time.time() - KEEP_SECONDS
+        )
 
-    def holds(self, conversation: str) -> bool:
-        """Tell whether a conversation is recorded."""
-        query = "SELECT 1 FROM sent WHERE conversation = ?"
-        return self._notes.execute(query, (conversation,)).fetchone() is not None
+    def add(self, bodies: list[bytes], known: set[str]) -> None:
+        """Keep results; they are on disk when this returns."""
+        rows = [_row(body, known) for body in bodies]
+        with self._lock, self._rows:
+            marks = ", ".join("?" * 8)
+            self._rows.executemany(f"INSERT OR IGNORE INTO results VALUES ({marks})", rows)  # noqa: S608 - eight of them
 
-    def add(self, conversation: str) -> None:
-        """Record a conversation; it is on disk when this returns."""
-        with self._notes:
-            self._notes.execute("INSERT INTO sent VALUES (?)", (conversation,))
+    def take(self, account: str) -> tuple[str, dict[str, Any], int] | None:
+        """Take an account's next result in hand; those that automatic messages wait for first."""
+        query = (
+            "SELECT name, document, tries FROM results WHERE state = 'waiting' AND account = ?"
+            " AND due <= ? ORDER BY urgent DESC, due LIMIT ?"
+        )
+        with self._lock:
+            found = self._rows.execute(query, (account, time.time(), len(self._in_hand) + 1))
+            for name, document, tries in found.fetchall():
+                if name not in self._in_hand:
+                    self._in_hand.add(name)
+                    return name, json.loads(document), tries
+        return None
+
+    def sent(self, name: str) -> None:
+        """Note that a message is sent."""
+        self._settle(name, "state = 'sent', due = ?, document = NULL", time.time())
+
+    def again(self, name: str, *, seconds: float, tries: int) -> None:
+        """Have a message sent again in so many seconds."""
+        self._settle(name, "due = ?, tries = ?", time.time() + seconds, tries)
+
+    def park(self, name: str, reason: str) -> None:
+        """Put a message aside that cannot be sent."""
+        self._settle(name, "state = 'parked', reason = ?", reason)
+
+    def parked(self) -> Iterator[dict[str, Any]]:
+        """Yield what was put aside, with the reason."""
+        for document, reason in self._rows.execute(
+            "SELECT document, reason FROM results WHERE state = 'parked'"
+        ):
+            yield {"result": json.loads(document), "reason": reason}
+
+    def unpark(self) -> int:
+        """Have everything that was put aside sent again; returns how many that are."""
+        return self._write(
+            "UPDATE results SET state = 'waiting', tries = 0, due = ? WHERE state = 'parked'"
+            " AND account <> ''",
+            time.time(),
+        )
+
+    def _settle(self, name: str, change: str, *values: object) -> None:
+        self._write(f"UPDATE results SET {change} WHERE name = ?", *values, name)  # noqa: S608 - our own words
+        with self._lock:
+            self._in_hand.discard(name)
+
+    def _write(self, statement: str, *values: object) -> int:
+        with self._lock, self._rows:
+            return self._rows.execute(statement, values).rowcount
 
 
-class Stage(ConsumerMixin):
-    """Takes results one at a time, and reconnects by itself when the broker is back."""
+def _row(body: bytes, known: set[str]) -> tuple[object, ...]:
+    """Turn a message into a row; one that is no result of an account known here is parked."""
+    try:
+        result = json.loads(body)
+        if isinstance(result, list):  # with OVERTURE_RESULTS_TASK it is a call's argument
+            ((result,), *_) = result
+        account = str(result["accountId"])
+        name = json.dumps([account, result["jobId"], result["conversationId"]])
+        _ = result["consumerId"], result["dialogId"]
+        document, urgent = json.dumps(result), is_automatic(result)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        text = json.dumps(body.decode(errors="replace"))
+        return sha256(body).hexdigest(), "", "parked", 0, 0, 0, text, "it is not a result"
+    fault = "" if account in known else f"account {account} is not configured here"
+    state = "parked" if fault else "waiting"
+    return name, account, state, time.time(), 0, urgent, document, fault
 
-    def __init__(self, connection: Connection, live_person: LivePerson, sent: Sent) -> None:
+
+class Intake(ConsumerMixin):
+    """Moves results from the broker to disk, and reconnects by itself when the broker is back."""
+
+    def __init__(self, connection: Connection, results: Results, known: set[str]) -> None:
         self.connection = connection
-        self._live_person = live_person
-        self._sent = sent
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        """Stop after the message in hand; one waiting for a repeat goes back to the queue."""
-        self.should_stop = True
-        self._stopping.set()
+        self._results = results
+        self._known = known
+        self._batch: list[Message] = []
+        self._since = 0.0
 
     def get_consumers(self, consumer: Any, channel: Any) -> list[Any]:
         """Say what to consume."""
         del channel
-        return [consumer([RESULTS], accept=["json"], prefetch_count=1, on_message=self._take)]
+        self._batch.clear()  # on a new connection all of these are delivered again
+        return [consumer([RESULTS], prefetch_count=2 * BATCH, on_message=self._take)]
+
+    def on_iteration(self) -> None:
+        """Keep a batch that is full, or has waited; acknowledge it once it is on disk."""
+        is_due = time.monotonic() - self._since > BATCH_SECONDS
+        if not self._batch or not (is_due or len(self._batch) >= BATCH):
+            return
+        self._results.add([_octets(message) for message in self._batch], self._known)
+        for message in self._batch:
+            message.ack()
+        self._batch.clear()
 
     def _take(self, message: Message) -> None:
-        result = message.payload
-        if result["accountId"] != self._live_person.account:
-            raise SystemExit(f"a result of account {result['accountId']}, which is not served here")
-        conversation = result["conversationId"]
-        if not self._sent.holds(conversation):
-            if not self._send_until_done(result):
-                return  # Not acknowledged, so it is redelivered.
-            self._sent.add(conversation)
-        message.ack()
-
-    def _send_until_done(self, result: dict[str, Any]) -> bool:
-        name, repeats = result["jobId"], 0
-        while not self._stopping.is_set():
-            try:
-                self._live_person.send(result["consumerId"], first_message(result), headers(result))
-            except RefusedError as error:
-                print(f"{name}: refused: {error}", file=sys.stderr, flush=True)
-                return True
-            except requests.RequestException as error:
-                print(f"{name}: not sent yet: {error}", file=sys.stderr, flush=True)
-                self._stopping.wait(PAUSES[min(repeats, len(PAUSES) - 1)])
-                repeats += 1
-            else:
-                print(f"{name}: sent into {result['conversationId']}", flush=True)
-                return True
-        return False
+        self._since = self._since if self._batch else time.monotonic()
+        self._batch.append(message)
 
 
-def first_message(result: dict[str, Any]) -> dict[str, Any]:
-    """Build the request item for a result's first message."""
-    text = result.get("metadata", {}).get("firstMessage", GREETING)
-    event = {"type": "ContentEvent", "contentType": "text/plain", "message": text}
-    return {
-        "kind": "req",
-        "id": str(uuid.uuid4()),
-        "type": "ms.PublishEvent",
-        "body": {
-            "dialogId": result["dialogId"],
-            "conversationId": result["conversationId"],
-            "event": event,
-        },
-    }
+def _octets(message: Message) -> bytes:
+    body: Any = message.body or b""
+    return body.encode() if isinstance(body, str) else bytes(body)
 
 
-def headers(result: dict[str, Any]) -> dict[str, str]:
-    """Repeat the job's client properties, which LivePerson wants with every message."""
-    properties = result.get("clientProperties")
-    return {"Client-Properties": json.dumps(properties)} if properties else {}
+class Sender(threading.Thread):
+    """Sends the messages of one account, as fast as it may, several at a time."""
+
+    def __init__(self, name: str, account: Account, results: Results) -> None:
+        super().__init__(name=f"send-{name}")
+        self._id, self._account, self._results = name, account, results
+        self._free = threading.Semaphore(IN_FLIGHT)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Send until `stopping` is set; what is being sent then is finished."""
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            while not self.stopping.is_set():
+                if held := self._account.held():
+                    self.stopping.wait(min(held, 1))
+                elif self._free.acquire(timeout=LOOK_SECONDS):
+                    if (taken := self._results.take(self._id)) is None:
+                        self._free.release()
+                        self.stopping.wait(LOOK_SECONDS)
+                    else:
+                        self._account.pace()
+                        pool.submit(self._send, *taken)
+
+    def _send(self, name: str, result: dict[str, Any], tries: int) -> None:
+        try:
+            self._settle(name, result, tries)
+        except Exception as error:  # noqa: BLE001 - a bug here holds up no other message
+            self._park(name, result, f"{type(error).__name__}: {error}")
+        finally:
+            self._free.release()
+
+    def _settle(self, name: str, result: dict[str, Any], tries: int) -> None:
+        if late := seconds_late(result):
+            _complain(result, f"too late for automatic messages by {late:.1f} s")
+        try:
+            self._account.send(result)
+        except RefusedError as error:
+            self._park(name, result, f"refused: {error}")
+        except NotNowError as error:
+            tries += not error.is_outage
+            if tries >= len(PAUSES):
+                self._park(name, result, f"failed {tries} times: {error}")
+                return
+            seconds = error.seconds if error.is_outage else PAUSES[tries - 1]
+            _complain(result, f"not sent yet: {error}")
+            self._results.again(name, seconds=seconds, tries=tries)
+        else:
+            self._results.sent(name)
+            sys.stdout.write(f"{result['jobId']}: sent into {result['conversationId']}\n")
+            sys.stdout.flush()
+
+    def _park(self, name: str, result: dict[str, Any], reason: str) -> None:
+        self._results.park(name, reason)
+        _complain(result, f"parked: {reason}")
+
+
+def _complain(result: dict[str, Any], what: str) -> None:
+    sys.stderr.write(f"{result['jobId']}: {what}\n")
 
 
 def main() -> None:
-    """Send first messages until a signal arrives."""
-    live_person = LivePerson(
-        os.environ["OVERTURE_ACCOUNT_ID"],
-        os.environ["OVERTURE_CLIENT_ID"],
-        os.environ["OVERTURE_CLIENT_SECRET"],
-        os.environ.get("OVERTURE_DOMAIN_API_URL", "https://api.liveperson.net"),
-    )
+    """Send first messages until a signal arrives, or show or repeat what was parked."""
+    path, *options = sys.argv[1:]
+    results = Results(path)
+    if "--parked" in options:
+        for entry in results.parked():
+            print(json.dumps(entry))
+        return
+    if "--again" in options:
+        print(f"{results.unpark()} messages will be sent again")
+        return
+    known = accounts()
+    senders = [Sender(name, account, results) for name, account in known.items()]
     with Connection(os.environ["OVERTURE_BROKER_URL"], heartbeat=30) as connection:
-        stage = Stage(connection, live_person, Sent(sys.argv[1]))
+        intake = Intake(connection, results, set(known))
+
+        def stop(*_: object) -> None:
+            intake.should_stop = True
+            for sender in senders:
+                sender.stopping.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stage.stop())
-        stage.run()
+            signal.signal(number, stop)
+        for sender in senders:
+            sender.start()
+        intake.run(safety_interval=BATCH_SECONDS)
+        for sender in senders:
+            sender.join()
 
 
 if __name__ == "__main__":

@@ -93,7 +93,9 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         accounts: Mapping[str, Account],
         max_message_bytes: int,
         reading: Reading = AS_DOCUMENTED,
+        outcome_tasks: Mapping[str, str] | None = None,
     ) -> None:
+        """`outcome_tasks` names the Celery task that outcomes of a routing key are calls of."""
         self._rules = rules
         self._ledger, self._shutdown = rules.ledger, rules.shutdown
         self._publisher = publisher
@@ -101,6 +103,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         self._accounts = accounts
         self._max_message_bytes = max_message_bytes
         self._reading = reading
+        self._outcome_tasks = outcome_tasks or {}
 
     def receive(self, delivery: Delivery) -> Work | None:
         """Read a delivery; what is no job has its outcome at once, and needs no slot.
@@ -232,7 +235,8 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                 self._ledger.mark_published(outcome.account_id, outcome.message_id)
             delivery.ack()
 
-        self._publisher.send(outcome.outgoing(), confirmed, delivery.requeue)
+        task = self._outcome_tasks.get(outcome.routing_key)
+        self._publisher.send(outcome.outgoing(task), confirmed, delivery.requeue)
 
 
 def _log_end(outcome: Outcome, started: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,9 +19,11 @@ from config.names import (
     RESULTS_QUEUE,
     TASK_NAME,
 )
+from tasks.messages.call import as_call, read_outcome
 from tasks.messages.outgoing import Outgoing
 from tests.waiting import wait_until
 from worker.broker.brokers import broker_at
+from worker.broker.message import body_of
 
 
 @dataclass
@@ -117,27 +119,34 @@ class BrokerClient:
             (DEAD_LETTERS_QUEUE, self.out.dead_letters),
         ):
             while (message := self._get(queue)) is not None:
-                into.append(json.loads(message.body or b""))
+                document: Any = read_outcome(body_of(message))
+                into.append(document)
                 message.ack()
         return self.out
 
     def waiting(self, queue: str = JOBS_QUEUE) -> int:
         """Return how many messages a queue holds."""
-        declared = self._channel.queue_declare(queue, passive=True)
-        return int(declared.message_count)
+        return self._broker.ready(self._connection, queue)
 
     def _get(self, queue: str) -> Message | None:
         found = self._channel.basic_get(queue)
         return None if found is None else self._channel.message_to_python(found)
 
 
-def publish(url: str, routing_key: str, bodies: Iterable[bytes]) -> None:
-    """Publish outcomes as a worker does."""
+def publish(
+    url: str, routing_key: str, bodies: Iterable[bytes], *, task: str | None = None
+) -> None:
+    """Publish outcomes as a worker does, as calls of a task if one is named."""
     messages = [
         Outgoing(exchange=EXCHANGE_NAME, routing_key=routing_key, body=body, message_id="m")
         for body in bodies
     ]
     broker = broker_at(url)
+    if task:
+        messages = [
+            as_call(replace(message, message_id=json.loads(message.body)["jobId"]), task)
+            for message in messages
+        ]
     with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE])
         broker.producer(connection).publish(messages)

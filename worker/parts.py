@@ -9,6 +9,7 @@ from functools import partial
 from redis import Redis
 
 from config.load import reread_credentials
+from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
 from config.settings import Settings
 from config.version import USER_AGENT
 from tasks.account import Account
@@ -119,6 +120,7 @@ def build(
             pass_unknown=settings.unknown_fields == "pass",
             unauthenticated=settings.unauthenticated_accounts,
         ),
+        outcome_tasks=_outcome_tasks(settings),
     )
     return Parts(
         broker,
@@ -130,6 +132,16 @@ def build(
         permits=permits,
         accounts=accounts.values(),
     )
+
+
+def _outcome_tasks(settings: Settings) -> dict[str, str]:
+    """Name the Celery task of the user's that takes outcomes of each routing key, if one does."""
+    named = {
+        CREATED_KEY: settings.results_task,
+        REUSED_KEY: settings.results_task,
+        FAILED_KEY: settings.dead_letters_task,
+    }
+    return {key: task for key, task in named.items() if task}
 
 
 def token_seconds(settings: Settings) -> float:

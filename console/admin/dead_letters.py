@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from tasks.messages.call import read_outcome
 from tasks.messages.intake import Malformed, Received, read
-from tasks.messages.json_text import MalformedJSON, dumps_compact, loads_strict
+from tasks.messages.json_text import MalformedJSON, dumps_compact
 from tasks.messages.outgoing import rfc3339
 from tasks.messages.result import DeadLetter, dead_letter_id
 
@@ -63,7 +64,7 @@ class Dead:
 def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     """Read a message of the dead-letter queue, whatever it is."""
     try:
-        document = loads_strict(body, max_bytes=len(body))
+        document = read_outcome(body)
     except MalformedJSON:
         document = None
     match document:

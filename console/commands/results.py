@@ -21,7 +21,8 @@ from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
 from console.servers import Reach, errors_of, reach, read_settings
 from console.tables import Column, Document, Form, Rows, at
-from tasks.messages.json_text import MalformedJSON, loads_strict
+from tasks.messages.call import read_outcome
+from tasks.messages.json_text import MalformedJSON
 from worker.broker.base import Taker
 from worker.broker.message import received
 
@@ -217,7 +218,7 @@ def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
 
 def _read(body: bytes) -> Document | None:
     try:
-        document = loads_strict(body, max_bytes=len(body))
+        document = read_outcome(body)
     except MalformedJSON:
         return None
     return document if isinstance(document, dict) else None

@@ -40,12 +40,12 @@ def asyncapi(schemas: Document) -> Document:
             "results": _queue(
                 RESULTS_QUEUE,
                 f"Bound to the topic exchange {EXCHANGE_NAME} by {CREATED_KEY} and {REUSED_KEY}.",
-                ["result"],
+                ["result", "resultCall"],
             ),
             "deadLetters": _queue(
                 DEAD_LETTERS_QUEUE,
                 f"Bound to the topic exchange {EXCHANGE_NAME} by {FAILED_KEY}.",
-                ["deadLetter"],
+                ["deadLetter", "deadLetterCall"],
             ),
         },
         "operations": {
@@ -62,30 +62,40 @@ _JOB_FORMS: Final = ["job", "celeryTask", "celeryTaskProtocol1"]
 
 _JOB_REFERENCE: Final = {"$ref": "#/components/schemas/job"}
 
-_MESSAGES: Final[Document] = {
-    "job": {
-        "title": "Job",
-        "summary": "The job itself as the body, without a Celery envelope.",
-        "payload": _JOB_REFERENCE,
-    },
-    "celeryTask": {
-        "title": "Job, as Celery's send_task writes it (message protocol 2)",
+
+def _call(title: str, argument: Document, task: Document) -> Document:
+    """Describe a Celery message of protocol 2 with one argument."""
+    return {
+        "title": title,
         "headers": {
             "type": "object",
-            "properties": {"task": {"const": TASK_NAME}, "id": {"type": "string"}},
+            "properties": {"task": task, "id": {"type": "string"}},
             "required": ["task", "id"],
         },
         "payload": {
             "type": "array",
             "items": [
-                {"type": "array", "items": _JOB_REFERENCE, "minItems": 1, "maxItems": 1},
+                {"type": "array", "items": argument, "minItems": 1, "maxItems": 1},
                 {"type": "object", "maxProperties": 0},
                 {"type": "object"},
             ],
             "minItems": 3,
             "maxItems": 3,
         },
+    }
+
+
+_MESSAGES: Final[Document] = {
+    "job": {
+        "title": "Job",
+        "summary": "The job itself as the body, without a Celery envelope.",
+        "payload": _JOB_REFERENCE,
     },
+    "celeryTask": _call(
+        "Job, as Celery's send_task writes it (message protocol 2)",
+        _JOB_REFERENCE,
+        {"const": TASK_NAME},
+    ),
     "celeryTaskProtocol1": {
         "title": "Job, as a Celery message of protocol 1",
         "payload": {
@@ -103,11 +113,21 @@ _MESSAGES: Final[Document] = {
         "summary": "message_id is the jobId; type is the routing key.",
         "payload": {"$ref": "#/components/schemas/result"},
     },
+    "resultCall": _call(
+        "Result, as a call of the task that OVERTURE_RESULTS_TASK names",
+        {"$ref": "#/components/schemas/result"},
+        {"type": "string"},
+    ),
     "deadLetter": {
         "title": "Dead letter",
         "summary": "message_id is the jobId if one can be read; type is the routing key.",
         "payload": {"$ref": "#/components/schemas/dead-letter"},
     },
+    "deadLetterCall": _call(
+        "Dead letter, as a call of the task that OVERTURE_DEAD_LETTERS_TASK names",
+        {"$ref": "#/components/schemas/dead-letter"},
+        {"type": "string"},
+    ),
 }
 
 

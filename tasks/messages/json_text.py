@@ -28,10 +28,10 @@ class MalformedJSON(ValueError):
     """The bytes are no JSON that every reader understands in the same way."""
 
 
-def loads_strict(data: bytes, *, max_bytes: int) -> object:
+def loads_strict(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> object:
     """Read one JSON text from bytes that nobody has checked yet.
 
-    Refuses what is longer than `max_bytes`, not UTF-8, nested deeper than `MAX_DEPTH`, followed by
+    Refuses what is longer than `max_bytes`, not UTF-8, nested deeper than `max_depth`, followed by
     anything, NaN or Infinity, an integer beyond 64 bits, half of a surrogate pair, and an object
     that names a key twice. Raises `MalformedJSON`, whose message is one sentence, and nothing else.
     """
@@ -54,9 +54,9 @@ def loads_strict(data: bytes, *, max_bytes: int) -> object:
             f"the message is not JSON: {fault} at line {error.lineno} column {error.colno}"
         ) from None
     except RecursionError:
-        raise _too_deep() from None
-    if is_too_deep(value, data):
-        raise _too_deep()
+        raise _too_deep(max_depth) from None
+    if is_too_deep(value, data, max_depth):
+        raise _too_deep(max_depth)
     if _SURROGATE_ESCAPE.search(data):
         _refuse_lone_surrogates(value)
     return value
@@ -81,10 +81,10 @@ def dumps_ascii(value: object) -> str:
     return _ASCII.encode(value)
 
 
-def is_too_deep(value: object, text: bytes) -> bool:
-    """Tell whether a value, whose JSON text is at hand, is nested deeper than `MAX_DEPTH`."""
+def is_too_deep(value: object, text: bytes, most: int = MAX_DEPTH) -> bool:
+    """Tell whether a value, whose JSON text is at hand, has more than `most` levels."""
     # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
-    return text.count(b"{") + text.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+    return text.count(b"{") + text.count(b"[") > most and _depth(value) > most
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def _depth(value: object) -> int:
     return depth
 
 
-def _too_deep() -> MalformedJSON:
-    return MalformedJSON(f"the message is nested deeper than {MAX_DEPTH} levels")
+def _too_deep(most: int) -> MalformedJSON:
+    return MalformedJSON(f"the message is nested deeper than {most} levels")
 
 
 def _refuse_lone_surrogates(value: object) -> None:

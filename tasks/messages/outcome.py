@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from config.names import EXCHANGE_NAME, FAILED_KEY
+from tasks.messages.call import CALL_BYTES, argument_of, as_call, call_body
 from tasks.messages.job import InvalidJob, Job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now
@@ -38,15 +39,16 @@ class Outcome:
     count: str
     created_id: str = ""
 
-    def outgoing(self) -> Outgoing:
-        """Address it to the exchange of what comes out."""
-        return Outgoing(
+    def outgoing(self, task: str | None = None) -> Outgoing:
+        """Address it to the exchange of what comes out; as a call of a Celery `task`, if named."""
+        message = Outgoing(
             exchange=EXCHANGE_NAME,
             routing_key=self.routing_key,
             body=self.body,
             message_id=self.message_id,
             type=self.routing_key,
         )
+        return as_call(message, task) if task else message
 
 
 def opened(
@@ -149,11 +151,14 @@ def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
     """
     if message.exchange != EXCHANGE_NAME or message.type != FAILED_KEY:
         return None
-    letter = orjson.loads(message.body)
-    # As a Celery message it is a list, whose reader expects the whole.
+    document = orjson.loads(message.body)
+    letter = argument_of(document)
     if not isinstance(letter, dict) or not letter.keys() & {"job", "raw"}:
         return None
-    body = dumps_compact(cut_down(letter, most=most))
+    if letter is document:
+        body = dumps_compact(cut_down(letter, most=most))
+    else:
+        body = call_body(dumps_compact(cut_down(letter, most=most - CALL_BYTES)))
     return replace(message, body=body) if len(body) <= most else None
 
 
