@@ -263,9 +263,9 @@ def test_properties_that_are_cut_short_leave_those_before() -> None:
 )
 def test_reading_is_bounded(octets: bytes) -> None:
     """As many values as a frame can hold take no time to speak of."""
-    started = time.monotonic()
+    started = time.thread_time()
     message = read(octets)
-    assert time.monotonic() - started < SOON
+    assert time.thread_time() - started < SOON
     assert len(message.properties["application_headers"]) <= MOST_VALUES
     assert len(note_of(message.properties).left_out) <= MOST_NAMES + 1
 
