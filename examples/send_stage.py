@@ -164,8 +164,15 @@ class Intake(ConsumerMixin):
     def on_iteration(self) -> None:
         """Keep a batch that is full, or has waited; acknowledge it once it is on disk."""
         is_due = time.monotonic() - self._since > BATCH_SECONDS
-        if not self._batch or not (is_due or len(self._batch) >= BATCH):
-            return
+        if self._batch and (is_due or len(self._batch) >= BATCH):
+            self._keep()
+
+    def on_consume_end(self, connection: Connection, channel: Any) -> None:
+        """Keep what is in hand when a signal ends it; the rest is handed over again."""
+        del connection, channel
+        self._keep()
+
+    def _keep(self) -> None:
         self._results.add([_octets(message) for message in self._batch], self._known)
         for message in self._batch:
             message.ack()

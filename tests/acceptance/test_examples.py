@@ -136,7 +136,8 @@ def test_a_thousand_results_become_a_thousand_messages(
     wait_until(lambda: calls(simulator, "send") >= 1000, "all of them are sent", seconds=60)
     wait_until(lambda: client.waiting(RESULTS_QUEUE) == 0, "every result is taken", seconds=60)
     assert stage.stop() == 0
-    assert client.take().results == []
+    # What was on its way when the stage was stopped is back in the queue: copies of what was sent.
+    assert {one["jobId"] for one in client.take().results} <= {f"job-{n}" for n in range(100)}
     found = _sent(simulator)
     assert len(found) == 1000
     assert {len(messages) for messages in found.values()} == {1}
@@ -182,7 +183,7 @@ def test_a_stage_recognises_a_result_after_its_own_restart(
         wait_until(lambda: len(_sent(simulator)) > number, "the last is sent")  # noqa: B023 - called before it changes
         wait_until(lambda: client.waiting(RESULTS_QUEUE) == 0, "every result is taken")
         assert stage.stop() == 0
-    assert client.take().results == []
+    assert all(one["jobId"] == first["jobId"] for one in client.take().results)
     assert list(_sent(simulator).values()) == [["Hello! How can we help you?"]] * 3
 
 
