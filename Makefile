@@ -8,6 +8,8 @@ ROOT := $(abspath .)
 RUN := PYTHONSAFEPATH=1 PYTHONPATH="$(ROOT)" $(BIN)/python
 # The tests wait for other processes most of their time.
 PROCESSES := 4
+# What an installation of this folder holds; the image's target for production holds less.
+EXTRAS := $(addprefix --extra ,console demo excel metrics otel)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
@@ -52,8 +54,8 @@ format: $(VENV)/.developers ## Format the code
 	$(BIN)/ruff check --fix .
 
 lock: $(VENV)/.developers ## Write the lock files anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade $(EXTRAS) pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade $(EXTRAS) --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
 chaos: install $(VENV)/.developers ## Break everything for some minutes, and audit what came of it
 	$(RUN) -m tests.chaos $(ARGS) --broker valkey

@@ -71,7 +71,11 @@ def test_one_version_everywhere() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     """The table of the architecture names each package that is installed for users."""
-    wanted = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = project["optional-dependencies"].items()
+    wanted = project["dependencies"] + [
+        one for extra, packages in extras if extra != "dev" for one in packages
+    ]
     names = [re.split(r"[<>=~!\[ ]", requirement)[0] for requirement in wanted]
     text = read("docs/architecture.md")
     assert [name for name in names if f"| {name} |" not in text] == []
