@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from tasks import retry
 from tasks.account import Account
@@ -245,8 +245,7 @@ class Try:
             case Held():
                 return Later(CLAIMED_RETRY_SECONDS, "held")
             case Conflict():
-                work, text = self.work, MESSAGES["conflict"]
-                return Publish(failed(work.job, work.document, code="conflict", message=text))
+                return Publish(self._dead_letter("conflict", MESSAGES["conflict"]))
             case _:
                 raise AssertionError(f"the ledger began a job in an unforeseen way: {begun}")
 
@@ -539,22 +538,27 @@ class Try:
             resolved_by=resolved_by,
             conversation=self._conversation,
             opened_with=opened_with,
+            trace=self.work.trace,
         )
         return Record(outcome=outcome, feedback=self._feedback, cause=self._cause)
 
     def _failed(self, code: ErrorCode) -> Record:
         """Make the dead letter."""
         answer = self._answer
-        outcome = failed(
-            self.work.job,
-            self.work.document,
-            code=code,
-            message=self._message(code, answer.message if answer else ""),
+        outcome = self._dead_letter(
+            code,
+            self._message(code, answer.message if answer else ""),
             http_status=answer.http_status if answer else None,
             error_code=answer.error_code if answer else None,
             attempts=self._history,
         )
         return Record(outcome=outcome, feedback=self._feedback, cause=self._cause)
+
+    def _dead_letter(self, code: ErrorCode, message: str, **facts: Any) -> Outcome:
+        work = self.work
+        return failed(
+            work.job, work.document, code=code, message=message, trace=work.trace, **facts
+        )
 
     def _message(self, code: ErrorCode, said: str) -> str:
         if code == "retries_exhausted":

@@ -21,6 +21,7 @@ from tasks.messages.intake import Received, Work, receive
 from tasks.messages.job import AS_DOCUMENTED, Reading
 from tasks.messages.outcome import Outcome, broken
 from tasks.messages.outgoing import Outgoing, later
+from tasks.messages.trace import trace_of
 from tasks.stopping import Stopping
 from tasks.store.answers import Lost, Replay
 from tasks.store.connection import StoreError
@@ -148,7 +149,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             )
         except Exception:
             log.exception("message.unread")
-            return broken(delivery.body)
+            return broken(delivery.body, trace=trace_of(message.headers))
 
     def _work(self, work: Work, delivery: Delivery) -> None:
         started = time.monotonic()

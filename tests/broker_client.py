@@ -28,10 +28,14 @@ from worker.broker.message import body_of
 
 @dataclass
 class Out:
-    """What came out so far: message bodies, with repeats."""
+    """What came out so far, with repeats: bodies, and the headers of each message id.
+
+    RabbitMQ's own headers are none of the message's.
+    """
 
     results: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    headers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def by_job(self) -> dict[str, dict[str, Any]]:
         """Return the last message of each job."""
@@ -121,6 +125,9 @@ class BrokerClient:
             while (message := self._get(queue)) is not None:
                 document: Any = read_outcome(body_of(message))
                 into.append(document)
+                message_id = str(message.properties.get("message_id"))
+                headers = {k: v for k, v in message.headers.items() if not k.startswith("x-")}
+                self.out.headers.setdefault(message_id, []).append(headers)
                 message.ack()
         return self.out
 

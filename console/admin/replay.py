@@ -13,6 +13,7 @@ from console.admin.dead_letters import Dead
 from console.admin.records import reopen
 from console.jobfiles.submission import job_message
 from tasks.messages.outgoing import Outgoing
+from tasks.messages.trace import trace_of
 from worker.broker.confirms import ConfirmedProducer
 
 BATCH_LETTERS: Final = 100
@@ -45,7 +46,7 @@ class Replayer:
         """Enqueue what waits. Stopped at any point, it can be done again."""
         for _, letter in self._batch:
             self._reopen(letter)
-        self._producer.publish([self._outgoing(letter) for _, letter in self._batch])
+        self._producer.publish([self._outgoing(message, letter) for message, letter in self._batch])
         for message, _ in self._batch:
             message.ack()
         self._batch = []
@@ -62,7 +63,7 @@ class Replayer:
                 seconds=self._settings.dedupe_seconds,
             )
 
-    def _outgoing(self, letter: Dead) -> Outgoing:
+    def _outgoing(self, message: Message, letter: Dead) -> Outgoing:
         job = letter.job or {}
         priority = job.get("priority")
         return job_message(
@@ -70,4 +71,5 @@ class Replayer:
             queue=self._queue,
             message_id=letter.job_id,
             priority=priority if isinstance(priority, int) and 0 <= priority <= MAX_PRIORITY else 0,
+            trace=trace_of(message.headers),
         )

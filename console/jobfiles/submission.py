@@ -13,6 +13,7 @@ from console.jobfiles.job_file import Entry
 from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Reading, parse_job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now
+from tasks.messages.trace import NO_TRACE, Trace
 from worker.broker.delivery import ENQUEUED_HEADER
 
 # Namespace of the ids that jobs without one are given.
@@ -103,7 +104,9 @@ def outgoing(job: Accepted, queue: str) -> Outgoing:
     return job_message(job.document, queue=queue, message_id=job.job_id, priority=job.priority)
 
 
-def job_message(document: object, *, queue: str, message_id: str, priority: int = 0) -> Outgoing:
+def job_message(
+    document: object, *, queue: str, message_id: str, priority: int = 0, trace: Trace = NO_TRACE
+) -> Outgoing:
     """Make the message that enqueues a job."""
     return Outgoing(
         exchange=JOBS_EXCHANGE_NAME,
@@ -111,7 +114,7 @@ def job_message(document: object, *, queue: str, message_id: str, priority: int 
         body=dumps_compact(document),
         message_id=message_id,
         priority=priority,
-        headers={ENQUEUED_HEADER: now()},
+        headers={ENQUEUED_HEADER: now(), **trace},
     )
 
 

@@ -15,6 +15,7 @@ from config.names import (
     TASK_NAME,
     account_queue,
 )
+from tasks.messages.trace import TRACE_HEADERS
 
 CONTRACT_VERSION: Final = "1.0.0"
 
@@ -62,6 +63,12 @@ _JOB_FORMS: Final = ["job", "celeryTask", "celeryTaskProtocol1"]
 
 _JOB_REFERENCE: Final = {"$ref": "#/components/schemas/job"}
 
+# Those of a job come back on its outcome.
+_TRACE: Final[Document] = {
+    name: {"type": "string", "maxLength": most} for name, most in TRACE_HEADERS.items()
+}
+_TRACED: Final[Document] = {"headers": {"type": "object", "properties": _TRACE}}
+
 
 def _call(title: str, argument: Document, task: Document) -> Document:
     """Describe a Celery message of protocol 2 with one argument."""
@@ -69,7 +76,7 @@ def _call(title: str, argument: Document, task: Document) -> Document:
         "title": title,
         "headers": {
             "type": "object",
-            "properties": {"task": task, "id": {"type": "string"}},
+            "properties": {"task": task, "id": {"type": "string"}, **_TRACE},
             "required": ["task", "id"],
         },
         "payload": {
@@ -89,6 +96,7 @@ _MESSAGES: Final[Document] = {
     "job": {
         "title": "Job",
         "summary": "The job itself as the body, without a Celery envelope.",
+        **_TRACED,
         "payload": _JOB_REFERENCE,
     },
     "celeryTask": _call(
@@ -98,6 +106,7 @@ _MESSAGES: Final[Document] = {
     ),
     "celeryTaskProtocol1": {
         "title": "Job, as a Celery message of protocol 1",
+        **_TRACED,
         "payload": {
             "type": "object",
             "properties": {
@@ -111,6 +120,7 @@ _MESSAGES: Final[Document] = {
     "result": {
         "title": "Result",
         "summary": "message_id is the jobId; type is the routing key.",
+        **_TRACED,
         "payload": {"$ref": "#/components/schemas/result"},
     },
     "resultCall": _call(
@@ -121,6 +131,7 @@ _MESSAGES: Final[Document] = {
     "deadLetter": {
         "title": "Dead letter",
         "summary": "message_id is the jobId if one can be read; type is the routing key.",
+        **_TRACED,
         "payload": {"$ref": "#/components/schemas/dead-letter"},
     },
     "deadLetterCall": _call(

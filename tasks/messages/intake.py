@@ -16,6 +16,7 @@ from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Job, Reading, parse_jo
 from tasks.messages.json_text import MalformedJSON, loads_strict
 from tasks.messages.outcome import Outcome, invalid, malformed
 from tasks.messages.result import Cut
+from tasks.messages.trace import Trace, trace_of
 
 # Whatever else a message says it is, it is refused unread: pickle above all.
 CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
@@ -29,10 +30,8 @@ CALLBACKS: Final = {
     "chord": "chord",
 }
 
-# The headers by which a message is read; and those of others (W3C Trace Context) that come back on
-# its outcome as they are.
+# The headers by which a message is read.
 READ_HEADERS: Final = frozenset({"task", "id", "eta", "expires"})
-TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 
 
 class Malformed(Exception):
@@ -174,6 +173,7 @@ class Work:
     enqueued_at: str | None
     not_before: datetime | None
     expires_at: datetime | None
+    trace: Trace = field(default_factory=dict)
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the job may no longer be sent."""
@@ -198,17 +198,20 @@ def receive(
     reading: Reading = AS_DOCUMENTED,
 ) -> Work | Outcome:
     """Read a message. What is no job, or no valid one, is its own outcome."""
+    trace = trace_of(message.headers)
     try:
         contents = read(message, max_bytes=max_bytes)
     except Malformed as error:
-        return malformed(message.body, str(error), cut=message.cut)
+        return malformed(message.body, str(error), cut=message.cut, trace=trace)
     if contents.callbacks:
-        return invalid(contents.document, message.body, _not_run(contents.callbacks))
+        refused = _not_run(contents.callbacks)
+        return invalid(contents.document, message.body, refused, trace=trace)
     try:
         job = parse_job(contents.document, accounts=accounts, reading=reading)
     except InvalidJob as error:
-        return invalid(contents.document, message.body, error)
-    return _work(job, contents, owner=owner, enqueued_at=_date_time(enqueued_at))
+        return invalid(contents.document, message.body, error, trace=trace)
+    enqueued = _date_time(enqueued_at)
+    return _work(job, contents, owner=owner, enqueued_at=enqueued, trace=trace)
 
 
 def _not_run(callbacks: Collection[str]) -> InvalidJob:
@@ -219,7 +222,9 @@ def _not_run(callbacks: Collection[str]) -> InvalidJob:
     )
 
 
-def _work(job: Job, contents: Contents, *, owner: str, enqueued_at: str | None) -> Work:
+def _work(
+    job: Job, contents: Contents, *, owner: str, enqueued_at: str | None, trace: Trace
+) -> Work:
     eta, expires = _moment(contents.eta), _moment(contents.expires)
     starts = [moment for moment in (job.not_before, eta) if moment]
     ends = [moment for moment in (job.expires_at, expires) if moment]
@@ -230,6 +235,7 @@ def _work(job: Job, contents: Contents, *, owner: str, enqueued_at: str | None) 
         enqueued_at=enqueued_at,
         not_before=max(starts, default=None),
         expires_at=min(ends, default=None),
+        trace=trace,
     )
 
 

@@ -22,6 +22,7 @@ from tasks.messages.result import (
     cut_down,
     dead_letter_id,
 )
+from tasks.messages.trace import NO_TRACE, Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Outcome:
 
     `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
     is empty where the ledger has no record of it, `created_id` where no conversation was opened.
+    `trace` is the job's.
     """
 
     message_id: str
@@ -38,6 +40,7 @@ class Outcome:
     body: bytes = field(repr=False)
     count: str
     created_id: str = ""
+    trace: Trace = field(default_factory=dict)
 
     def outgoing(self, task: str | None = None) -> Outgoing:
         """Address it to the exchange of what comes out; as a call of a Celery `task`, if named."""
@@ -47,6 +50,7 @@ class Outcome:
             body=self.body,
             message_id=self.message_id,
             type=self.routing_key,
+            headers=self.trace,
         )
         return as_call(message, task) if task else message
 
@@ -62,6 +66,7 @@ def opened(
     resolved_by: str | None,
     conversation: Mapping[str, Any],
     opened_with: Mapping[str, Any] | None = None,
+    trace: Trace = NO_TRACE,
 ) -> Outcome:
     """Say that a job has its conversation; `conversation` is the body that was sent.
 
@@ -92,6 +97,7 @@ def opened(
         body=dumps_compact(result.to_dict()),
         count=status,
         created_id=conversation_id if is_ours else "",
+        trace=trace,
     )
 
 
@@ -104,6 +110,7 @@ def failed(
     http_status: int | None = None,
     error_code: int | None = None,
     attempts: Sequence[Attempt] = (),
+    trace: Trace = NO_TRACE,
 ) -> Outcome:
     """Say that a job got no conversation; `document` is the job as it was received."""
     letter = DeadLetter(
@@ -117,10 +124,10 @@ def failed(
     )
     # Of a conflict the ledger keeps no record: the one under its id is the first job's.
     account_id = "" if code == "conflict" else job.account_id
-    return _dead(letter, message_id=job.job_id, account_id=account_id)
+    return _dead(letter, message_id=job.job_id, account_id=account_id, trace=trace)
 
 
-def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
+def invalid(document: object, raw: bytes, error: InvalidJob, *, trace: Trace = NO_TRACE) -> Outcome:
     """Say that a message holds no valid job."""
     is_object = isinstance(document, dict)
     letter = DeadLetter(
@@ -130,17 +137,20 @@ def invalid(document: object, raw: bytes, error: InvalidJob) -> Outcome:
         job=document if isinstance(document, dict) else None,
         raw=None if is_object else raw,
     )
-    return _dead(letter, message_id=dead_letter_id(document, raw))
+    return _dead(letter, message_id=dead_letter_id(document, raw), trace=trace)
 
 
-def malformed(raw: bytes, reason: str, *, cut: Cut | None = None) -> Outcome:
+def malformed(
+    raw: bytes, reason: str, *, cut: Cut | None = None, trace: Trace = NO_TRACE
+) -> Outcome:
     """Say that a message holds no job that could be read; with `cut`, `raw` is a part of it."""
-    return _raw("malformed_message", raw, reason, cut)
+    return _raw("malformed_message", raw, reason, cut=cut, trace=trace)
 
 
-def broken(raw: bytes) -> Outcome:
+def broken(raw: bytes, *, trace: Trace = NO_TRACE) -> Outcome:
     """Say that an error of our own kept a message from being read."""
-    return _raw("internal_error", raw, "an internal error in Overture; see the worker's log")
+    reason = "an internal error in Overture; see the worker's log"
+    return _raw("internal_error", raw, reason, trace=trace)
 
 
 def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
@@ -162,18 +172,20 @@ def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
     return replace(message, body=body) if len(body) <= most else None
 
 
-def _raw(code: ErrorCode, raw: bytes, message: str, cut: Cut | None = None) -> Outcome:
+def _raw(
+    code: ErrorCode, raw: bytes, message: str, *, cut: Cut | None = None, trace: Trace
+) -> Outcome:
     letter = DeadLetter(code=code, message=message, failed_at=now(), raw=raw, cut=cut)
-    return _dead(
-        letter, message_id=f"raw-{cut.sha256 or cut.sha1}" if cut else dead_letter_id(None, raw)
-    )
+    message_id = f"raw-{cut.sha256 or cut.sha1}" if cut else dead_letter_id(None, raw)
+    return _dead(letter, message_id=message_id, trace=trace)
 
 
-def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "") -> Outcome:
+def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "", trace: Trace) -> Outcome:
     return Outcome(
         message_id=message_id,
         account_id=account_id,
         routing_key=letter.routing_key,
         body=dumps_compact(letter.to_dict()),
         count=f"failed:{letter.code}",
+        trace=trace,
     )

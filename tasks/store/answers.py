@@ -12,6 +12,7 @@ from typing import Any
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
+from tasks.messages.trace import read_trace
 from tasks.store.connection import MILLISECONDS, text
 
 
@@ -162,4 +163,5 @@ def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
         routing_key=text(answer[1]),
         body=bytes(answer[2]),
         count="replayed",
+        trace=read_trace(bytes(answer[3])),
     )

@@ -19,6 +19,7 @@ from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.messages.outgoing import now
 from tasks.messages.result import Attempt
+from tasks.messages.trace import write_trace
 from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
 from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
@@ -284,6 +285,7 @@ class Ledger:
             ceiling.in_flight if ceiling else "",
             cause,
             waits_for,
+            write_trace(outcome.trace) if outcome else "",
         ]
         names = [
             keys.job(job.job_id),

@@ -435,3 +435,83 @@ def test_no_delivery_ends_the_event_loop() -> None:
     delivery: Any = Unforeseen()
     assert task.receive(delivery) is None
     assert delivery.deferred == [BUG_RETRY_SECONDS]
+
+
+# The trace context
+
+TRACE = {
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+}
+OTHER = {"traceparent": "00-11111111111111111111111111111111-2222222222222222-00"}
+
+
+def traced(worker: Worker, *script: Script, **headers: Any) -> FakeDelivery:
+    """Take a job that has such headers."""
+    work, delivery = worker.receive(job_document(), **headers)
+    assert work is not None
+    worker.run(work, delivery, *script)
+    return delivery
+
+
+@pytest.mark.parametrize("said", [created(), REJECTED])
+def test_a_jobs_trace_comes_back_on_its_outcome(worker: Worker, said: Script) -> None:
+    """To the byte, and nothing else of its headers does."""
+    traced(worker, said, **TRACE, other="header")
+    assert [message.headers for message in worker.publisher.sent] == [TRACE]
+
+
+def test_a_repeated_outcome_has_the_trace_of_the_job_that_it_is_of(worker: Worker) -> None:
+    """Whatever the message says that asks again; the ledger keeps it with the outcome."""
+    traced(worker, created(), **TRACE)
+    traced(worker, **OTHER)
+    traced(worker)
+    first, *repeats = worker.publisher.sent
+    assert first.headers == TRACE
+    assert repeats == [first, first]
+
+
+def test_an_outcome_without_a_trace_is_repeated_without_one(worker: Worker) -> None:
+    """The record of such a job is no larger."""
+    traced(worker, created())
+    traced(worker, **OTHER)
+    assert [message.headers for message in worker.publisher.sent] == [{}, {}]
+    assert worker.world.field(make_job(), "trace") == ""
+
+
+def test_a_conflict_has_the_trace_of_its_own_message(worker: Worker) -> None:
+    """It is no repeat."""
+    traced(worker, created(), **TRACE)
+    work, delivery = worker.receive(job_document(1, metadata={"other": "content"}), **OTHER)
+    assert work is not None
+    worker.run(work, delivery)
+    assert [message.headers for message in worker.publisher.sent] == [TRACE, OTHER]
+
+
+@pytest.mark.parametrize("body", [b"{nope", b"{}", job_document(1, accountId="999")])
+def test_what_is_no_job_has_its_trace_on_its_dead_letter(worker: Worker, body: object) -> None:
+    """Whatever is wrong with it."""
+    work, _ = worker.receive(body, **TRACE)
+    assert work is None
+    assert [message.headers for message in worker.publisher.sent] == [TRACE]
+
+
+@pytest.mark.parametrize("name", ["traceparent", "tracestate"])
+@pytest.mark.parametrize(
+    "odd", [1, None, b"00-0af7", ["00"], {"a": 1}, "0" * 5000], ids=lambda odd: str(odd)[:9]
+)
+def test_an_odd_trace_hurts_no_job(worker: Worker, name: str, odd: object) -> None:
+    """What is no text, or too long, is left out by itself."""
+    traced(worker, created(), **{**TRACE, name: odd})
+    (message,) = worker.publisher.sent
+    assert json.loads(message.body)["status"] == "created"
+    assert message.headers == {k: v for k, v in TRACE.items() if k != name}
+
+
+def test_an_outcome_that_is_a_call_has_its_jobs_trace(worker: Worker) -> None:
+    """Beside the headers that Celery reads, where its instrumentation looks for it."""
+    worker.task._outcome_tasks = {"conversation.created": "sender.send"}
+    traced(worker, created(), **TRACE)
+    (message,) = worker.publisher.sent
+    assert message.headers["task"] == "sender.send"
+    assert message.headers.items() >= TRACE.items()

@@ -76,3 +76,12 @@ def test_a_delay_on_redis_is_the_servers() -> None:
     found, channel = delivery(RedisDelivery, sender, body=BODY)
     found.defer(2.5)
     assert (channel.deferred, sender.sent) == ([("1", 2.5)], [])
+
+
+def test_a_delay_on_rabbitmq_keeps_the_trace_context() -> None:
+    """As far as it comes back: what is too long or no text is left behind."""
+    sender = Sender()
+    headers = {"traceparent": "00-1-2-01", "tracestate": "x" * 5000, "other": "one"}
+    found, _ = delivery(RabbitDelivery, sender, body=BODY, headers=headers)
+    found.defer(2.5)
+    assert sender.sent[0].headers == {"traceparent": "00-1-2-01"}

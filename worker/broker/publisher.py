@@ -20,9 +20,9 @@ from typing import Any, Final
 import structlog
 
 from config.names import EXCHANGE_NAME
-from tasks.messages.intake import TRACE_HEADERS
 from tasks.messages.outcome import shortened
 from tasks.messages.outgoing import Outgoing
+from tasks.messages.trace import TRACE_HEADERS, trace_of
 from worker.broker.base import Broker
 from worker.broker.confirms import Kind, Refusal
 from worker.broker.declarer import Declarer
@@ -345,7 +345,7 @@ def lean(message: Outgoing, refusal: Refusal) -> Outgoing | None:
     """Return a message in a form that may be taken where it was refused; None if there is none."""
     if refusal.kind is Kind.TOO_LARGE:
         return shortened(message, most=refusal.most or len(message.body) // 2)
-    if refusal.kind is Kind.UNSENDABLE and not TRACE_HEADERS.isdisjoint(message.headers):
+    if refusal.kind is Kind.UNSENDABLE and trace_of(message.headers):
         headers = {name: v for name, v in message.headers.items() if name not in TRACE_HEADERS}
         return replace(message, headers=headers)
     return None

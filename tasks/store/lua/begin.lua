@@ -18,14 +18,14 @@ local BUSY_MS = 2000 -- when to ask again while another job of the consumer is u
 local VISIT_MS = 86400000 -- a visit is kept for so long; one that is over sooner begins anew
 
 local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcome', 'key',
-  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at')
+  'history', 'seen', 'losses', 'cancelled', 'sending', 'sent', 'visit', 'refused_at', 'trace')
 local state, holder = is[2], is[3]
 
 if is[1] and is[1] ~= digest then
   return { 'conflict' }
 end
 if state == 'done' or state == 'published' then
-  return { 'replay', is[6], is[5] }
+  return { 'replay', is[6], is[5], is[15] or '' }
 end
 local lease = tonumber(is[4] or 0)
 if not credible(lease, now, lease_ms) then

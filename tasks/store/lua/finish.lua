@@ -4,7 +4,7 @@
 --       a conversation that was opened
 -- ARGV: owner, job id, verb (done or again), attempts, feedback, retry after ms, record ms,
 --       outcome, routing key, count name, visit, digest, earlier attempts, due back in ms, rate, cap,
---       cause, what it waits for
+--       cause, what it waits for, the outcome's trace context (JSON) or ''
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local doubts, conversation = KEYS[6], KEYS[7]
 local owner, job_id, verb, attempts, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -12,11 +12,11 @@ local retry_after_ms, record_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local digest, earlier, due_ms = ARGV[12], ARGV[13], tonumber(ARGV[14])
 local rate, cap = tonumber(ARGV[15]), tonumber(ARGV[16])
-local cause, waits_for = ARGV[17], ARGV[18]
+local cause, waits_for, trace = ARGV[17], ARGV[18], ARGV[19]
 local now = clock()
 
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit',
-  'cancelled')
+  'cancelled', 'trace')
 local is_forgotten = not is[1]
 local note = '' -- what the limiter learned, as JSON
 
@@ -42,7 +42,7 @@ if feedback ~= '' then
 end
 
 if is[1] == 'done' or is[1] == 'published' then
-  return { 'replay', is[5], is[4] }
+  return { 'replay', is[5], is[4], is[8] or '' }
 end
 -- An id that was read from LivePerson's answer is worth more than whoever took the job over.
 local is_ours = is[2] == owner or is_forgotten
@@ -82,6 +82,9 @@ if verb ~= 'done' then
 end
 
 redis.call('HSET', job, 'state', 'done', 'outcome', outcome, 'key', key)
+if trace ~= '' then
+  redis.call('HSET', job, 'trace', trace)
+end
 redis.call('HDEL', job, 'owner', 'lease', 'sending', 'permit', 'history', 'losses', 'sent', 'visit',
   'cancelled', 'lock', 'due', 'waits_for', 'refused_at')
 redis.call('PEXPIRE', job, record_ms)

@@ -10,7 +10,7 @@ if is[1] == 'done' or is[1] == 'published' then
   if is[2] ~= letter then
     return 0
   end
-  redis.call('HDEL', job, 'outcome', 'key')
+  redis.call('HDEL', job, 'outcome', 'key', 'trace')
   redis.call('HINCRBY', counts, count, -1)
 elseif is[1] then
   return 0

@@ -15,8 +15,9 @@ from kombu.transport.native_delayed_delivery import (
     level_name,
 )
 
-from tasks.messages.intake import READ_HEADERS, TRACE_HEADERS
+from tasks.messages.intake import READ_HEADERS
 from tasks.messages.outgoing import Outgoing
+from tasks.messages.trace import trace_of
 from worker.broker.delivery import ENQUEUED_HEADER, Delivery
 
 DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
@@ -24,9 +25,10 @@ DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
 DELAY_QUEUES: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
 # It counts whole seconds.
 SHORTEST_DELAY_SECONDS: Final = 1
-# What a message that is put off keeps of its headers: nothing else is read again, or comes back,
-# and a producer's headers may be such that the broker would not take them from us.
-KEPT_HEADERS: Final = (*sorted(READ_HEADERS), ENQUEUED_HEADER, *sorted(TRACE_HEADERS))
+# What a message that is put off keeps of its headers, beside its trace context: nothing else is
+# read again, or comes back, and a producer's headers may be such that the broker would not take
+# them from us.
+KEPT_HEADERS: Final = (*sorted(READ_HEADERS), ENQUEUED_HEADER)
 
 
 def declare_delays(connection: Connection, queues: Iterable[Queue]) -> None:
@@ -58,7 +60,7 @@ class RabbitDelivery(Delivery):
             body=received.body,
             message_id=str(message.properties.get("message_id") or ""),
             priority=int(message.properties.get("priority") or 0),
-            headers=headers,
+            headers={**headers, **trace_of(message.headers)},
             content_type=received.content_type or "application/json",
             content_encoding=received.content_encoding or "utf-8",
         )
