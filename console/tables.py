@@ -44,6 +44,7 @@ AWAITED: Final = {
     "pause": "the account's pause after a 429",
     "circuit": "the account to be answered again (circuit)",
     "credentials": "credentials that LivePerson accepts",
+    "pace": "its submission's pace",
     "crowded": "a free slot in a worker",
 }
 

@@ -120,16 +120,18 @@ def reopen(
     mark = {"at": now(), "httpStatus": None, "outcome": REPLAYED}
     history = ",".join(json.dumps(one) for one in (*attempts, mark))
     count = f"failed:{error.get('code')}"
+    label = letter.get("job", {}).get("submissionId")
+    submission = label if isinstance(label, str) else ""
     arguments: list[Any] = [
         recorded or b"",
         count,
         history,
         len(attempts),
         _ms(max(seconds, OPEN_SECONDS)),
+        submission,
     ]
-    return bool(
-        script(store, "clock", "record", "reopen")([keys.job(job_id), keys.counts], arguments)
-    )
+    names = [keys.job(job_id), keys.counts, keys.tally(submission)]
+    return bool(script(store, "clock", "record", "reopen")(names, arguments))
 
 
 def _ms(seconds: float) -> int:

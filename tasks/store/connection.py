@@ -130,6 +130,7 @@ class Keys:
         self.limit = f"{self._prefix}limit"
         self.in_flight = f"{self._prefix}in-flight"
         self.counts = f"{self._prefix}counts"
+        self.submissions = f"{self._prefix}submissions"
         self.app_token = f"{self._prefix}app-token"
         self.token_lock = f"{self._prefix}token-lock"
         self.token_pause = f"{self._prefix}token-pause"
@@ -137,6 +138,14 @@ class Keys:
     def job(self, job_id: str) -> str:
         """Name the ledger's record of a job."""
         return f"{self._prefix}job:{job_id}"
+
+    def tally(self, submission_id: str | None) -> str:
+        """Name the counts of a submission, and what holds for all of its jobs."""
+        return f"{self._prefix}tally:{submission_id or ''}"
+
+    def ended(self, submission_id: str | None, day: int) -> str:
+        """Name the list of a submission's jobs that ended on a day, counted from 1970."""
+        return f"{self._prefix}ended:{day}:{submission_id or ''}"
 
     def conversation(self, conversation_id: str) -> str:
         """Name the note of the job that a conversation was opened for."""

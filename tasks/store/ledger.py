@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -29,6 +30,7 @@ from tasks.store.limits import log_learned
 CLAIM_SECONDS: Final = 120.0
 # A job without an outcome is remembered for so long at least, in seconds: longer than any pause.
 OPEN_SECONDS: Final = 7 * 86_400.0
+DAY_SECONDS: Final = 86_400
 # In-flight permits outlive the longest call by this much, in seconds.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
@@ -71,10 +73,10 @@ class Ledger:
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store)
-        self._begin = script(store, *LIMITER, "record", "begin")
-        self._finish = script(store, *LIMITER, "record", "finish")
-        self._put_off = script(store, *LIMITER, "record", "put_off")
-        self._wait = script(store, "clock", "record", "wait")
+        self._begin = script(store, *LIMITER, "record", "submission", "begin")
+        self._finish = script(store, *LIMITER, "record", "submission", "finish")
+        self._put_off = script(store, *LIMITER, "record", "submission", "put_off")
+        self._wait = script(store, "clock", "record", "submission", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "abandon")
 
@@ -117,6 +119,7 @@ class Ledger:
             self._max_losses,
             int(self._repeat_unknown),
             visit,
+            job.submission_id or "",
         ]
         names = [
             keys.job(job.job_id),
@@ -124,6 +127,8 @@ class Ledger:
             keys.limit,
             keys.in_flight,
             keys.doubts(job.consumer_id),
+            keys.tally(job.submission_id),
+            keys.submissions,
         ]
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
@@ -229,14 +234,18 @@ class Ledger:
             at_least * MILLISECONDS,
             waits_for,
             self._open_ms,
+            job.submission_id or "",
         ]
-        found = self._put_off([keys.limit, keys.job(job.job_id)], args)
+        names = [keys.limit, keys.job(job.job_id), keys.tally(job.submission_id), keys.submissions]
+        found = self._put_off(names, args)
         return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
 
     def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
         """Note of a job that is not begun yet until when it waits, and for what."""
-        args = [seconds * MILLISECONDS, waits_for, self._open_ms]
-        self._batches.call(self._wait, [Keys(job.account_id).job(job.job_id)], args)
+        keys = Keys(job.account_id)
+        args = [seconds * MILLISECONDS, waits_for, self._open_ms, job.submission_id or ""]
+        names = [keys.job(job.job_id), keys.tally(job.submission_id), keys.submissions]
+        self._batches.call(self._wait, names, args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Write down that the broker has the outcome; the store gets it when it can."""
@@ -286,6 +295,7 @@ class Ledger:
             cause,
             waits_for,
             write_trace(outcome.trace) if outcome else "",
+            job.submission_id or "",
         ]
         names = [
             keys.job(job.job_id),
@@ -294,10 +304,18 @@ class Ledger:
             keys.in_flight,
             keys.counts,
             keys.doubts(job.consumer_id),
+            keys.tally(job.submission_id),
+            keys.submissions,
+            keys.ended(job.submission_id, today()),
         ]
         if outcome and outcome.created_id:
             names.append(keys.conversation(outcome.created_id))
         return names, args
+
+
+def today() -> int:
+    """Return the day by this machine's clock, counted from 1970 (UTC)."""
+    return int(time.time() // DAY_SECONDS)
 
 
 def _written(attempts: Sequence[Attempt]) -> str:

@@ -1,17 +1,18 @@
 -- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
--- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt, and the consumer's visit
---       where the job goes on with it
+-- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt, the submission's tally,
+--       the account's submissions, and the consumer's visit where the job goes on with it
 -- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
 --       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
 --       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
---       after an unknown outcome?, visit
+--       after an unknown outcome?, visit, submission
 local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local visits = KEYS[6]
+local tally, submissions, visits = KEYS[6], KEYS[7], KEYS[8]
 local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local at, patience = ARGV[12], tonumber(ARGV[13])
 local max_losses, repeat_unknown, visit = tonumber(ARGV[14]), ARGV[15] == '1', ARGV[16]
+local submission = ARGV[17]
 local now = clock()
 
 local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
@@ -22,6 +23,10 @@ local is = redis.call('HMGET', job, 'digest', 'state', 'owner', 'lease', 'outcom
 local state, holder = is[2], is[3]
 
 if is[1] and is[1] ~= digest then
+  if submission ~= '' then
+    count_seen(tally, submissions, submission, now, record_ms)
+    redis.call('HINCRBY', tally, 'failed:conflict', 1)
+  end
   return { 'conflict' }
 end
 if state == 'done' or state == 'published' then
@@ -60,6 +65,10 @@ if holder and holder ~= owner then
     redis.call('HDEL', job, 'sending')
   end
 end
+if not is[8] then
+  count_seen(tally, submissions, submission, now, record_ms)
+end
+local marks = read_marks(tally, submission, now)
 redis.call('HSET', job, 'digest', digest, 'state', 'claimed', 'owner', owner, 'seen', seen,
   'lease', string.format('%.3f', now + lease_ms), 'history', history, 'losses', losses)
 keep(job, record_ms, is_unknown(history), is[10])
@@ -74,7 +83,7 @@ else
 end
 
 local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }
-if is[10] then
+if is[10] or marks.cancelled then
   return { 'cancelled', facts }
 end
 local may_not_repeat = not repeat_unknown and is_unknown(history)
@@ -126,6 +135,11 @@ end
 if first and first ~= job_id and not is_overdue then
   return hand_back(BUSY_MS, 'consumer')
 end
+local ahead = paced(tally, marks, now)
+if ahead then
+  keep(job, record_ms + ahead, is_unknown(history), is[10])
+  return hand_back(ahead, 'pace')
+end
 bring_near(in_flight, now, flight_ms)
 local wait = permit(account, in_flight, now, slot, patience)
 if wait then
@@ -149,6 +163,7 @@ local refused_before = string.find(string.match(history, '{[^{}]*}$') or '', '"t
 local permit_record = depart(account, in_flight, now, owner, flight_ms, refused_before)
 facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
 save(account, limit)
+keep_pace(tally, marks, now)
 redis.call('HSET', job, 'state', 'sending', 'sending', at, 'sent', sent + 1, 'permit', permit_record)
 keep(job, record_ms, true, is[10])
 lock_for(lock, job_id, now, flight_ms)

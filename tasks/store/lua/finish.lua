@@ -1,18 +1,19 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- The store may have been emptied since the attempt began: what it then lacks is in the arguments.
--- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, and the note of
+-- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, the submission's
+--       tally, the account's submissions, the submission's jobs that ended today, and the note of
 --       a conversation that was opened
 -- ARGV: owner, job id, verb (done or again), attempts, feedback, retry after ms, record ms,
 --       outcome, routing key, count name, visit, digest, earlier attempts, due back in ms, rate, cap,
---       cause, what it waits for, the outcome's trace context (JSON) or ''
+--       cause, what it waits for, the outcome's trace context (JSON) or '', submission
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local doubts, conversation = KEYS[6], KEYS[7]
+local doubts, tally, submissions, ended, conversation = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local owner, job_id, verb, attempts, feedback = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retry_after_ms, record_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local outcome, key, count, visit = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local digest, earlier, due_ms = ARGV[12], ARGV[13], tonumber(ARGV[14])
 local rate, cap = tonumber(ARGV[15]), tonumber(ARGV[16])
-local cause, waits_for, trace = ARGV[17], ARGV[18], ARGV[19]
+local cause, waits_for, trace, submission = ARGV[17], ARGV[18], ARGV[19], ARGV[20]
 local now = clock()
 
 local is = redis.call('HMGET', job, 'state', 'owner', 'history', 'outcome', 'key', 'permit',
@@ -51,6 +52,7 @@ if not is_ours and not (verb == 'done' and count == 'created') then
 end
 if is_forgotten then
   redis.call('HSET', job, 'digest', digest, 'seen', string.format('%.3f', now))
+  count_seen(tally, submissions, submission, now, record_ms)
 end
 
 if verb ~= 'done' then
@@ -102,4 +104,5 @@ else
   redis.call('SREM', doubts, job_id)
 end
 redis.call('HINCRBY', counts, count, 1)
+count_ended(tally, submissions, submission, ended, job_id, count, now, record_ms)
 return { 'ok', note }

@@ -19,15 +19,17 @@ local function keep(job, ms, may_be_sent, is_cancelled)
 end
 
 -- Notes until when a job waits that nobody has, and for what; the note outlives the wait.
+-- Returns whether the job is seen for the first time.
 local function note_wait(job, now, ms, waits_for, record_ms)
   local is = redis.call('HMGET', job, 'state', 'history', 'cancelled')
   if is[1] and is[1] ~= 'waiting' then
-    return
+    return false
   end
   local left = redis.call('PTTL', job)
-  redis.call('HSETNX', job, 'seen', string.format('%.3f', now))
+  local is_new = redis.call('HSETNX', job, 'seen', string.format('%.3f', now)) == 1
   redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', waits_for)
   keep(job, math.max(left, ms + record_ms), is_unknown(is[2] or ''), is[3])
+  return is_new
 end
 
 -- A consumer's lock is "<since> <until> <job id>". After `until` another job may take it.
