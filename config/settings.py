@@ -61,7 +61,8 @@ class Account(BaseModel):
     """One LivePerson account: its credentials, and what it has of its own.
 
     `monitoring_app_id` is the Monitoring API's app installation, where that is not the connector's;
-    `consumer_identity` says about which kinds of identity Monitoring is asked, if not about both.
+    `consumer_identity` says about which kinds of identity Monitoring is asked, if not about both,
+    and `consumer_issuer` who identified those that are authenticated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +75,7 @@ class Account(BaseModel):
     consumer_identity: Annotated[
         Literal["auth", "unauth", "both"] | None, BeforeValidator(values.lower)
     ] = None
+    consumer_issuer: str | None = Field(default=None, min_length=1)
 
 
 class Settings(BaseSettings):

@@ -5,7 +5,7 @@ refused, and no type is converted, so a number where a string is documented is r
 
 Sources: CONVERSATION, SEND and examples pages of the Connector API (one has an item's id as a
 number); its post-conversation survey tutorial (campaign ids as numbers); schemas
-clientPropertiesHeader.json and infra/req.json (`kind` is not required, `metadata` is a list);
+clientPropertiesHeader.json, infra/req.json (`kind` is not required) and infra/metadata/*.json;
 Monitoring API, Overview and Engagement; "Send consumer satisfaction (CSAT)" of the Messaging Window
 API. `CUSTOM` was documented for ttrDefName until 2019.
 """
@@ -22,7 +22,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from simulator.consumer_profile import CustomerSde, PersonalSde, Profile
+from simulator.consumer_profile import CustomerSde, Integer, PersonalSde, Profile
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
@@ -39,14 +39,85 @@ def _has_type(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+class ExternalId(TypedDict):
+    """An id of the caller's own system."""
+
+    type: Literal["ExternalId"]
+    id: Short
+
+
+class ActionReason(TypedDict, total=False):
+    """Why a bot hands over."""
+
+    type: Required[Literal["ActionReason"]]
+    reasonId: Short
+    reason: Short
+
+
+class Intent(TypedDict, total=False):
+    """What a bot understood."""
+
+    id: Required[Short]
+    name: Short
+    confidence: Required[Annotated[float, Field(ge=0, le=1)]]
+
+
+class BotResponse(TypedDict, total=False):
+    """What a bot said."""
+
+    type: Required[Literal["BotResponse"]]
+    externalConversationId: Short
+    businessCases: list[Short]
+    intents: list[Intent]
+
+
+class WatsonEntity(TypedDict, total=False):
+    """What Watson found."""
+
+    entity: str
+    location: list[Integer]
+    value: str
+
+
+class WatsonInfo(TypedDict, total=False):
+    """What IBM Watson said."""
+
+    type: Required[Literal["IBMWatsonInfo"]]
+    branch_exited: bool
+    branch_exited_reason: Short
+    capability: Short
+    nodes_visited: list[Short]
+    referred_capability: Short
+    referred_nodes: list[Short]
+    referred_visitor_message_sequences: Required[list[Integer]]
+    entities: list[WatsonEntity]
+
+
+METADATA = frozenset({"ExternalId", "ActionReason", "BotResponse", "IBMWatsonInfo"})
+
+
+def _metadata_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) and kind in METADATA else "other"
+
+
 class Item(TypedDict, total=False):
-    """The envelope of every request item."""
+    """The envelope of every request item; metadata of a kind that is not documented passes."""
 
     kind: Literal["req"]
     id: Required[NumericId]
     type: Required[str]
     body: Required[dict[str, Any]]
-    metadata: list[Annotated[dict[str, Any], AfterValidator(_has_type)]]
+    metadata: list[
+        Annotated[
+            Annotated[ExternalId, Tag("ExternalId")]
+            | Annotated[ActionReason, Tag("ActionReason")]
+            | Annotated[BotResponse, Tag("BotResponse")]
+            | Annotated[WatsonInfo, Tag("IBMWatsonInfo")]
+            | Annotated[dict[str, Any], AfterValidator(_has_type), Tag("other")],
+            Discriminator(_metadata_kind),
+        ]
+    ]
 
 
 # A public client sends numbers.
@@ -237,12 +308,15 @@ class ConsumerRequest(TypedDict):
     ext_consumer_id: Annotated[str, Field(min_length=1)]
 
 
-class Identity(TypedDict):
-    """A consumer, in the words of the Monitoring API; `sub` is the external id."""
+class Identity(TypedDict, total=False):
+    """A consumer, in the words of the Monitoring API: only `iss` is optional there.
+
+    `sub` is the external id.
+    """
 
     iss: Annotated[str, Field(min_length=1)]
-    acr: Literal["0", "loa1"]
-    sub: Annotated[str, Field(min_length=1)]
+    acr: Required[Literal["0", "loa1"]]
+    sub: Required[Annotated[str, Field(min_length=1)]]
 
 
 class MonitoredClient(TypedDict, total=False):

@@ -124,11 +124,12 @@ def _is_of_kind(identity: dict[str, str], account_id: str, kind: ConsumerIdentit
     """Tell whether an identity is of the kind that the account's consumers have.
 
     The issuer of the unauthenticated is "the csds-domain/account-id", or what the page's own sample
-    has; of the authenticated any other is accepted.
+    has; of the authenticated it is the brand's, which nobody told the simulator: any, or none.
     """
     if kind == "auth":
         return identity["acr"] == AUTHENTICATED
-    is_liveperson = identity["iss"].endswith(f"/{account_id}") or identity["iss"] == "LivePerson"
+    issuer = identity.get("iss", "")
+    is_liveperson = issuer.endswith(f"/{account_id}") or issuer == "LivePerson"
     return identity["acr"] == UNAUTHENTICATED and is_liveperson
 
 

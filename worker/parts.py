@@ -171,6 +171,7 @@ def _accounts(
                 monitoring=Installation(
                     app_id=account.monitoring_app_id or "",
                     identity=account.consumer_identity or "both",
+                    issuer=account.consumer_issuer or "",
                 ),
             ),
             ceiling=Ceiling(

@@ -1,8 +1,7 @@
 """Monitoring's Engagement call: which campaign a consumer gets, or which conversation is open.
 
-Sources: Monitoring API, "Overview" and "Engagement"; "Authentication, detailed API" (any `iss` is
-accepted of an authenticated consumer). Numbers in its answers are strings in a CONVERSATION
-request.
+Sources: Monitoring API, "Overview" and "Engagement". Numbers in its answers are strings in a
+CONVERSATION request.
 """
 
 import json
@@ -24,10 +23,9 @@ from tasks.messages.json_text import dumps_compact
 
 _SERVICE = "smt"
 _NAME = "Monitoring"
-# The two kinds of identity, by their `acr`; of the authenticated "any value is accepted" as `iss`.
+# The two kinds of identity, by their `acr`.
 UNAUTHENTICATED = "0"
 AUTHENTICATED = "loa1"
-ANY_ISSUER = "LivePerson"
 ConsumerIdentity = Literal["auth", "unauth", "both"]
 _JSON = {"Content-Type": "application/json"}
 # LivePerson's pause after a 429.
@@ -94,10 +92,13 @@ class Installation:
     """What Monitoring is asked as, and which kinds of identity it is asked about.
 
     `app_id` is empty where the connector's own installation is Monitoring's, too: its client id.
+    `issuer` is that of the authenticated; "the brand should supply the URL", and where it does not,
+    none is sent: `iss` is optional.
     """
 
     app_id: str = ""
     identity: ConsumerIdentity = "both"
+    issuer: str = ""
 
 
 CONNECTORS_OWN = Installation()
@@ -180,10 +181,10 @@ class Monitoring:
         own = job.engagement.body if job.engagement else {}
         sub, kind = job.consumer_id, self._installation.identity
         identities = [
-            {"iss": iss, "acr": acr, "sub": sub}
-            for name, iss, acr in (
+            {**({"iss": issuer} if issuer else {}), "acr": acr, "sub": sub}
+            for name, issuer, acr in (
                 ("unauth", self._domain_issuer, UNAUTHENTICATED),
-                ("auth", ANY_ISSUER, AUTHENTICATED),
+                ("auth", self._installation.issuer, AUTHENTICATED),
             )
             if kind in {name, "both"}
         ]

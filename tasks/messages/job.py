@@ -164,6 +164,12 @@ def _oddities(complete: JobDocument) -> Iterator[str]:
             "conversation.conversationContext.lang: is no language tag such as en-US; it is sent "
             "as it is"
         )
+    for number, identity in enumerate(complete.get("engagement", {}).get("identities", [])):
+        if "iss" not in identity:
+            yield (
+                f"engagement.identities[{number}].iss: is missing, and LivePerson's pages differ "
+                "on whether it may be; it is sent as it is"
+            )
 
 
 def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:

@@ -226,6 +226,7 @@ UNKNOWN = job(
     conversation={"queuePriority": "HIGH", "skilId": "7", "campaignInfo": CAMPAIGN | {"new": [1]}},
     profile={"authenticatedData": {"lp_sdes": [{"type": "ctmrinfo", "info": {"tier": {"a": 1}}}]}},
     clientProperties={"screen": "wide"},
+    itemMetadata={"profile": [{"type": "ActionReason", "code": 7}]},
 )
 
 
@@ -236,7 +237,8 @@ def test_unknown_fields_of_livepersons_can_be_passed_on() -> None:
     assert parsed.profile == UNKNOWN["profile"]
     assert parsed.client_properties == {"type": ".ClientProperties", "screen": "wide"}
     said = "is not a known field, and is sent as it is"
-    assert len(parsed.warnings) == 5
+    assert parsed.item_metadata == UNKNOWN["itemMetadata"]
+    assert len(parsed.warnings) == 6
     assert f"conversation.skilId: {said}; did you mean skillId?" in parsed.warnings
     with pytest.raises(InvalidJob, match="screen: is not a known field; "):
         parse(UNKNOWN)
@@ -278,6 +280,13 @@ def test_passing_is_about_names_within_livepersons_objects(
         (
             {"conversation": {"conversationContext": {"lang": "English (US)"}}},
             "conversation.conversationContext.lang: is no language tag such as en-US",
+        ),
+        (
+            {"engagement": {"identities": [{"acr": "loa1", "sub": "me"}]}},
+            (
+                "engagement.identities[0].iss: is missing, and LivePerson's pages differ on "
+                "whether it may be"
+            ),
         ),
     ],
 )

@@ -232,8 +232,23 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
         "engagement.identities[0].acr: is missing; give one of 0, loa1",
     ),
     (
-        {"engagement": {"identities": [{"acr": "loa1", "sub": "x"}]}},
-        "engagement.identities[0].iss: is missing; give a string of at least 1 character",
+        {"engagement": {"identities": [{"iss": "", "acr": "loa1", "sub": "x"}]}},
+        (
+            "engagement.identities[0].iss: is a string of 0 characters; "
+            "give a string of at least 1 character"
+        ),
+    ),
+    (
+        {"engagement": {"identities": [{"iss": "x", "acr": "loa1"}]}},
+        "engagement.identities[0].sub: is missing; give a string of at least 1 character",
+    ),
+    (
+        {"itemMetadata": {"conversation": [{"type": "ExternalId", "ID": "1"}]}},
+        "itemMetadata.conversation[0].id: is missing; give a string of at most 64 characters",
+    ),
+    (
+        {"itemMetadata": {"profile": [{"type": "ActionReason", "reasonID": "1"}]}},
+        "itemMetadata.profile[0].reasonID: is not a known field; did you mean reasonId?",
     ),
     (
         {"engagement": {"engagementAttributes": [{}]}},

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Required
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from tasks.messages.fields.client_properties import ClientProperties
 from tasks.messages.fields.conversation import Conversation
 from tasks.messages.fields.engagement import Engagement
+from tasks.messages.fields.item_metadata import ItemMetadata
 from tasks.messages.fields.kinds import (
-    OPEN,
     STRICT,
     AccountId,
     Identifier,
@@ -23,22 +23,15 @@ from tasks.messages.fields.kinds import (
 )
 from tasks.messages.fields.profile import Profile
 
-# The objects of a job that are LivePerson's own: it can add to them.
-LIVEPERSONS: Final = frozenset({"profile", "conversation", "engagement", "clientProperties"})
-
-
-@with_config(OPEN)
-class MetadataEntry(TypedDict):
-    """One thing that an item says about itself; each type has fields of its own."""
-
-    type: Annotated[str, Field(min_length=1)]
-
-
-class ItemMetadata(TypedDict, total=False):
-    """The `metadata` of the two items that are sent (LivePerson's schema infra/req.json)."""
-
-    profile: list[MetadataEntry]
-    conversation: list[MetadataEntry]
+# The objects of a job that are LivePerson's own, so that it can add to them; and how many names
+# lead to where they begin.
+LIVEPERSONS: Final = {
+    "profile": 1,
+    "conversation": 1,
+    "engagement": 1,
+    "clientProperties": 1,
+    "itemMetadata": 2,
+}
 
 
 @with_config(STRICT)

@@ -18,15 +18,13 @@ from tasks.messages.fields.profile import CustomerAttribute, PersonalAttribute
 class Identity(TypedDict, total=False):
     """One identity of the consumer."""
 
-    iss: Required[
-        Annotated[
-            str,
-            about(
-                "Who identified the consumer: usually the brand; for the unauthenticated the "
-                "Domain API's host and the account.",
-                min_length=1,
-            ),
-        ]
+    iss: Annotated[
+        str,
+        about(
+            "Who identified the consumer: the brand's URL; for the unauthenticated the Domain "
+            "API's host and the account. Optional on LivePerson's page.",
+            min_length=1,
+        ),
     ]
     acr: Required[
         Annotated[Literal["0", "loa1"], about("0: unauthenticated; loa1: authenticated.")]

@@ -68,7 +68,8 @@ def _said(details: Sequence[ErrorDetails], *, unknown: str) -> list[str]:
 def _may_pass(detail: ErrorDetails) -> bool:
     """Tell whether a fault is an unknown name within an object of LivePerson's."""
     location = detail["loc"]
-    return detail["type"] == "extra_forbidden" and len(location) > 1 and location[0] in LIVEPERSONS
+    begins = LIVEPERSONS.get(str(location[0])) if location else None
+    return detail["type"] == "extra_forbidden" and begins is not None and len(location) > begins
 
 
 def _sentence(detail: ErrorDetails, unknown: str) -> str:

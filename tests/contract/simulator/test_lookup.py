@@ -64,6 +64,17 @@ def test_an_open_conversation_is_named(
     assert client.engage(body).json()["engagementDetails"][0]["status"] == "expose"
 
 
+def test_the_authenticated_are_known_by_any_issuer_and_by_none(
+    client: Client, consumer: str
+) -> None:
+    """It is optional, and the brand's own."""
+    client.open(consumer)
+    anonymous = {"acr": "loa1", "sub": consumer}
+    for one in (anonymous, anonymous | {"iss": "https://brand.example"}):
+        answer = client.engage({"identities": [one]})
+        assert answer.json()["engagementDetails"][0]["status"] == "conversation"
+
+
 def test_an_identity_of_another_kind_is_nobody(client: Client, consumer: str) -> None:
     """The consumers of a connector are authenticated: its manifest says so."""
     client.open(consumer)
@@ -105,7 +116,7 @@ def test_an_account_without_campaigns(other: Client) -> None:
         ({"body": {"identities": "me"}}, 400, 5),
         ({"body": {"identities": [{}]}}, 400, 5),
         ({"body": {"identities": [{"iss": "LivePerson", "sub": "me"}]}}, 400, 5),
-        ({"body": {"identities": [{"acr": "loa1", "sub": "me"}]}}, 400, 5),
+        ({"body": {"identities": [{"iss": "LivePerson", "acr": "loa1"}]}}, 400, 5),
         ({"body": {"identities": [identity(acr="loa2")]}}, 400, 5),
         ({"body": sde("ctmrinfo", info={"customerId": "1"})}, 400, 5),
         (
@@ -145,6 +156,7 @@ def test_monitoring_errors(
     [
         {},
         {"identities": [identity(), identity(iss="LivePerson", acr="0")]},
+        {"identities": [{"acr": "loa1", "sub": "me"}]},
         sde("ctmrinfo", info={"customerId": "1"}) | {"identities": [identity()]},
         {"clientProperties": {"os": "MAC_OSX", "ipAddress": "192.0.2.10"}},
         sde("ctmrinfo", info={}),

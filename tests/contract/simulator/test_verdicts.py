@@ -28,6 +28,10 @@ TABLE: Final = {
 }
 BATCHES: Final = sorted(path.stem for path in BODIES.glob("req_0*.json"))
 JOBS: Final = sorted(path.stem for path in PAYLOADS.glob("p*.json"))
+# Invented from the documentation alone, and judged by it before any of the three was asked.
+JUDGED: Final[dict[str, dict[str, Any]]] = {
+    case["name"]: case for case in json.loads((PAYLOADS / "judged.json").read_text("utf-8"))
+}
 # Fields of a job that is none of the job's own: where its source has them.
 BESIDE_THE_BODY: Final = "skillId"
 FIRST_MESSAGE: Final = "firstMessage"
@@ -94,11 +98,16 @@ def _engaged(client: LivePersonClient, job: Job) -> dict[str, Any]:
 
 def is_taken(client: Client, document: dict[str, Any]) -> bool:
     """Tell whether the simulator takes what stands there, as its source sends it."""
-    conversation = {"brandId": ACCOUNT, **document.get("conversation", {})}
+    conversation = document.get("conversation", {})
+    if isinstance(conversation, dict):
+        conversation = {"brandId": ACCOUNT, **conversation}
     items: list[dict[str, Any]] = [
         {"id": "1,", "type": PROFILE, "body": document.get("profile", {})},
         {"id": "2,", "type": CONVERSATION, "body": conversation},
     ]
+    for item, name in zip(items, ("profile", "conversation"), strict=True):
+        if name in document.get("itemMetadata", {}):
+            item["metadata"] = document["itemMetadata"][name]
     if BESIDE_THE_BODY in document:
         items[1][BESIDE_THE_BODY] = document[BESIDE_THE_BODY]
     if FIRST_MESSAGE in document:
@@ -138,6 +147,16 @@ def test_all_three_say_the_same(name: str, liveperson: LivePersonClient, client:
     found = verdicts(document, liveperson, client, Reading())
     assert found == [found[0]] * 3
     assert found == TABLE[name]
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_all_three_say_what_the_documentation_says(
+    name: str, liveperson: LivePersonClient, client: Client
+) -> None:
+    """Of requests that no source has, each with the words that judge it."""
+    case = JUDGED[name]
+    document = {"jobId": name, "consumerId": str(uuid.uuid4()), **case["job"]}
+    assert verdicts(document, liveperson, client, Reading()) == [case["verdict"]] * 3
 
 
 def test_every_sample_has_its_row() -> None:

@@ -26,7 +26,7 @@ from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, re
 BODIES = Path(__file__).parents[2] / "bodies"
 HOST = response(200, {"baseURI": "va.smt.liveperson.net"})
 UNAUTHENTICATED = {"iss": f"api.liveperson.net/{ACCOUNT}", "acr": "0", "sub": "c-9f2"}
-AUTHENTICATED = {"iss": "LivePerson", "acr": "loa1", "sub": "c-9f2"}
+AUTHENTICATED = {"acr": "loa1", "sub": "c-9f2"}
 IDENTITIES = [UNAUTHENTICATED, AUTHENTICATED]
 
 
@@ -323,6 +323,14 @@ def test_the_setting_says_which_identities_are_asked_about(
     built, http = monitoring(IN_CONVERSATION, installation=installation)
     assert built.find_open_conversation(job()) == "fdasfdas"
     assert sent(http)["identities"] == identities
+
+
+def test_the_issuer_of_the_authenticated_is_the_brands_own() -> None:
+    """It "should supply the URL": nothing stands in for one that is not set."""
+    installation = Installation(identity="auth", issuer="https://brand.example")
+    built, http = monitoring(EXPOSED, installation=installation)
+    built.engage(job(engagement={}))
+    assert sent(http)["identities"] == [AUTHENTICATED | {"iss": "https://brand.example"}]
 
 
 def test_a_look_up_is_about_the_jobs_own_identities() -> None:
