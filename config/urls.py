@@ -11,9 +11,21 @@ from kombu import Connection
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
+from config.redis_urls import (
+    CLUSTER_SCHEMES,
+    SENTINEL_SCHEMES,
+    cluster_of,
+    hosts_of,
+    sentinels_of,
+    with_first_host,
+)
+
 # In the order in which sentences list them.
 _AMQP: Final = ("amqp", "amqps", "pyamqp")
-_REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
+_REDIS: Final = (
+    *("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"),
+    *SENTINEL_SCHEMES,
+)
 _SOCKETS: Final = frozenset({"unix", "redis+socket"})
 REDIS_SCHEMES: Final = frozenset(_REDIS)
 AMQP_SCHEMES: Final = frozenset(_AMQP)
@@ -31,7 +43,8 @@ _AMQP_OPTION: Final = re.compile(r"heartbeat|login_method|ssl_[a-z_]+")
 _FOR_KOMBU: Final = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 _FOR_REDIS_PY: Final = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 _ALTERNATIVES: Final = (
-    "name one, or alternatives of RabbitMQ as whole URLs, as in amqp://one//;amqp://two//"
+    "name one, or alternatives of RabbitMQ as whole URLs, as in amqp://one//;amqp://two//, or "
+    "several of Redis as in sentinel://one,two/mymaster or redis+cluster://one,two"
 )
 HIDDEN: Final = "[redacted]"
 # Of what a server's error says, in characters.
@@ -53,7 +66,7 @@ def with_plain_scheme(url: str) -> str:
 
 
 def is_redis(url: str) -> bool:
-    """Tell whether a broker URL names a Redis or Valkey server."""
+    """Tell whether a broker URL names a Redis or Valkey server, or Sentinels that know one."""
     return url.partition("://")[0] in REDIS_SCHEMES
 
 
@@ -90,7 +103,11 @@ def with_schemes(url: str, schemes: Mapping[str, str]) -> str:
 
 def passwords_of(url: str) -> set[str]:
     """Return the passwords of a URL and of its alternatives (`a;b`), as written and as meant."""
-    written = {password for part in url.split(";") if (password := urlsplit(part).password)}
+    parts = [urlsplit(with_first_host(part)) for part in url.split(";")]
+    written = {part.password for part in parts if part.password}
+    for part in parts:
+        options = (one.partition("=") for one in part.query.split("&"))
+        written |= {value for name, _, value in options if value and "password" in name}
     return written | set(map(unquote, written))
 
 
@@ -108,7 +125,8 @@ def demand_broker(url: str) -> None:
     if len(alternatives) > 1 and any(map(is_redis, alternatives)):
         raise ValueError(
             "must name a single server where that is Redis or Valkey: queues are not shared "
-            "between servers; only RabbitMQ has alternatives, as in amqp://one//;amqp://two//"
+            "between servers; only RabbitMQ has alternatives, as in amqp://one//;amqp://two//, "
+            "and Sentinels are named in one URL, as in sentinel://one,two,three/mymaster/0"
         )
     for one in alternatives:
         if is_redis(one):
@@ -118,7 +136,8 @@ def demand_broker(url: str) -> None:
             _demand_readable(one)
             _demand_amqp_options(one)
         try:
-            Connection(for_kombu(one))
+            found = sentinels_of(one)
+            Connection(for_kombu(found.server_url if found else one))
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"has {_option(one)} that kombu does not know; leave it out") from None
 
@@ -129,13 +148,15 @@ def demand_store(url: str) -> None:
         raise ValueError("must be a URL such as redis://host:6379/0")
     if ";" in url:
         raise ValueError("must name a single Redis or Valkey server; in a password write %3B for ;")
-    _demand_scheme(url, _REDIS, "a store that Overture can use")
-    _demand_readable(url)
-    parts = urlsplit(url)
+    _demand_scheme(url, (*_REDIS, *CLUSTER_SCHEMES), "a store that Overture can use")
+    _demand_readable(with_first_host(url))
+    sentinels, cluster = sentinels_of(url), cluster_of(url)
+    server = sentinels.server_url if sentinels else cluster.node_url if cluster else url
+    parts = urlsplit(server)
     if parts.scheme not in _SOCKETS and not _DATABASE.fullmatch(parts.path):
         raise ValueError("must end in a database number, as in redis://host:6379/0")
     try:
-        pool = ConnectionPool.from_url(for_redis_py(url))
+        pool = ConnectionPool.from_url(for_redis_py(server))
         pool.connection_class(**pool.connection_kwargs)
     except (RedisError, TypeError, ValueError):
         raise ValueError(f"has {_option(url)} that redis-py does not know; leave it out") from None
@@ -209,7 +230,7 @@ def said(error: BaseException, url: str) -> str:
 
 
 def _public(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
+    parts = urlsplit(with_first_host(url))
+    host = hosts_of(url) or parts.netloc.rpartition("@")[2]
     user = f"{parts.username}@" if parts.username else ""
     return f"{parts.scheme}://{user}{host}{parts.path}"

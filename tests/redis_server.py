@@ -100,7 +100,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            with self.client() as client:
+            with self.client(password=self._options.get("requirepass")) as client:
                 return bool(client.ping())
         except RedisError:
             return False

@@ -13,7 +13,7 @@ from config.names import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import public_url, said
 from console.admin.records import troubles, workers_alive
-from tasks.store.connection import text
+from tasks.store.connection import greeting, text
 from tasks.store.replies import advice
 from tasks.store.rights import STORE_RIGHTS, missing_rights
 from worker.broker.base import Broker
@@ -78,7 +78,7 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
     except RedisError as error:
         yield _unusable("store", url, error)
         return
-    version = text({text(key): value for key, value in known.items()}.get("version")) or "0"
+    version = text(greeting(known).get("version")) or "0"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         yield Finding("fails", "store", f"{name} is version {version}; 6.2 or newer is needed")
         return

@@ -11,8 +11,10 @@ from redis.commands.core import Script
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
+from config.redis_urls import sentinels_of
 from config.urls import for_redis_py
 from tasks.store.replies import WrongServer
+from tasks.store.sentinels import sentinel_pool
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
@@ -41,18 +43,20 @@ def connect(url: str, *, connections: int = 64) -> Redis:
     caller knows whether that is safe. A connection is made to a primary alone, see `prepare`.
     """
     known = for_redis_py(url)
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "health_check_interval": HEALTH_SECONDS,
+        "retry": DROP,
+        "redis_connect_func": prepare,
+        "max_connections": connections,
+    }
     # A socket of the file system has no connection that could be kept alive.
-    over_network = {} if known.startswith("unix:") else {"socket_keepalive": True}
-    return Redis.from_url(
-        known,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        **over_network,
-        health_check_interval=HEALTH_SECONDS,
-        retry=DROP,
-        redis_connect_func=prepare,
-        max_connections=connections,
-    )
+    if not known.startswith("unix:"):
+        options["socket_keepalive"] = True
+    if sentinels := sentinels_of(url):
+        return Redis.from_pool(sentinel_pool(sentinels, **options))
+    return Redis.from_url(known, **options)
 
 
 def prepare(connection: Any) -> None:
@@ -73,14 +77,22 @@ def prepare(connection: Any) -> None:
     demand_primary(said)
 
 
+def greeting(said: Any) -> dict[str, Any]:
+    """Read an answer to HELLO, which is a map or a list by the protocol."""
+    pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
+    return {text(name): value for name, value in pairs}
+
+
 def demand_primary(said: Any) -> None:
     """Raise ReadOnlyError or WrongServer for an answer to HELLO that is no primary's."""
-    pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
-    facts = {text(name): value for name, value in pairs}
+    facts = greeting(said)
     if text(facts.get("mode")) == "cluster":
         raise WrongServer("the server is a node of a cluster, which Overture does not support yet")
     if text(facts.get("mode")) == "sentinel":
-        raise WrongServer("the server is a Sentinel, which holds no data")
+        raise WrongServer(
+            "the server is a Sentinel, which holds no data: name its master with it, as in "
+            "sentinel://host:26379/mymaster/0"
+        )
     if text(facts.get("role")) in {"replica", "slave"}:
         raise ReadOnlyError("the server is a replica", status_code="READONLY")
 

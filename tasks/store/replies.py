@@ -24,6 +24,7 @@ from redis.exceptions import (
     RedisError,
     TimeoutError,  # noqa: A004 - redis-py's
 )
+from redis.sentinel import MasterNotFoundError
 
 # gone: this connection is no good any more, and a new one may be; such as after a failover.
 # not yet: the server cannot do it now; it can by itself later, or once its state is mended.
@@ -97,6 +98,14 @@ log = structlog.get_logger()
 
 class WrongServer(RedisError):
     """The server is of a kind that Overture does not work with; the text says which."""
+
+
+class NoMasterYet(MasterNotFoundError):
+    """The Sentinels answer, and the master is down: they are about to promote another one."""
+
+
+class UnknownMaster(RedisError):
+    """The Sentinels answer, and none of them watches a master of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +185,10 @@ def _by_class(error: BaseException) -> tuple[Kind, str]:
     match error:
         case WrongServer():
             return "refused", "name a server that is no cluster node and no Sentinel"
+        case UnknownMaster():
+            return "refused", "correct the master's name, which stands after the hosts in the URL"
+        case NoMasterYet():
+            return "not yet", ""
         case MaxConnectionsError() | ExternalAuthProviderError():
             return "not yet", ""
         case AuthenticationError() | AuthorizationError():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from console.admin.checks import check_store
 from tasks.store.connection import StoreError, ask, connect
 from tasks.store.pulse import Pulse
 from tasks.store.replies import classify
@@ -42,6 +43,15 @@ def test_no_connection_is_made_to_a_replica(server: RedisServer, protocol: str) 
         finally:
             client.replicaof("NO", "ONE")
         assert store.get("key") is None
+
+
+@pytest.mark.parametrize("protocol", ["2", "3"])
+def test_check_reads_both_protocols(server: RedisServer, protocol: str) -> None:
+    """The older one answers with a list where the newer one has a map."""
+    url = f"{server.url}?protocol={protocol}"
+    with connect(url) as store:
+        found = {finding.what: finding.verdict for finding in check_store(store, url)}
+    assert found == {"store": "works", "store rights": "works", "durability": "works"}
 
 
 def test_a_demoted_server_is_not_asked(servers: list[RedisServer]) -> None:

@@ -14,7 +14,7 @@ from worker.broker.redis.broker import RedisBroker
 def test_every_scheme_that_is_taken_names_one(scheme: str) -> None:
     """It is told by the scheme alone: nothing connects."""
     kind = RedisBroker if scheme in REDIS_SCHEMES else RabbitBroker
-    broker = broker_at(f"{scheme}://user:canary@host.example")
+    broker = broker_at(f"{scheme}://user:canary@host.example/0")
     assert type(broker) is kind
     assert broker.consuming_url.startswith("overture-")
     assert "canary" not in repr(broker)

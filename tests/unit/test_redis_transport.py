@@ -8,8 +8,9 @@ import pytest
 from kombu import Connection
 
 from worker.broker.redis.layout import Layout
+from worker.broker.redis.primary import TLS_SCHEME
 from worker.broker.redis.qos import TAKE_LIMIT, LeasingQoS
-from worker.broker.redis.transport import TLS_SCHEME, Transport, register, worker_url
+from worker.broker.redis.transport import Transport, register, worker_url
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from ssl import CERT_REQUIRED
 from typing import Any
 
 import pytest
+from redis.sentinel import SentinelManagedSSLConnection
 
+from config.redis_urls import Sentinels, sentinels_of
 from config.urls import (
     AMQP_SCHEMES,
     REDIS_SCHEMES,
@@ -16,9 +18,11 @@ from config.urls import (
     for_kombu,
     for_redis_py,
     passwords_of,
+    public_url,
     with_plain_scheme,
 )
 from tasks.store.connection import connect
+from tasks.store.sentinels import finder_of
 from worker.broker.brokers import broker_at
 
 
@@ -39,6 +43,9 @@ from worker.broker.brokers import broker_at
         "unix:///run/redis.sock?db=2",
         "unix://user:pass@/run/redis.sock",
         "redis+socket:///run/redis.sock?virtual_host=2",
+        "sentinel://one/mymaster",
+        "sentinel://user:p%40ss@one:26379,two,[::1]:26380/my%20master/3?sentinel_password=a%26b",
+        "sentinel+tls://one,two/mymaster/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required",
     ],
 )
 def test_what_keeps_every_job_is_taken(url: str) -> None:
@@ -52,7 +59,6 @@ def test_what_keeps_every_job_is_taken(url: str) -> None:
         "memory",
         "filesystem",
         "sqs",
-        "sentinel",
         "sentinels",
         "redis+sentinel",
         "redis+cluster",
@@ -77,9 +83,9 @@ def test_any_other_broker_is_refused_by_name(scheme: str, where: str) -> None:
         assert f"{known}://" in sentence
 
 
-@pytest.mark.parametrize("scheme", ["sentinel", "redis+cluster", "amqp", "memory", "http"])
+@pytest.mark.parametrize("scheme", ["sentinels", "redis+sentinel", "amqp", "memory", "http"])
 def test_any_other_store_is_refused_by_name(scheme: str) -> None:
-    """A node of a cluster, or a sentinel, is no store by itself."""
+    """With those that would do."""
     with pytest.raises(ValueError, match=rf"^{re.escape(scheme)}:// is not a store") as caught:
         demand_store(f"{scheme}://user:canary@host:7000/0")
     assert "canary" not in str(caught.value)
@@ -104,6 +110,15 @@ def test_any_other_store_is_refused_by_name(scheme: str) -> None:
         "redis://:6379/0",
         "redis://one:1,two:2/0",
         "redis://host/abc",
+        "sentinel://one",
+        "sentinel://one/",
+        "sentinel://one/mymaster/abc",
+        "sentinel://one,,two/mymaster",
+        "sentinel://one,two:0/mymaster",
+        "sentinel://one,two:abc/mymaster",
+        "sentinel://:secret@/mymaster",
+        "sentinel://one/mymaster?foo=1",
+        "sentinel://one;sentinel://two",
         "redis://host/0?foo=1",
         "redis://host/0?visibility_timeout=3600",
         "redis://one;redis://two",
@@ -182,6 +197,8 @@ def test_half_of_a_password_is_not_taken_for_a_port(scheme: str, password: str) 
         ("redis://:p%40ss@host/0", {"p%40ss", "p@ss"}),
         ("amqp://user:one@a//;amqp://user:two@b//", {"one", "two"}),
         ("unix://user:pass@/run/redis.sock", {"pass"}),
+        ("redis://host/0?password=two%21", {"two%21", "two!"}),
+        ("sentinel://:one@a,b/m?sentinel_password=two&protocol=3", {"one", "two"}),
     ],
 )
 def test_the_passwords_of_a_url_are_known(url: str, passwords: set[str]) -> None:
@@ -212,3 +229,51 @@ def test_a_store_may_be_at_a_socket_of_the_file_system(url: str) -> None:
     pool = connect(url).connection_pool
     made: Any = pool.make_connection()
     assert (made.path, made.db) == ("/run/s", 2)
+
+
+def test_a_url_of_sentinels_says_where_and_who_and_what() -> None:
+    """Users and options are the master's, but for those that are the Sentinels' by name."""
+    found = sentinels_of(
+        "sentinel://user:p%40ss@one:7,two,[::1]:8/my%20master/3"
+        "?protocol=2&sentinel_username=eye&sentinel_password=a%26b"
+    )
+    assert found == Sentinels(
+        addresses=(("one", 7), ("two", 26379), ("::1", 8)),
+        master="my master",
+        server_url="redis://user:p%40ss@one:7/3?protocol=2",
+        username="eye",
+        password="a&b",
+    )
+    assert "a&b" not in repr(found)
+    assert "p%40ss" not in repr(found)
+
+
+def test_a_master_over_tls_is_verified() -> None:
+    """And so are its Sentinels."""
+    url = "sentinel+tls://one,two/m?ssl_ca_certs=/ca.pem"
+    found = sentinels_of(url)
+    assert found is not None
+    assert found.server_url == "rediss://one/?ssl_ca_certs=/ca.pem".replace("/ca", "%2Fca")
+    for broker_side in (broker_at(url).connection(), broker_at(url).consuming_connection()):
+        assert broker_side.ssl == {"ssl_ca_certs": "/ca.pem"}
+    pool: Any = connect(url).connection_pool
+    assert pool.connection_class is SentinelManagedSSLConnection
+    sentinel: Any = finder_of(found)._clients[0][1].connection_pool.make_connection()
+    assert sentinel.cert_reqs == CERT_REQUIRED
+    assert sentinel.ca_certs == "/ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "sentinel://u:secret@one:7,[::1]:8/m/0?sentinel_password=x",
+            "sentinel://u@one:7,[::1]:8/m/0",
+        ),
+        ("redis+cluster://:secret@one,two", "redis+cluster://one,two"),
+        ("amqp://u:secret@one//;amqp://u:secret@two//", "amqp://u@one//;amqp://u@two//"),
+    ],
+)
+def test_a_url_is_shown_with_all_hosts_and_no_secret(url: str, shown: str) -> None:
+    """In the log, in findings and in sentences."""
+    assert public_url(url) == shown

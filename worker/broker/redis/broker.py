@@ -10,6 +10,7 @@ from kombu import Connection, Message, Queue
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.redis_urls import sentinels_of
 from config.urls import for_kombu
 from tasks.messages.intake import Received
 from tasks.store.connection import ANSWER_SECONDS as STORE_ANSWER_SECONDS
@@ -22,9 +23,10 @@ from worker.broker.redis.checks import check
 from worker.broker.redis.delivery import RedisDelivery
 from worker.broker.redis.envelope import read_envelope
 from worker.broker.redis.layout import Layout, queue_depths, unwrapped
+from worker.broker.redis.primary import SENTINELS_OPTION
 from worker.broker.redis.producer import RedisProducer
 from worker.broker.redis.rights import BROKER_RIGHTS, BROKER_WRITE
-from worker.broker.redis.transport import register, worker_url
+from worker.broker.redis.transport import producer_url, register, worker_url
 from worker.finding import Finding
 
 # How many messages are read from a list at a time: so many, or fewer where they are large.
@@ -33,7 +35,7 @@ PAGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class RedisBroker(Broker):
-    """A Redis or Valkey server."""
+    """A Redis or Valkey server, or the master that Sentinels name."""
 
     delivery = RedisDelivery
     acks_multiple = False
@@ -41,18 +43,21 @@ class RedisBroker(Broker):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         register()
+        self._sentinels = sentinels_of(url)
 
     @property
     def consuming_url(self) -> str:
         """The URL of our own transport; producers go through kombu's."""
-        return worker_url(self.url)
+        return worker_url(self._sentinels.server_url if self._sentinels else self.url)
 
     def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return redis-py's options.
 
         It is given no longer than as a store: what is in hand is leased for ten seconds.
         """
+        behind = {SENTINELS_OPTION: self._sentinels} if self._sentinels else {}
         return {
+            **behind,
             "socket_timeout": min(answer_seconds, STORE_ANSWER_SECONDS),
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_keepalive": True,
@@ -61,9 +66,10 @@ class RedisBroker(Broker):
     def connection(
         self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
     ) -> Connection:
-        """Return a connection of kombu's own; Redis knows no heartbeats."""
+        """Return a connection of kombu's own, but for Sentinels; Redis knows no heartbeats."""
+        url = producer_url(self._sentinels.server_url) if self._sentinels else for_kombu(self.url)
         return Connection(
-            for_kombu(self.url),
+            url,
             connect_timeout=CONNECT_SECONDS,
             heartbeat=heartbeat,
             transport_options=self.transport_options(answer_seconds=answer_seconds),

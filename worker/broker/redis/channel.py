@@ -13,18 +13,17 @@ from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from kombu.transport import redis as kombu_redis
-from redis import ConnectionPool, Redis
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from tasks.store.connection import DROP, prepare
 from tasks.store.replies import classify
 from worker.broker.message import BEGINNING_BYTES
 from worker.broker.redis.envelope import most_element_bytes, read_envelope
 from worker.broker.redis.layout import Layout, queue_script
 from worker.broker.redis.leases import LeaseKeeper, keeper_for
 from worker.broker.redis.passing import pass_over
+from worker.broker.redis.primary import PrimaryChannel
 from worker.broker.redis.qos import LeasingQoS
 
 # After this many seconds without renewal the messages of a worker are taken by others.
@@ -57,7 +56,7 @@ class Taken(NamedTuple):
     message: dict[str, Any]
 
 
-class LeasingChannel(kombu_redis.Channel):
+class LeasingChannel(PrimaryChannel):
     """Takes messages in place of kombu's BRPOP, one command at a time on the connection it polls.
 
     A take that finds nothing is followed by a wait: a BLMOVE of a list's newest message onto
@@ -67,7 +66,7 @@ class LeasingChannel(kombu_redis.Channel):
     QoS = LeasingQoS
     qos: LeasingQoS
     lease_seconds = LEASE_SECONDS
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "lease_seconds")
+    from_transport_options = (*PrimaryChannel.from_transport_options, "lease_seconds")
     # kombu's own, which its types leave out.
     connection: Any
     closed: bool
@@ -77,7 +76,6 @@ class LeasingChannel(kombu_redis.Channel):
     brpop_timeout: float  # type: ignore[assignment] # kombu's own is a whole number
     _brpop_sent_at: float
     _queue_cycle: Any
-    _get_pool: Callable[[], ConnectionPool]
     _flush_brpop_reauth: Callable[[], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,7 +91,7 @@ class LeasingChannel(kombu_redis.Channel):
         self._refused_until = self._said_at = -inf
         self.is_lost = False
         server = self.connection.client
-        address = (server.hostname, server.port, server.virtual_host)
+        address = (server.hostname, server.port, server.virtual_host, self.sentinels)
         user = (server.userid, server.password)
         self.keeper = keeper_for(
             (address, user, self._layout, self.lease_seconds), self._new_keeper
@@ -134,11 +132,6 @@ class LeasingChannel(kombu_redis.Channel):
             super().close()
         finally:
             self.keeper.detach(0.0 if self.is_lost else CLOSE_SECONDS)
-
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's signature
-        """Return what connections are made with: as the store's, to a primary alone."""
-        parameters: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc] # kombu's types leave it out
-        return {**parameters, "retry": DROP, "redis_connect_func": prepare}
 
     def _new_keeper(self) -> LeaseKeeper:
         pool = self._get_pool()

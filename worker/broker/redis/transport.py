@@ -16,15 +16,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport import redis as kombu_redis
-from redis.exceptions import RedisError
 
 from config.urls import with_schemes
 from worker.broker.redis.channel import LeasingChannel
-
-# No "+" in it: kombu takes what stands before one for a transport, and does not parse the rest.
-SCHEME: Final = "overture-redis"
-TLS_SCHEME: Final = "overture-rediss"
+from worker.broker.redis.primary import (
+    PRODUCER_SCHEME,
+    SCHEME,
+    TLS_PRODUCER_SCHEME,
+    TLS_SCHEME,
+    PrimaryTransport,
+)
 
 # How often kombu looks whether an answer is overdue.
 HEALTH_SECONDS: Final = 2
@@ -46,23 +47,18 @@ _OURS: Final = {
 }
 
 
-class Transport(kombu_redis.Transport):
+class Transport(PrimaryTransport):
     """Consumes from Redis and Valkey without losing messages.
 
     Options beside kombu's own: `lease_seconds`, after which others take over from a worker that has
     gone silent.
     """
 
-    # Whatever a server says to a call, Celery connects anew, for as long as it takes.
-    connection_errors = (*kombu_redis.Transport.connection_errors, RedisError)
     Channel = LeasingChannel
     channels: list[LeasingChannel]  # type: ignore[assignment] # kombu's own type is wider
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         client.transport_options = {**DEFAULT_OPTIONS, **client.transport_options}
-        if client.transport_cls == TLS_SCHEME and not client.ssl:
-            # kombu would turn verification off here.
-            client.ssl = {"ssl_cert_reqs": "required"}
         super().__init__(client, **kwargs)
 
     def _collect(self, connection: Any) -> None:
@@ -76,9 +72,16 @@ class Transport(kombu_redis.Transport):
 
 
 def register() -> None:
-    """Make the schemes of this transport known to kombu."""
+    """Make the schemes of these transports known to kombu."""
     for scheme in (SCHEME, TLS_SCHEME):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    for scheme in (PRODUCER_SCHEME, TLS_PRODUCER_SCHEME):
+        TRANSPORT_ALIASES[scheme] = f"{PrimaryTransport.__module__}:PrimaryTransport"
+
+
+def producer_url(url: str) -> str:
+    """Return the URL under which a master behind Sentinels is published to."""
+    return with_schemes(url, {"redis": PRODUCER_SCHEME, "rediss": TLS_PRODUCER_SCHEME})
 
 
 def worker_url(url: str) -> str:

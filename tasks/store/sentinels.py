@@ -1,0 +1,122 @@
+"""The master that Sentinels watch: found through whichever of them answers, by many threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cache
+from typing import Any, Final, cast
+
+from redis import ConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
+
+from config.redis_urls import SENTINEL_OPTIONS, Address, Sentinels
+from config.urls import for_redis_py
+from tasks.store.replies import NoMasterYet, UnknownMaster
+
+# A Sentinel that does not answer within this many seconds is passed over; the others know as much.
+ASK_SECONDS: Final = 1.0
+# What a Sentinel says of a name that it does not watch.
+_UNKNOWN: Final = "no such master"
+
+
+class MasterFinder:
+    """Asks the Sentinels for the master's address; redis-py's pools call it for each connection.
+
+    Those that do not answer are asked last from then on, so that a process waits for a dead one
+    once. Threads that ask at the same time share one answer.
+    """
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        options = _options(sentinels.server_url)
+        options.pop("db", None)
+        options |= {"username": sentinels.username, "password": sentinels.password}
+        self._clients: list[tuple[str, Redis]] = [
+            (
+                f"{host}:{port}",
+                Redis(
+                    host=host,
+                    port=port,
+                    socket_timeout=ASK_SECONDS,
+                    socket_connect_timeout=ASK_SECONDS,
+                    retry=Retry(NoBackoff(), 0),
+                    **options,
+                ),
+            )
+            for host, port in sentinels.addresses
+        ]
+        self._lock = threading.Lock()
+        self._asked_at = 0.0
+        self._found: Address | RedisError | None = None
+
+    def discover_master(self, service_name: str) -> Address:
+        """Return the address of the master of this name. Raises StoreError."""
+        came_at = time.monotonic()
+        with self._lock:
+            if self._found is None or self._asked_at < came_at:
+                self._asked_at = time.monotonic()
+                self._found = self._ask(service_name)
+            found = self._found
+        if isinstance(found, RedisError):
+            raise type(found)(*found.args)
+        return found
+
+    def _ask(self, name: str) -> Address | RedisError:
+        errors: list[RedisError] = []
+        for place in list(self._clients):
+            address, client = place
+            try:
+                state: Any = client.sentinel_master(name)
+            except RedisError as error:
+                errors.append(_meaning(error, address, name))
+            else:
+                if state["is_master"] and not (state["is_sdown"] or state["is_odown"]):
+                    return state["ip"], state["port"]
+                errors.append(NoMasterYet(f"{address} says that the master {name} is down"))
+                continue
+            self._clients.remove(place)
+            self._clients.append(place)
+        # Those who answer know more than those who do not.
+        for kind in (NoMasterYet, UnknownMaster, AuthenticationError):
+            if told := [error for error in errors if isinstance(error, kind)]:
+                return told[0]
+        said = "; ".join(str(error) for error in errors)
+        return MasterNotFoundError(f"no Sentinel answers as one: {said}")
+
+
+def sentinel_pool(sentinels: Sentinels, **options: Any) -> ConnectionPool:
+    """Return a pool of connections to the master; `options` are redis-py's, for each of them."""
+    known = {**_options(sentinels.server_url), **options}
+    pool: Any = SentinelConnectionPool  # redis-py gives it no types
+    return cast("ConnectionPool", pool(sentinels.master, finder_of(sentinels), **known))
+
+
+@cache
+def finder_of(sentinels: Sentinels) -> MasterFinder:
+    """Return this process's finder: what one pool found out, all know."""
+    return MasterFinder(sentinels)
+
+
+def _options(server_url: str) -> dict[str, Any]:
+    """Read what a URL says of the connection, without its host."""
+    read: Any = parse_url  # likewise
+    options: dict[str, Any] = read(for_redis_py(server_url))
+    for name in ("host", "port"):
+        options.pop(name, None)
+    # redis-py's pools choose the class of their connections by this.
+    if options.pop("connection_class", None) is not None:
+        options["ssl"] = True
+    return options
+
+
+def _meaning(error: RedisError, address: str, name: str) -> RedisError:
+    if _UNKNOWN in str(error).lower():
+        return UnknownMaster(f"{address} watches no master named {name}")
+    if isinstance(error, AuthenticationError):
+        options = " and ".join(SENTINEL_OPTIONS)
+        return AuthenticationError(f"the Sentinel {address} has its own users ({options}): {error}")
+    return MasterNotFoundError(f"{address}: {error}")
