@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from tasks.liveperson.answer import Answer
 from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.tokens import Tokens
 from tasks.messages.job import Job, parse_job
 from tests.fakes import InMemoryTokenStore
@@ -76,8 +77,7 @@ class LivePerson:
 def client_of(server: RawServer, *, trusted: tuple[str, ...] = ()) -> Iterator[LivePersonClient]:
     client = LivePersonClient(
         account_id=ACCOUNT,
-        client_id="app-1",
-        client_secret=SecretStr("s3cr3t"),
+        credentials=Credentials("app-1", SecretStr("s3cr3t")),
         token_store=InMemoryTokenStore(),
         domain_api_url=f"http://{server.host}",
         trusted_hosts=trusted,

@@ -17,6 +17,7 @@ from tasks.attempt import Rules
 from tasks.create_conversation import CreateConversation
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.engagement import Installation
 from tasks.messages.job import Reading
 from tasks.permits import Permits
@@ -152,13 +153,22 @@ def token_seconds(settings: Settings) -> float:
 def _accounts(
     settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int
 ) -> dict[str, Account]:
-    tokens = SharedTokens(store, pulse, refresh_seconds=token_seconds(settings))
+    credentials = {
+        account_id: Credentials(
+            account.client_id,
+            account.client_secret,
+            reread=partial(reread_credentials, account_id),
+        )
+        for account_id, account in settings.accounts.items()
+    }
+    tokens = SharedTokens(
+        store, pulse, secrets=credentials, refresh_seconds=token_seconds(settings)
+    )
     return {
         account_id: Account(
             client=LivePersonClient(
                 account_id=account_id,
-                client_id=account.client_id,
-                client_secret=account.client_secret,
+                credentials=credentials[account_id],
                 domain_api_url=settings.domain_api_url,
                 trusted_hosts=settings.trusted_hosts,
                 connect_timeout=settings.connect_timeout,
@@ -167,7 +177,6 @@ def _accounts(
                 pool_size=concurrency,
                 token_store=tokens,
                 user_agent=USER_AGENT,
-                reread_credentials=partial(reread_credentials, account_id),
                 monitoring=Installation(
                     app_id=account.monitoring_app_id or "",
                     identity=account.consumer_identity or "both",

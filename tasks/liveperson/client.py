@@ -1,19 +1,17 @@
 """Everything the pipeline asks of LivePerson, for one account: one object, shared by threads."""
 
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
-
-from pydantic import SecretStr
 
 from tasks.liveperson import reading
 from tasks.liveperson.answer import OF_THE_ACCOUNT, Answer, Kind, cause_of, is_page, no_answer
 from tasks.liveperson.app_tokens import AppTokens, Sentinel, TokenStore
 from tasks.liveperson.consumer_tokens import ConsumerTokens
 from tasks.liveperson.conversation import ALREADY_OPEN_TEXT, batch, read_answer
-from tasks.liveperson.credentials import Credentials, Pair, never
+from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.engagement import CONNECTORS_OWN, Engaged, Installation, Monitoring, Visit
 from tasks.liveperson.http import FateUnknown, Http, NotSent
@@ -27,7 +25,6 @@ _SERVICE = "asyncMessagingEnt"
 class LivePersonClient:
     """Opens conversations of one account, and gets what that takes.
 
-    `reread_credentials` reads client id and secret again, as `Credentials` wants it.
     `connect_timeout` and `read_timeout` are in seconds, see `Http`; `pool_size` is the number of
     threads. Raises ValueError for a Domain API URL that may not be used.
     """
@@ -36,8 +33,7 @@ class LivePersonClient:
         self,
         *,
         account_id: str,
-        client_id: str,
-        client_secret: SecretStr,
+        credentials: Credentials,
         token_store: TokenStore,
         domain_api_url: str,
         trusted_hosts: Collection[str],
@@ -47,7 +43,6 @@ class LivePersonClient:
         user_agent: str,
         already_open_text: str = ALREADY_OPEN_TEXT,
         tls: ssl.SSLContext | None = None,
-        reread_credentials: Callable[[], Pair | None] = never,
         monitoring: Installation = CONNECTORS_OWN,
     ) -> None:
         self._http = Http(
@@ -64,7 +59,6 @@ class LivePersonClient:
             trusted_hosts=trusted_hosts,
         )
         services = Services(self._http, self.domains)
-        credentials = Credentials(client_id, client_secret, reread=reread_credentials)
         sentinel = Sentinel(services, account_id=account_id, credentials=credentials)
         self.app_tokens = AppTokens(sentinel, token_store, account_id=account_id)
         self._services = services

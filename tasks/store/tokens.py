@@ -1,46 +1,94 @@
-"""AppJWTs in the store: the whole pool shares one per account, and one worker renews it."""
+"""AppJWTs in the store: the whole pool shares one per account, and one worker renews it.
+
+They lie there encrypted. A ConsumerJWS lies in no store: each process has its own.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from redis import Redis
 
 from tasks.store.connection import MILLISECONDS, Keys, ask, script, text
 from tasks.store.pulse import Pulse
+from tasks.store.sealing import is_sealed, seal, unseal
 
 # How often one that waits looks whether the other is done, in seconds.
 LOOK_SECONDS: Final = 0.05
+APP_JWT: Final = "AppJWT"
+
+
+class Secret(Protocol):
+    """What the workers of an account have in common, and nobody else has."""
+
+    def secret(self) -> str:
+        """Return the client secret in the clear."""
+
+    def read_again(self) -> None:
+        """Take over what the settings hold now."""
 
 
 class SharedTokens:
     """The pool's AppJWTs. Every method raises StoreError where the store is away."""
 
-    def __init__(self, store: Redis, pulse: Pulse, *, refresh_seconds: float) -> None:
-        """Give a worker that renews a token `refresh_seconds`, or its life, before another may."""
+    def __init__(
+        self,
+        store: Redis,
+        pulse: Pulse,
+        *,
+        secrets: Mapping[str, Secret],
+        refresh_seconds: float,
+    ) -> None:
+        """Give a worker that renews a token `refresh_seconds`, or its life, before another may.
+
+        `secrets` are those of the accounts, by whose ids their tokens are encrypted.
+        """
+        self._secrets = secrets
         self._store = store
         self._pulse = pulse
         self._refresh_seconds = refresh_seconds
         self._drop_if_same = script(store, "drop_if_same")
 
     def get_app_token(self, account_id: str) -> tuple[str, float] | None:
-        """Return the account's token, if there is one, and for how many seconds it is kept."""
+        """Return the account's token, if there is one, and for how many seconds it is kept.
+
+        One that cannot be read is none: its secret was changed, or it was never encrypted.
+        """
         name = Keys(account_id).app_token
-        token = text(ask(self._store, "GET", name))
+        token = self._open(account_id, text(ask(self._store, "GET", name)))
         left = int(str(ask(self._store, "PTTL", name))) if token else 0
-        return (token, left / MILLISECONDS) if left > 0 else None
+        return (token, left / MILLISECONDS) if token and left > 0 else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
         """Keep a token for its time."""
         milliseconds = max(1, int(ttl_seconds * MILLISECONDS))
-        self._store.set(Keys(account_id).app_token, token, px=milliseconds)
+        secret = self._secrets[account_id].secret()
+        sealed = seal(token, secret=secret, account_id=account_id, kind=APP_JWT)
+        self._store.set(Keys(account_id).app_token, sealed, px=milliseconds)
 
     def drop_app_token(self, account_id: str, token: str) -> None:
         """Forget the token, if it is still this one."""
-        self._drop_if_same([Keys(account_id).app_token], [token])
+        name = Keys(account_id).app_token
+        kept = text(ask(self._store, "GET", name))
+        if self._open(account_id, kept) == token:
+            self._drop_if_same([name], [kept])
+
+    def _open(self, account_id: str, kept: str) -> str | None:
+        if not kept:
+            return None
+        secret = self._secrets[account_id]
+        token = unseal(kept, secret=secret.secret(), account_id=account_id, kind=APP_JWT)
+        if token is None:
+            # Whoever wrote it may have read a new secret that this worker has yet to read.
+            secret.read_again()
+            token = unseal(kept, secret=secret.secret(), account_id=account_id, kind=APP_JWT)
+        if token is None and not is_sealed(kept):
+            # An earlier version wrote it in the clear: it does not stay so until its end.
+            self._drop_if_same([Keys(account_id).app_token], [kept])
+        return token
 
     @contextmanager
     def lock_refresh(self, account_id: str) -> Iterator[bool]:

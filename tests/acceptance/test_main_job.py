@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from tests.broker_client import BrokerClient
 from tests.jobs import ACCOUNT, SECRET, job_document
+from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
+from tests.store_contents import everything_in
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
@@ -320,15 +323,23 @@ def test_sigterm_drains(
 
 @pytest.mark.usefixtures("_shown")
 def test_no_secret_is_in_any_output(
-    client: BrokerClient, simulator: SimulatorProcess, worker: WorkerProcess
+    client: BrokerClient,
+    simulator: SimulatorProcess,
+    worker: WorkerProcess,
+    valkey_server: RedisServer,
 ) -> None:
-    """Logs, results and dead letters hold neither secrets nor tokens."""
+    """Logs, results, dead letters and the store hold neither secrets nor tokens."""
     fault(simulator, 2, "server_error", times=10)
-    client.put([job_document(1), job_document(2)])
-    out = client.wait_for(2)
+    client.put([job_document(1), job_document(2), job_document(3, engagement={})])
+    out = client.wait_for(3)
+    with valkey_server.client() as store:
+        kept = "".join(everything_in(store))
+    assert "sealed-" in kept
     text = worker.output() + json.dumps([out.results, out.dead_letters])
-    assert SECRET not in text
     assert "eyJ" not in text
+    assert SECRET not in text + kept
+    # Any JSON in base64 begins as both tokens do, a job in kombu's envelope too.
+    assert not re.search(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", kept)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.client import LivePersonClient
+from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.engagement import EngagementFailure, LookupFailed, Visit
 from tasks.liveperson.tokens import TokenFailure, Tokens
 from tasks.messages.job import Job, parse_job
@@ -44,8 +45,7 @@ def simulator(process: SimulatorProcess) -> SimulatorProcess:
 def client_for(simulator: SimulatorProcess, **changes: Any) -> LivePersonClient:
     options: dict[str, Any] = {
         "account_id": ACCOUNT,
-        "client_id": "demo-client",
-        "client_secret": SecretStr(CLIENT_SECRET),
+        "credentials": Credentials("demo-client", SecretStr(CLIENT_SECRET)),
         "token_store": InMemoryTokenStore(),
         "domain_api_url": simulator.url,
         "trusted_hosts": (".liveperson.net", ".liveperson.com"),
@@ -290,7 +290,9 @@ def test_an_app_jwt_refused_by_idp_is_renewed_on_the_way(
 
 def test_wrong_credentials_are_told_from_trouble(simulator: SimulatorProcess) -> None:
     """And the secret is in no part of the error."""
-    client = client_for(simulator, client_secret=SecretStr("wr0ng-secret"))
+    client = client_for(
+        simulator, credentials=Credentials("demo-client", SecretStr("wr0ng-secret"))
+    )
     with pytest.raises(TokenFailure, match="invalid_client") as caught:
         client.tokens(consumer())
     client.close()

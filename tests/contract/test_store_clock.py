@@ -68,7 +68,7 @@ def test_a_pause_for_tokens_ends_in_its_time(
     store: Redis, pulses: tuple[Pulse, Pulse], clock: SteppedClock
 ) -> None:
     """It is never longer than it was when somebody asked for it."""
-    tokens = SharedTokens(store, pulses[0], refresh_seconds=REFRESH_SECONDS)
+    tokens = SharedTokens(store, pulses[0], secrets={}, refresh_seconds=REFRESH_SECONDS)
     tokens.pause_tokens(ACCOUNT, 5)
     clock.step(-HOUR_SECONDS)
     assert 0 < tokens.token_pause(ACCOUNT)[0] <= 5
@@ -81,7 +81,7 @@ def test_a_hanging_renewal_ends_in_its_time(
     one, other = pulses
     store.set(Keys(ACCOUNT).token_lock, other.owner(), px=int(REFRESH_SECONDS * 1000))
     clock.step(-HOUR_SECONDS)
-    tokens = SharedTokens(store, one, refresh_seconds=REFRESH_SECONDS)
+    tokens = SharedTokens(store, one, secrets={}, refresh_seconds=REFRESH_SECONDS)
     with tokens.lock_refresh(ACCOUNT) as is_ours:
         assert not is_ours
 

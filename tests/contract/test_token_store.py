@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -17,10 +18,31 @@ from tasks.store.tokens import SharedTokens
 from tests.fakes import InMemoryTokenStore
 from tests.memory_store import memory_store
 from tests.redis_server import RedisServer
+from tests.store_contents import everything_in
 from tests.waiting import wait_until
 
 ACCOUNT = "12345678"
 OTHER = "87654321"
+# A JWT as LivePerson gives it.
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJPcmNhIn0.c2lnbmF0dXJl"
+
+
+class Account:
+    """An account's client secret, and the one that its file holds by now."""
+
+    def __init__(self, secret: str) -> None:
+        self.used = self.in_file = secret
+
+    def secret(self) -> str:
+        return self.used
+
+    def read_again(self) -> None:
+        self.used = self.in_file
+
+
+def secrets(secret: str = "s3cr3t") -> dict[str, Account]:
+    """Give the secrets of a worker; two accounts may well have the same."""
+    return {ACCOUNT: Account(secret), OTHER: Account(secret)}
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +62,13 @@ def store(request: pytest.FixtureRequest) -> Iterator[TokenStore]:
         return
     if request.param == "memory":
         with memory_store() as client, living(client) as pulse:
-            yield SharedTokens(client, pulse, refresh_seconds=20)
+            yield SharedTokens(client, pulse, secrets=secrets(), refresh_seconds=20)
         return
     server: RedisServer = request.getfixturevalue("valkey")
     with server.client() as client:
         client.flushall()
     with connect(server.url) as client, living(client) as pulse:
-        yield SharedTokens(client, pulse, refresh_seconds=20)
+        yield SharedTokens(client, pulse, secrets=secrets(), refresh_seconds=20)
 
 
 @contextmanager
@@ -149,7 +171,7 @@ def test_a_dead_worker_keeps_nobody_from_a_token(valkey: RedisServer) -> None:
     """It was killed while it asked: another asks as soon as its sign of life is gone."""
     with connect(valkey.url) as client, living(client) as pulse:
         client.set(Keys(ACCOUNT).token_lock, "1-dead/1", px=60_000)
-        tokens = SharedTokens(client, pulse, refresh_seconds=60)
+        tokens = SharedTokens(client, pulse, secrets=secrets(), refresh_seconds=60)
         started = time.monotonic()
         with tokens.lock_refresh(ACCOUNT) as is_ours:
             assert is_ours
@@ -160,7 +182,96 @@ def test_a_slow_worker_is_waited_for(valkey: RedisServer) -> None:
     """It lives: nobody asks beside it, until the time for asking is over."""
     with connect(valkey.url) as client, living(client) as slow, living(client) as pulse:
         client.set(Keys(ACCOUNT).token_lock, slow.owner(), px=500)
-        tokens = SharedTokens(client, pulse, refresh_seconds=60)
+        tokens = SharedTokens(client, pulse, secrets=secrets(), refresh_seconds=60)
         with tokens.lock_refresh(ACCOUNT) as is_ours:
             assert not is_ours
         assert not client.exists(Keys(ACCOUNT).token_lock)
+
+
+# As they lie there
+
+
+@pytest.fixture(params=["valkey", pytest.param("memory", marks=pytest.mark.fast)])
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """Give a client of an empty store."""
+    if request.param == "memory":
+        with memory_store() as client:
+            yield client
+        return
+    valkey: RedisServer = request.getfixturevalue("valkey")
+    with valkey.client() as client:
+        client.flushall()
+        yield client
+
+
+def shared(client: Redis, secret: str = "s3cr3t") -> SharedTokens:
+    """Give what one worker has; it never renews here, so it need not live."""
+    return SharedTokens(client, Pulse(client), secrets=secrets(secret), refresh_seconds=20)
+
+
+def test_nothing_of_a_token_can_be_read_in_the_store(server: Redis) -> None:
+    """Neither as it is, nor a part of it; another worker of the account reads it."""
+    shared(server).put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    said = "".join(everything_in(server))
+    assert Keys(ACCOUNT).app_token in said
+    assert not any(part in said for part in (*JWT.split("."), "s3cr3t", "RS256", "Orca"))
+    assert token(shared(server)) == JWT
+
+
+def test_a_token_is_never_kept_twice_alike(server: Redis) -> None:
+    """So nobody sees whether it was renewed."""
+    tokens = shared(server)
+    tokens.put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    first = server.get(Keys(ACCOUNT).app_token)
+    tokens.put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    assert server.get(Keys(ACCOUNT).app_token) != first
+
+
+def test_a_token_of_another_secret_is_none(server: Redis) -> None:
+    """It is renewed as one that has ended; until then who has its secret still has it."""
+    shared(server, "old").put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    assert token(shared(server, "new")) is None
+    assert token(shared(server, "old")) == JWT
+    shared(server, "new").drop_app_token(ACCOUNT, JWT)
+    assert token(shared(server, "old")) == JWT
+
+
+def test_a_secret_that_was_changed_is_read_again(server: Redis) -> None:
+    """A worker that has yet to hear of it gets the token that another got with it."""
+    tokens = shared(server, "old")
+    accounts = cast("dict[str, Account]", tokens._secrets)
+    accounts[ACCOUNT].in_file = "new"
+    shared(server, "new").put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    assert token(tokens) == JWT
+    assert accounts[ACCOUNT].used == "new"
+
+
+def test_a_token_is_that_of_no_other_account(server: Redis) -> None:
+    """Not even if somebody who writes to the store puts it there, and the secret is the same."""
+    tokens = shared(server)
+    tokens.put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    kept = cast("bytes", server.get(Keys(ACCOUNT).app_token))
+    server.set(Keys(OTHER).app_token, kept, px=60_000)
+    assert tokens.get_app_token(OTHER) is None
+
+
+@pytest.mark.parametrize("left", [JWT, "x", "sealed-1:", "sealed-1:%", "sealed-1:AAAA", "\x00"])
+def test_what_was_not_sealed_is_no_token(server: Redis, left: str) -> None:
+    """An earlier version's is not believed, and does not stay there in the clear."""
+    server.set(Keys(ACCOUNT).app_token, left, px=60_000)
+    tokens = shared(server)
+    assert token(tokens) is None
+    assert JWT not in "".join(everything_in(server))
+    tokens.put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    assert token(tokens) == JWT
+
+
+@pytest.mark.parametrize("at", range(0, 80, 7))
+def test_a_token_that_was_tampered_with_is_none(server: Redis, at: int) -> None:
+    """Whatever was changed of it."""
+    tokens = shared(server)
+    tokens.put_app_token(ACCOUNT, JWT, ttl_seconds=60)
+    kept = bytearray(cast("bytes", server.get(Keys(ACCOUNT).app_token)))
+    kept[at] ^= 1
+    server.set(Keys(ACCOUNT).app_token, bytes(kept), px=60_000)
+    assert token(tokens) is None

@@ -16,6 +16,7 @@ from console.jobfiles.submission import Accepted, check
 from tasks.liveperson.answer import Kind
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.conversation import CONVERSATION, PROFILE
+from tasks.liveperson.credentials import Credentials
 from tasks.messages.job import InvalidJob, Job, Reading, parse_job
 from tests.documents import codes, read, rows, section
 from tests.fakes import InMemoryTokenStore
@@ -41,8 +42,7 @@ FIRST_MESSAGE: Final = "firstMessage"
 def liveperson(running: SimulatorProcess) -> Iterator[LivePersonClient]:
     built = LivePersonClient(
         account_id=ACCOUNT,
-        client_id=CLIENT_ID,
-        client_secret=SecretStr(CLIENT_SECRET),
+        credentials=Credentials(CLIENT_ID, SecretStr(CLIENT_SECRET)),
         token_store=InMemoryTokenStore(),
         domain_api_url=running.url,
         trusted_hosts=(),
