@@ -49,6 +49,7 @@ Hosts = Annotated[
     BeforeValidator(values.comma_separated),
     NoDecode,
 ]
+Address = Annotated[str, AfterValidator(values.address)]
 Pauses = Annotated[
     tuple[Seconds, ...],
     Field(min_length=1, max_length=20),
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=LARGEST_MESSAGE_BYTES)
     drain_timeout: Seconds = 30
     health_file: Path | None = None
+    metrics_address: Address | None = None
     one_processor: bool = True
 
     log_format: Annotated[Literal["console", "json"] | None, BeforeValidator(values.lower)] = None

@@ -88,6 +88,25 @@ def broker_url(value: str) -> str:
     return url
 
 
+def host_and_port(value: str) -> tuple[str, int]:
+    """Take `host:port` apart. Raises ValueError for what is none."""
+    host, colon, port = value.strip().rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if is_bracketed else host
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536
+    if not colon or not bare or not is_port or (":" in bare) is not is_bracketed:
+        raise ValueError(
+            "must be host:port with a port from 1 to 65535, as in 0.0.0.0:9464 or [::]:9464"
+        )
+    return bare, int(port)
+
+
+def address(value: str) -> str:
+    """Accept `host:port`, the host's name or its IP address."""
+    host_and_port(value)
+    return value.strip()
+
+
 def trusted_host(value: str) -> str:
     """Accept a host name, or a suffix that begins with a dot."""
     bare = value.removeprefix(".")

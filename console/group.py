@@ -32,6 +32,7 @@ COMMANDS: Final = MappingProxyType(
         "cancel": "Cancel jobs that have not been sent yet.",
         "limits": "Show or change the limits of an account.",
         "check": "Test settings, broker, store, hosts and credentials.",
+        "health": "Say whether the worker beside it makes progress.",
         "simulate": "Run the LivePerson simulator on its own.",
         "schema": "Print a message schema.",
     }

@@ -29,6 +29,7 @@ from tasks.liveperson.engagement import (
     write_visit,
 )
 from tasks.liveperson.tokens import Tokens
+from tasks.measures import UNMEASURED, Measures
 from tasks.messages.intake import Work
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now, rfc3339
@@ -88,9 +89,13 @@ MESSAGES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The job has its outcome: record it, then publish it. The limiter learns `feedback`."""
+    """The job has its outcome: record it, then publish it. The limiter learns `feedback`.
+
+    `enqueued_at` is RFC 3339: when it was enqueued, or else first seen.
+    """
 
     outcome: Outcome
+    enqueued_at: str
     feedback: Feedback
     cause: str
 
@@ -116,9 +121,10 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Soon:
-    """Retry in `seconds`, in the same thread."""
+    """Retry in `seconds`, in the same thread; `why` as for one that comes later."""
 
     seconds: float
+    why: str
 
 
 Step = Record | Publish | Later
@@ -136,6 +142,7 @@ class Rules:
     shutdown: Shutdown
     policy: Policy
     max_losses: int
+    measures: Measures = UNMEASURED
 
 
 class Try:
@@ -253,6 +260,7 @@ class Try:
 
     def _decide(self) -> Decision:
         assert self._answer is not None
+        self._rules.measures.attempted(self.work.job.account_id, self._answer.kind.value)
         return retry.decide(
             self._answer,
             self._claim.history,
@@ -311,7 +319,7 @@ class Try:
             cause = looked.cause if looked else "Monitoring: no open conversation"
             attempts.append(Attempt(at=now(), http_status=status, outcome=UNRESOLVED, cause=cause))
         is_short = after <= MAX_PAUSE_SECONDS
-        step = Soon(after) if is_short else Later(after, "retry", cause)
+        step = Soon(after, "retry") if is_short else Later(after, "retry", cause)
         # Whoever tries for all has not ended its try before it has sent a new token.
         feedback = "" if decision.renew is not None and is_short else self._feedback
         return self._release(attempts, feedback=feedback, due=after, waits_for="retry") or step
@@ -424,7 +432,8 @@ class Try:
         if other is not None:
             return other
         if self._is_sent:
-            return Later(pause, "throttled", self._cause) if is_put_off else Soon(pause)
+            why = "throttled"
+            return Later(pause, why, self._cause) if is_put_off else Soon(pause, why)
         why = "throttled before sending"
         found = self._wait_in_line(max(pause, TOKEN_PAUSE_SECONDS), why)
         return Later(found.seconds, found.why or why, found.cause or self._cause)
@@ -514,6 +523,11 @@ class Try:
         return "throttled" if kind is Kind.THROTTLED else "ok"
 
     @property
+    def _enqueued_at(self) -> str:
+        """When the job was enqueued, or else first seen: RFC 3339."""
+        return self.work.enqueued_at or rfc3339(self._claim.seen_at)
+
+    @property
     def _reuses(self) -> bool:
         return self.work.job.on_open_conversation == "reuse"
 
@@ -534,13 +548,13 @@ class Try:
             conversation_id=conversation_id,
             lp_consumer_id=self._tokens.lp_consumer_id if self._tokens else None,
             attempts=self._claim.sent,
-            enqueued_at=self.work.enqueued_at or rfc3339(self._claim.seen_at),
+            enqueued_at=self._enqueued_at,
             resolved_by=resolved_by,
             conversation=self._conversation,
             opened_with=opened_with,
             trace=self.work.trace,
         )
-        return Record(outcome=outcome, feedback=self._feedback, cause=self._cause)
+        return self._record(outcome)
 
     def _failed(self, code: ErrorCode) -> Record:
         """Make the dead letter."""
@@ -552,7 +566,15 @@ class Try:
             error_code=answer.error_code if answer else None,
             attempts=self._history,
         )
-        return Record(outcome=outcome, feedback=self._feedback, cause=self._cause)
+        return self._record(outcome)
+
+    def _record(self, outcome: Outcome) -> Record:
+        return Record(
+            outcome=outcome,
+            enqueued_at=self._enqueued_at,
+            feedback=self._feedback,
+            cause=self._cause,
+        )
 
     def _dead_letter(self, code: ErrorCode, message: str, **facts: Any) -> Outcome:
         work = self.work

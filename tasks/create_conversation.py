@@ -19,7 +19,7 @@ from tasks.account import Account
 from tasks.attempt import CLAIMED_RETRY_SECONDS, Later, Publish, Record, Rules, Soon, Step, Try
 from tasks.messages.intake import Received, Work, receive
 from tasks.messages.job import AS_DOCUMENTED, Reading
-from tasks.messages.outcome import Outcome, broken
+from tasks.messages.outcome import REPEATED, Outcome, broken
 from tasks.messages.outgoing import Outgoing, later
 from tasks.messages.trace import trace_of
 from tasks.stopping import Stopping
@@ -30,6 +30,8 @@ from tasks.store.retrying import retry_store
 
 # When to try again after an error of our own, in seconds.
 BUG_RETRY_SECONDS: Final = 10.0
+# What is measured of such an error.
+STUMBLED: Final = "stumbled"
 # What a job waits for whose time has not come, in the log and in the ledger.
 NOT_BEFORE: Final = "notBefore"
 # A job is put off for so long at least, even if it expires sooner, in seconds.
@@ -99,6 +101,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         """`outcome_tasks` names the Celery task that outcomes of a routing key are calls of."""
         self._rules = rules
         self._ledger, self._shutdown = rules.ledger, rules.shutdown
+        self._measures = rules.measures
         self._publisher = publisher
         self._pulse = pulse
         self._accounts = accounts
@@ -119,6 +122,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                     log.warning("job.odd", job_id=received.job.job_id, what=received.job.warnings)
                 return received
             log.warning("message.refused", message_id=received.message_id, outcome=received.count)
+            self._measures.ended("", received.count, delivery.enqueued_at)
             self._publish(received, delivery)
         except Exception:
             # An error here would end the event loop, and the next worker's with the same message.
@@ -160,17 +164,20 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             return
         except Exception:
             log.exception("job.stumbled", retry_in=BUG_RETRY_SECONDS)
+            self._measures.repeats(STUMBLED)
             self._ledger.abandon(work.job, work.owner)
             delivery.defer(BUG_RETRY_SECONDS)
             return
         match step:
             case Later():
+                self._measures.repeats(step.why)
                 self._put_off(step, work, delivery)
             case Record(outcome=outcome):
                 _log_end(outcome, started)
                 self._record(step, work, delivery)
             case Publish(outcome):
                 _log_end(outcome, started)
+                self._measure(outcome, work, work.enqueued_at)
                 self._publish(outcome, delivery)
 
     def _attempt(self, work: Work) -> Step:
@@ -184,6 +191,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             return Later(wait, NOT_BEFORE)
         account = self._accounts[work.job.account_id]
         while isinstance(step := Try(work, account, self._rules).make(), Soon):
+            self._measures.repeats(step.why)
             self._shutdown.sleep(step.seconds)
         return step
 
@@ -215,6 +223,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         def recorded(found: Replay | Lost) -> None:
             gate.freed()
             if isinstance(found, Replay):
+                self._measure(found.outcome, work, step.enqueued_at)
                 self._publish(found.outcome, delivery)
             else:
                 delivery.defer(CLAIMED_RETRY_SECONDS)
@@ -227,6 +236,10 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             cause=step.cause,
             then=recorded,
         )
+
+    def _measure(self, outcome: Outcome, work: Work, enqueued_at: str | None) -> None:
+        if outcome.count != REPEATED:
+            self._measures.ended(work.job.account_id, outcome.count, enqueued_at)
 
     def _publish(self, outcome: Outcome, delivery: Delivery) -> None:
         """Acknowledge the message once the broker has its outcome."""

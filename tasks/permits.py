@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
 
 from tasks.account import Account
 from tasks.line import Rank, Seats
+from tasks.measures import UNMEASURED, Measures
 from tasks.messages.intake import Work
 from tasks.stopping import Shutdown
 from tasks.store.answers import Beginning, Defer, Go, Held, Wait
@@ -39,16 +41,21 @@ class Permits:
         *,
         seats: Seats,
         patience: float,
+        measures: Measures = UNMEASURED,
     ) -> None:
         """Let a job wait in its slot for `patience` seconds; then it comes back later.
 
         `answered_at` is when the ledger last said anything: also how long a job is to wait.
+        `waiting` has an entry for each thread that waits for a permit.
         """
         self._ledger = ledger
         self._pulse = pulse
         self._shutdown = shutdown
         self._seats = seats
         self._patience = patience
+        self._measures = measures
+        # Unlike a number it needs no lock among threads.
+        self.waiting: deque[None] = deque()
         self.answered_at = time.monotonic()
 
     def seat(self, work: Work) -> AbstractContextManager[bool]:
@@ -80,18 +87,32 @@ class Permits:
 
         A job that expires meanwhile is claimed without one.
         """
-        patience = min(self._patience, work.seconds_left(datetime.now(UTC)))
-        deadline = time.monotonic() + patience
+        came_at = time.monotonic()
         begun: Beginning | Wait | None = None
         if account.gate.is_free():
             begun = self._ask(work, account, patience=self._patience)
-        while begun is None or isinstance(begun, Wait):
-            if begun is not None and begun.slot:
-                self._shutdown.sleep(begun.left())
-                begun = self._ask(work, account, slot=begun.slot, patience=self._patience)
-            else:
-                begun = self._wait_in_line(work, account, begun, deadline)
+        if begun is None or isinstance(begun, Wait):
+            self.waiting.append(None)
+            try:
+                begun = self._wait(work, account, begun, came_at)
+            finally:
+                self.waiting.pop()
+        if isinstance(begun, Go):
+            self._measures.permitted(time.monotonic() - came_at)
         return begun
+
+    def _wait(self, work: Work, account: Account, begun: Wait | None, came_at: float) -> Beginning:
+        """Wait until the ledger lets the job go, or until its patience ends."""
+        left = work.seconds_left(datetime.now(UTC))
+        deadline = min(came_at + self._patience, time.monotonic() + left)
+        answer: Beginning | Wait | None = begun
+        while answer is None or isinstance(answer, Wait):
+            if answer is not None and answer.slot:
+                self._shutdown.sleep(answer.left())
+                answer = self._ask(work, account, slot=answer.slot, patience=self._patience)
+            else:
+                answer = self._wait_in_line(work, account, answer, deadline)
+        return answer
 
     def _wait_in_line(
         self, work: Work, account: Account, wait: Wait | None, deadline: float

@@ -17,6 +17,7 @@ from tasks.account import Account
 from tasks.attempt import Rules, Soon, Step, Try
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
+from tasks.measures import UNMEASURED, Measures
 from tasks.messages.intake import Work
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
@@ -62,6 +63,7 @@ class World:
         careful: bool,
         slots: int,
         ceiling: Ceiling,
+        measures: Measures,
     ) -> None:
         self.server = server
         self.store = clock.store
@@ -80,11 +82,17 @@ class World:
         self.rules = Rules(
             ledger=self.ledger,
             permits=Permits(
-                self.ledger, pulse, self.shutdown, seats=Seats(slots, shared=True), patience=1
+                self.ledger,
+                pulse,
+                self.shutdown,
+                seats=Seats(slots, shared=True),
+                patience=1,
+                measures=measures,
             ),
             shutdown=self.shutdown,
             policy=Policy(schedule=SCHEDULE, repeat_unknown=not careful),
             max_losses=1,
+            measures=measures,
         )
         self.store.set(f"{WORKER_PREFIX}{ALIVE}", "", px=GONE_MS)
 
@@ -170,6 +178,7 @@ def job_world(
     careful: bool = False,
     slots: int = 4,
     ceiling: Ceiling = CEILING,
+    measures: Measures = UNMEASURED,
 ) -> Iterator[World]:
     """Give a world whose worker shows itself."""
     server = FakeServer(server_type="valkey")
@@ -178,7 +187,15 @@ def job_world(
         pulse.start()
         try:
             wait_until(pulse.is_shown, "the worker shows itself")
-            yield World(server, clock, pulse, careful=careful, slots=slots, ceiling=ceiling)
+            yield World(
+                server,
+                clock,
+                pulse,
+                careful=careful,
+                slots=slots,
+                ceiling=ceiling,
+                measures=measures,
+            )
         finally:
             server.connected = True
             pulse.stop(seconds=5)

@@ -46,6 +46,7 @@ class JobConsumer(Consumer):
         self._parts = parts
         self._untouched: list[Message] = []
         self.turned_at = self.received_at = time.monotonic()
+        self.is_consuming = False
         super().__init__(*args, **kwargs)
         ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
         self.initial_prefetch_count += ahead
@@ -108,6 +109,16 @@ class JobConsumer(Consumer):
         super().on_connection_error_after_connected(exc)
         if classify(exc).kind != "gone":
             time.sleep(FIRST_PAUSE_SECONDS)
+
+    def on_ready(self) -> None:
+        """Note that messages come from now on; Celery calls this for each connection."""
+        self.is_consuming = True
+        super().on_ready()
+
+    def on_close(self) -> None:
+        """Note that none come any more; Celery calls this when a connection is lost."""
+        self.is_consuming = False
+        super().on_close()
 
     def in_hand(self) -> int:
         """Return how many messages are being worked on."""

@@ -19,6 +19,7 @@ from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.engagement import Installation
+from tasks.measures import Measures
 from tasks.messages.job import Reading
 from tasks.permits import Permits
 from tasks.retry import Policy
@@ -83,6 +84,7 @@ def build(
     store_url: str,
     concurrency: int,
     queues: Sequence[str],
+    measures: Measures,
 ) -> Parts:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
@@ -96,7 +98,7 @@ def build(
         max_losses=settings.max_deliveries,
         repeat_unknown=repeat_unknown,
     )
-    accounts = _accounts(settings, store, pulse, concurrency=concurrency)
+    accounts = _accounts(settings, store, pulse, concurrency=concurrency, measures=measures)
     alone = len(accounts) == 1
     permits = Permits(
         ledger,
@@ -104,6 +106,7 @@ def build(
         shutdown,
         seats=Seats(concurrency, shared=not alone),
         patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
+        measures=measures,
     )
     create = CreateConversation(
         Rules(
@@ -112,6 +115,7 @@ def build(
             shutdown=shutdown,
             policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
             max_losses=settings.max_deliveries,
+            measures=measures,
         ),
         publisher=publisher,
         pulse=pulse,
@@ -151,7 +155,7 @@ def token_seconds(settings: Settings) -> float:
 
 
 def _accounts(
-    settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int
+    settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int, measures: Measures
 ) -> dict[str, Account]:
     credentials = {
         account_id: Credentials(
@@ -182,6 +186,7 @@ def _accounts(
                     identity=account.consumer_identity or "both",
                     issuer=account.consumer_issuer or "",
                 ),
+                measures=measures,
             ),
             ceiling=Ceiling(
                 rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)

@@ -32,6 +32,11 @@ class TaskPool(BasePool):
         # One for each call that has not ended. Unlike a number it needs no lock among threads.
         self._begun: deque[None] = deque()
 
+    @property
+    def busy(self) -> int:
+        """How many threads have something to do."""
+        return min(len(self._begun), int(self.limit or 0))
+
     def on_apply(
         self, target: Callable[..., object], args: Sequence[Any], *_: Any, **__: Any
     ) -> None:

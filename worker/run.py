@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery.worker import state
@@ -21,6 +21,7 @@ from config.streams import write_last_lines
 from config.urls import passwords_of, public_url
 from config.version import VERSION
 from tasks.liveperson.environment import proxy_for, proxy_passwords
+from tasks.measures import UNMEASURED
 from tasks.store.replies import report_broker
 from tasks.store.retrying import retry_at_start
 from worker.app import create_app
@@ -29,8 +30,12 @@ from worker.broker.message import bound
 from worker.consumer import JobConsumer
 from worker.parts import Parts, build, token_seconds
 from worker.pool import TaskPool
+from worker.serving import CannotServe
 from worker.tuning import allow_files, keep_together, relax_collector
 from worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from worker.pages import WorkerPages
 
 LOOK_SECONDS: Final = 0.1
 # What is left after the drain: confirms to await, connections to close, in seconds.
@@ -51,7 +56,8 @@ def run_worker(
 
     The first SIGTERM, SIGINT or SIGHUP drains: nothing new is taken, what is in hand is finished or
     handed back within `drain_timeout`. A second SIGTERM or SIGINT hands everything back at once.
-    Raises what the broker's connection raises, if it cannot be reached at the start.
+    Raises what the broker's connection raises, if it cannot be reached at the start, and
+    CannotServe.
     """
     if settings.one_processor:
         keep_together()
@@ -59,12 +65,14 @@ def run_worker(
     slots = allow_files(concurrency or settings.concurrency)
     bound(settings.max_message_bytes)
     retry_at_start(lambda: _declare(broker, {JOBS_QUEUE, *names}), report_broker)
+    pages = pages_of(settings)
     parts = build(
         settings,
         broker=broker,
         store_url=store_url,
         concurrency=slots,
         queues=names,
+        measures=pages.metrics if pages else UNMEASURED,
     )
     facts = {
         "version": VERSION,
@@ -77,7 +85,6 @@ def run_worker(
         "queues": names,
         "slots": slots,
     }
-    parts.start()
     app = create_app(broker, parts.create, queues=names)
     worker: Any = app.WorkController(
         concurrency=slots,
@@ -104,11 +111,34 @@ def run_worker(
         health_file=settings.health_file,
         draining=parts.shutdown.draining,
     )
+    if pages is not None:
+        pages.serve(
+            pool=worker.pool,
+            consumer=worker.consumer,
+            parts=parts,
+            watchdog=watchdog,
+            slots=slots,
+        )
+    parts.start()
     watchdog.start()
     relax_collector()
     worker.start()
     stop.finish()
     return int(worker.exitcode or 0)
+
+
+def pages_of(settings: Settings) -> WorkerPages | None:
+    """Return what serves a worker's pages, if an address is set. Raises CannotServe."""
+    if settings.metrics_address is None:
+        return None
+    try:
+        from worker.pages import WorkerPages  # noqa: PLC0415 - what it imports may be missing
+    except ImportError:
+        raise CannotServe(
+            "OVERTURE_METRICS_ADDRESS needs the extra 'metrics' (prometheus-client), which is not "
+            "installed: run `make install`"
+        ) from None
+    return WorkerPages(settings.metrics_address, settings.accounts)
 
 
 def _declare(broker: Broker, names: Iterable[str]) -> None:

@@ -60,7 +60,12 @@ class Publishing(Protocol):
 
 
 class Watchdog:
-    """Looks at a worker every few seconds from a thread of its own."""
+    """Looks at a worker every few seconds from a thread of its own.
+
+    For any thread: `verdict` is what the last look found, and `looked_at` when that was.
+    `broker_seen_at` and `store_seen_at` are when these last answered; of the monotonic clock, in
+    seconds. `progress_at` is when nothing was wrong last, as Unix time.
+    """
 
     def __init__(
         self,
@@ -102,6 +107,9 @@ class Watchdog:
         self._busy_since = self._unpublished_since = self._reachable_since
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self.verdict = Verdict("fine")
+        # A worker starts with both at hand.
+        self.looked_at = self.broker_seen_at = self.store_seen_at = self._reachable_since
+        self.progress_at = time.time()
 
     def start(self) -> None:
         """Start looking."""
@@ -115,17 +123,19 @@ class Watchdog:
                 # Without this thread a worker that stands still would stand for ever.
                 log.exception("watchdog.stumbled")
                 found = Verdict("fine")
+            before, self.verdict = self.verdict, found
+            self.looked_at = time.monotonic()
             if found.state == "stalled":
                 log.critical("worker.stalled", why=found.why)
                 self._end(1)
                 return
-            if found.state != self.verdict.state and found.why:
+            if found.state != before.state and found.why:
                 log.error("worker.held_up", why=found.why)
-            self.verdict = found
             if found.state != "refused":
                 self._show()
         # A drain ends by its own timeout; what comes after its last job has to be quick.
         while self._watched.in_hand():
+            self.looked_at = time.monotonic()
             self._show()
             time.sleep(self._look_seconds)
 
@@ -133,6 +143,10 @@ class Watchdog:
         ready = waiting_messages(self._broker, self._queues)
         store_answers = takes_writes(self._store_url)
         now = time.monotonic()
+        if ready is not None:
+            self.broker_seen_at = now
+        if store_answers:
+            self.store_seen_at = now
         if ready is None:
             # After an outage a worker gets its full time to come back.
             self._reachable_since = now
@@ -163,6 +177,7 @@ class Watchdog:
         return judge(sight, seconds=self._stall_seconds, answer_seconds=self._answer_seconds)
 
     def _show(self) -> None:
+        self.progress_at = time.time()
         if self._health_file is not None:
             with contextlib.suppress(OSError):
                 self._health_file.touch()

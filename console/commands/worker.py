@@ -20,6 +20,7 @@ from tasks.store.replies import report, report_broker
 from tasks.store.retrying import retry_at_start
 from tasks.store.rights import STORE_RIGHTS, missing_rights
 from worker.run import on_signals, run_worker, secrets_of
+from worker.serving import CannotServe
 
 
 @click.command()
@@ -66,13 +67,16 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         missing = retry_at_start(lambda: missing_rights(within.store, STORE_RIGHTS), report)
         _demand_rights("store", missing)
         _demand_rights("broker", retry_at_start(within.broker.missing_rights, report_broker))
-        return run_worker(
-            settings,
-            broker=within.broker,
-            store_url=within.store_url,
-            concurrency=concurrency,
-            queues=queues or None,
-        )
+        try:
+            return run_worker(
+                settings,
+                broker=within.broker,
+                store_url=within.store_url,
+                concurrency=concurrency,
+                queues=queues or None,
+            )
+        except CannotServe as error:
+            raise Problem(str(error)) from None
 
 
 def _demand_rights(what: str, missing: Sequence[str] | None) -> None:

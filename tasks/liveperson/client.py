@@ -16,6 +16,7 @@ from tasks.liveperson.domains import Domains, Services
 from tasks.liveperson.engagement import CONNECTORS_OWN, Engaged, Installation, Monitoring, Visit
 from tasks.liveperson.http import FateUnknown, Http, NotSent
 from tasks.liveperson.tokens import TokenFailure, Tokens
+from tasks.measures import UNMEASURED, Measures
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_ascii
 
@@ -44,6 +45,7 @@ class LivePersonClient:
         already_open_text: str = ALREADY_OPEN_TEXT,
         tls: ssl.SSLContext | None = None,
         monitoring: Installation = CONNECTORS_OWN,
+        measures: Measures = UNMEASURED,
     ) -> None:
         self._http = Http(
             pool_size=pool_size,
@@ -51,6 +53,7 @@ class LivePersonClient:
             read_timeout=read_timeout,
             user_agent=user_agent,
             context=tls,
+            measures=measures,
         )
         self.domains = Domains(
             self._http,

@@ -12,6 +12,8 @@ from tasks.liveperson import reading
 from tasks.liveperson.answer import Answer, DomainUnknown, Kind, cause_of, refusal
 from tasks.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
 
+# What the service that knows the others is called, where these go by the names it knows them by.
+DOMAIN_API = "Domain API"
 # LivePerson's Proactive FAQ lets a host be kept for a day at most.
 KEEP_SECONDS = 24 * 3600.0
 # A host that fails is looked up again, but not more often than this.
@@ -55,7 +57,7 @@ class Domains:
         self._http = http
         self._account_id = account_id
         self._api_url = domain_api_url.rstrip("/")
-        self._place = f"Domain API {urlsplit(domain_api_url).netloc.rpartition('@')[2]}"
+        self._place = f"{DOMAIN_API} {urlsplit(domain_api_url).netloc.rpartition('@')[2]}"
         self._trusted_hosts = tuple(trusted_hosts)
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -129,7 +131,9 @@ class Domains:
     def _look_up(self, service: str) -> str:
         path = f"/api/account/{quote(self._account_id, safe='')}/service/{service}/baseURI.json"
         try:
-            response = self._http.call("GET", f"{self._api_url}{path}?version=1.0", headers={})
+            response = self._http.call(
+                "GET", f"{self._api_url}{path}?version=1.0", headers={}, service=DOMAIN_API
+            )
         except (NotSent, FateUnknown) as error:
             text = f"the Domain API did not answer: {error}"
             cause = cause_of(self._place, str(error))
@@ -223,7 +227,9 @@ class Services:
         """Make one call, `path` with its query; raises NotSent or FateUnknown."""
         base_url = self._domains.base_url(service)
         try:
-            response = self._http.call(method, base_url + path, headers=headers, body=body)
+            response = self._http.call(
+                method, base_url + path, headers=headers, body=body, service=service
+            )
         except NotSent:
             self._domains.forget(service)
             raise

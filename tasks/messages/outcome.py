@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -24,12 +24,16 @@ from tasks.messages.result import (
 )
 from tasks.messages.trace import NO_TRACE, Trace
 
+# The count of an outcome that was recorded, and counted, before.
+REPEATED: Final = "replayed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One message out, a result or a dead letter, to the byte.
 
-    `count` is the counter it is added to: created, reused, or failed and its code. `account_id`
+    `count` is the counter it is added to: created, reused, or failed and its code; or REPEATED,
+    which is added to none. `account_id`
     is empty where the ledger has no record of it, `created_id` where no conversation was opened.
     `trace` is the job's.
     """

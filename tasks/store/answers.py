@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.messages.job import Job
-from tasks.messages.outcome import Outcome
+from tasks.messages.outcome import REPEATED, Outcome
 from tasks.messages.result import Attempt
 from tasks.messages.trace import read_trace
 from tasks.store.connection import MILLISECONDS, text
@@ -162,6 +162,6 @@ def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
         account_id=job.account_id,
         routing_key=text(answer[1]),
         body=bytes(answer[2]),
-        count="replayed",
+        count=REPEATED,
         trace=read_trace(bytes(answer[3])),
     )

@@ -14,7 +14,7 @@ import structlog
 from redis import Redis
 
 from tasks.store.connection import MILLISECONDS, StoreError, ask
-from tasks.store.replies import classify
+from tasks.store.replies import classify, count_error
 
 BEAT_SECONDS: Final = 2.0
 # How soon a beat that failed is repeated, in seconds.
@@ -117,6 +117,7 @@ class Pulse:
                 self._show()
             except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
                 trouble, pause = classify(error), MISSED_SECONDS
+                count_error()
                 log.warning("pulse.missed", kind=trouble.kind, error=trouble.cause)
                 self._store.connection_pool.disconnect(inuse_connections=False)
             self._stop.wait(pause)

@@ -8,6 +8,7 @@ errors in one of its own), redis-py's and py-amqp's classes.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -95,6 +96,9 @@ _INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -|answers ['\
 
 log = structlog.get_logger()
 
+_counting: Final = threading.Lock()
+_errors = 0
+
 
 class WrongServer(RedisError):
     """The server is of a kind that Overture does not work with; the text says which."""
@@ -135,7 +139,8 @@ def classify(error: BaseException) -> Trouble:
 
 
 def report(trouble: Trouble, retry_in: float) -> None:
-    """Write to the log what is wrong with the store, in the words for its kind."""
+    """Write to the log what is wrong with the store, in the words for its kind, and count it."""
+    count_error()
     facts = _facts(trouble, retry_in)
     match trouble.kind:
         case "refused":
@@ -144,6 +149,18 @@ def report(trouble: Trouble, retry_in: float) -> None:
             log.error("store.failed", **facts)
         case _:
             log.warning("store.away", **facts)
+
+
+def count_error() -> None:
+    """Count that a call to the store has failed."""
+    global _errors  # noqa: PLW0603 - it is the process's, as the log is
+    with _counting:
+        _errors += 1
+
+
+def store_errors() -> int:
+    """Return how many calls of this process to the store have failed."""
+    return _errors
 
 
 def report_broker(trouble: Trouble, retry_in: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from config.names import TASK_NAME
 from tasks import create_conversation
 from tasks.attempt import CLAIMED_RETRY_SECONDS, Rules
 from tasks.create_conversation import BUG_RETRY_SECONDS, CreateConversation
+from tasks.measures import Measures
 from tasks.messages.intake import Received, Work
 from tasks.messages.outgoing import Outgoing, rfc3339
 from tasks.store.ledger import Ceiling
@@ -87,6 +88,27 @@ class FakePublisher:
     def codes(self) -> list[str]:
         """Return the error codes of the dead letters."""
         return [letter["error"]["code"] for letter in self.documents()]
+
+
+class Kept(Measures):
+    """Keeps what it is told; of waits only how many there were."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ...]] = []
+        self.waits = 0
+
+    def attempted(self, account_id: str, kind: str) -> None:
+        self.told.append(("attempted", account_id, kind))
+
+    def permitted(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.waits += 1
+
+    def repeats(self, why: str) -> None:
+        self.told.append(("repeats", why))
+
+    def ended(self, account_id: str, count: str, enqueued_at: str | None) -> None:
+        self.told.append(("ended", account_id, count, str(enqueued_at)))
 
 
 class Worker:
@@ -515,3 +537,76 @@ def test_an_outcome_that_is_a_call_has_its_jobs_trace(worker: Worker) -> None:
     (message,) = worker.publisher.sent
     assert message.headers["task"] == "sender.send"
     assert message.headers.items() >= TRACE.items()
+
+
+# Measured
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """Give what keeps the measurements."""
+    return Kept()
+
+
+@pytest.fixture
+def measured(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """Give a worker that is measured."""
+    with job_world(tmp_path, monkeypatch, measures=kept) as world:
+        yield Worker(world)
+
+
+def test_a_job_is_measured_at_each_step(measured: Worker, kept: Kept) -> None:
+    """Its wait for a permit, its attempt, and its outcome with the time of its message."""
+    measured.take(created())
+    assert kept.waits == 1
+    assert kept.told == [
+        ("attempted", ACCOUNT, "created"),
+        ("ended", ACCOUNT, "created", ENQUEUED_AT),
+    ]
+
+
+def test_a_job_without_a_time_counts_from_when_it_was_first_seen(
+    measured: Worker, kept: Kept
+) -> None:
+    """A producer need not say when it enqueued a job: results have the same moment."""
+    work, delivery = measured.receive(job_document(1))
+    assert work is not None
+    measured.run(replace(work, enqueued_at=None), delivery, created())
+    (result,) = measured.publisher.documents()
+    assert kept.told[-1] == ("ended", ACCOUNT, "created", result["enqueuedAt"])
+
+
+def test_a_job_that_is_tried_again_counts_once(measured: Worker, kept: Kept) -> None:
+    """Its attempts count each; so does why it waits between them."""
+    measured.take(page(503))
+    assert kept.told == [("attempted", ACCOUNT, "unknown"), ("repeats", "retry")]
+    measured.take(created())
+    assert [one for one in kept.told if one[0] == "ended"] == [
+        ("ended", ACCOUNT, "created", ENQUEUED_AT)
+    ]
+
+
+def test_a_repeated_outcome_is_no_other_job(measured: Worker, kept: Kept) -> None:
+    """It was counted when it was recorded."""
+    measured.take(created())
+    measured.take()
+    assert [one[0] for one in kept.told] == ["attempted", "ended"]
+    assert len(measured.publisher.sent) == 2
+
+
+def test_what_is_no_job_of_ours_has_no_account(measured: Worker, kept: Kept) -> None:
+    """So that no message adds an account to those that are counted."""
+    measured.receive(b"{")
+    measured.receive(job_document(1, accountId="999"))
+    measured.receive(job_document(1, consumerId=""))
+    assert kept.told == [
+        ("ended", "", f"failed:{code}", ENQUEUED_AT)
+        for code in ("malformed_message", "unknown_account", "invalid_job")
+    ]
+
+
+def test_a_conflict_counts_for_its_account(measured: Worker, kept: Kept) -> None:
+    """The first job of that id counts for itself."""
+    measured.take(created())
+    measured.take(priority=1, consumerId="consumer-2")
+    assert kept.told[-1] == ("ended", ACCOUNT, "failed:conflict", ENQUEUED_AT)

@@ -1053,7 +1053,7 @@ def follows(step: Step | Soon) -> Follows:
             return Publishes(outcome.count)
         case Later(seconds, why):
             return ComesBack(why, seconds)
-        case Soon(seconds):
+        case Soon(seconds, _):
             return TriesAgain(seconds)
 
 

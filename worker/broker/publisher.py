@@ -69,8 +69,9 @@ class Publisher:
     jobs in hand, as each waits for its message.
 
     For any thread: `waiting` counts the messages that are neither confirmed nor handed back,
-    `confirmed_at` is when the broker last confirmed one, on the monotonic clock, and `trouble` says
-    what is wrong, and is empty while nothing is.
+    `confirmed_at` is when the broker last confirmed one, on the monotonic clock, `repeats` counts
+    the messages that had to be sent again, and `trouble` says what is wrong, and is empty while
+    nothing is.
     """
 
     def __init__(self, broker: Broker, *, job_queues: Iterable[str] = ()) -> None:
@@ -78,6 +79,7 @@ class Publisher:
         self._broker = broker
         self.confirmed_at = time.monotonic()
         self.trouble = ""
+        self.repeats = 0
         self._new: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
         self._letters: dict[object, Letter] = {}
         self._due: deque[Letter] = deque()
@@ -245,6 +247,7 @@ class Publisher:
         if len(letters) == 1 and refusal is not None:
             self._refuse(letters[0], refusal)
             return
+        self.repeats += len(letters) or unsent
         for letter in letters:
             letter.losses += 1
             letter.is_alone = refusal is not None or letter.losses >= SUSPECT_LOSSES
@@ -272,6 +275,7 @@ class Publisher:
         self._is_refused = self._is_refused or refusal.kind is Kind.NOT_STORED
         self._blame(letter, refusal)
         now = time.monotonic()
+        self.repeats += 1
         letter.refusals += 1
         letter.refused_at = letter.refused_at or now
         if letter.handed_back and now - letter.refused_at > HOLD_SECONDS:

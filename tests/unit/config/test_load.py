@@ -290,6 +290,24 @@ def test_a_number_without_end_is_a_fault(
     assert all(fault.startswith(f"OVERTURE_{name}") for fault in faults())
 
 
+@pytest.mark.parametrize("value", ["0.0.0.0:9464", "worker-1:80", "[::]:9464", " [::1]:65535 "])
+def test_metrics_have_an_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A name or an IP address, and a port."""
+    set_all(monkeypatch, METRICS_ADDRESS=value)
+    assert load_settings().metrics_address == value.strip()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9464", ":9464", "host", "host:", "host:0", "host:65536", "host:http", "::1:9464", "[]:1"],
+)
+def test_what_is_no_address_is_a_fault(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Said with an example of one."""
+    set_all(monkeypatch, METRICS_ADDRESS=value)
+    (fault,) = faults()
+    assert fault.startswith("OVERTURE_METRICS_ADDRESS: must be host:port")
+
+
 def test_an_account_that_is_no_table_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the single account is the same one."""
     set_all(monkeypatch, ACCOUNT_ID="7", CLIENT_ID="a", ACCOUNTS__7=SECRET)

@@ -54,8 +54,15 @@ class ScriptedHttp(Http):
     calls: list[Call] = field(default_factory=list)
 
     def call(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        service: str = "",
     ) -> HttpResponse:
+        assert service
         self.calls.append(Call(method, url, headers, body))
         answer = self.answers.pop(0)
         if isinstance(answer, HttpResponse):
