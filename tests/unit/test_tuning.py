@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -61,7 +62,8 @@ def everywhere() -> Iterator[set[int]]:
     allowed = os.sched_getaffinity(0)
     yield allowed
     for thread in _threads():
-        os.sched_setaffinity(thread, allowed)
+        with contextlib.suppress(ProcessLookupError):  # of another test's, and over by now
+            os.sched_setaffinity(thread, allowed)
 
 
 def _threads() -> list[int]:
