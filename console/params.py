@@ -10,6 +10,9 @@ import click
 from config.names import JOBS_QUEUE
 from config.values import ACCOUNT_ID
 
+# As long as a submissionId can be.
+LABEL_CHARACTERS: Final = 128
+
 
 class Name(click.ParamType[str]):
     """The id of a job or an account, or an error code."""
@@ -27,6 +30,26 @@ class Name(click.ParamType[str]):
 
 
 NAME = Name()
+
+
+class Label(Name):
+    """The name of a submission: a submissionId."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what no job could be labelled with."""
+        label = super().convert(value, param, ctx)
+        if not 1 <= len(label) <= LABEL_CHARACTERS or not label.isprintable():
+            self.fail(
+                f"a name has 1 to {LABEL_CHARACTERS} characters, and no control characters",
+                param,
+                ctx,
+            )
+        return label
+
+
+LABEL: Final = Label()
 
 
 class Number(click.FloatRange):

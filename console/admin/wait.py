@@ -31,12 +31,14 @@ class Sent:
     """A job that was submitted: where the ledger has it, and its content.
 
     `before` is the outcome that it had already, empty for nearly all: such a job is not done again.
+    `label` is the submission under which it had it.
     """
 
     account_id: str
     job_id: str
     digest: str
     before: str = ""
+    label: str = ""
 
 
 class NotKept(Exception):
@@ -118,21 +120,36 @@ def wait_for_outcomes(
 
 def with_outcomes_before(store: Redis, jobs: Sequence[Sent]) -> list[Sent]:
     """Note of jobs that are about to be submitted which are done already. Raises StoreError."""
-    found = outcomes_of(store, jobs)
+    found = _look_up(store, jobs)
     return [
-        replace(job, before="" if outcome == CONFLICT else outcome)
-        for job, outcome in zip(jobs, found, strict=True)
+        job if outcome in {"", CONFLICT} else replace(job, before=outcome, label=_label(body))
+        for job, (outcome, body) in zip(jobs, found, strict=True)
     ]
 
 
 def outcomes_of(store: Redis, jobs: Sequence[Sent]) -> list[str]:
     """Look the outcomes of jobs up; empty for those that have none yet. Raises StoreError."""
+    return [outcome for outcome, _ in _look_up(store, jobs)]
+
+
+def _look_up(store: Redis, jobs: Sequence[Sent]) -> list[tuple[str, str]]:
+    """Look the outcomes of jobs up, each with the message that says so."""
     with store.pipeline(transaction=False) as pipe:
         for job in jobs:
             names = ["digest", "state", "key", "outcome"]
             pipe.hmget(Keys(job.account_id).job(job.job_id), names)
         answers = pipe.execute()
-    return [_outcome(job, *map(text, answer)) for job, answer in zip(jobs, answers, strict=True)]
+    found = [tuple(map(text, answer)) for answer in answers]
+    return [
+        (_outcome(job, digest, state, key, body), body)
+        for job, (digest, state, key, body) in zip(jobs, found, strict=True)
+    ]
+
+
+def _label(body: str) -> str:
+    """Return the submission that an outcome is of."""
+    outcome = json.loads(body)
+    return str((outcome.get("job") or outcome).get("submissionId") or "")
 
 
 def _outcome(job: Sent, digest: str, state: str, key: str, body: str) -> str:

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
+import re
+import secrets
+import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
-from typing import BinaryIO, Final
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import Any, Final
 
 import click
 
 from config.names import JOBS_QUEUE
-from config.settings import Settings
 from console.admin.records import workers_alive
-from console.admin.wait import (
-    ALREADY,
-    NotKept,
-    Sent,
-    Submitted,
-    wait_for_outcomes,
-    with_outcomes_before,
-)
-from console.jobfiles.batch_form import batches
-from console.jobfiles.job_file import Entry, Format, UnreadableFile
+from console.admin.submitting import Run
+from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
+from console.jobfiles import repeats
+from console.jobfiles.job_file import Format, UnreadableFile
+from console.jobfiles.rejects import Rejects
 from console.jobfiles.source import STANDARD_INPUT, Source, open_source
-from console.jobfiles.submission import Accepted, Rejected, check, outgoing
 from console.output import Interrupted, Problem, complain, counted, progress, say
-from console.params import NAME, JobsQueue, Number
+from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
-from tasks.messages.job import Reading
-from worker.tuning import relax_collector
+from tasks.messages.json_text import dumps_compact
+
+# How much of a file's digest stands in its submission's name, in hexadecimal digits.
+DIGEST_DIGITS: Final = 8
+# How much of the file's own name, in characters.
+STEM_CHARACTERS: Final = 80
+_ENDINGS: Final = re.compile(r"(\.(csv|tsv|txt|jsonl?|ndjson|xlsx|gz))+$", re.IGNORECASE)
+_ODD: Final = re.compile(r"[^\w.-]+")
 
 
 @click.command()
@@ -66,6 +67,17 @@ from worker.tuning import relax_collector
 )
 @click.option("--account", type=NAME, metavar="ID", help="The account for jobs that name none.")
 @click.option(
+    "--name",
+    "label",
+    type=LABEL,
+    help="The submission's name (submissionId).  [default: made of the file's name and content]",
+)
+@click.option(
+    "--rate",
+    type=Number(min=0, min_open=True),
+    help="Open at most so many conversations a second for this submission, in each account.",
+)
+@click.option(
     "--queue",
     type=JobsQueue(),
     default=JOBS_QUEUE,
@@ -77,7 +89,7 @@ from worker.tuning import relax_collector
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Start after line N, as an interrupted submission tells you to.",
+    help="Start after line N, as an interrupted submission from a pipe tells you to.",
 )
 @click.option(
     "--rejected",
@@ -94,6 +106,8 @@ def command(
     timeout: float,
     account: str | None,
     consumer_id_from: str | None,
+    label: str | None,
+    rate: float | None,
     queue: str,
     skip: int,
     rejected: Path | None,
@@ -115,8 +129,12 @@ def command(
     it, as in {"consumerId": "…", "batch": […]}, or taken from within it by --consumer-id-from.
 
     A job without a jobId gets a UUID derived from its content. You can therefore submit the same
-    file again: a job is not done twice while the ledger keeps it (OVERTURE_DEDUPE_DAYS), and --wait
-    counts it as already done. To have identical jobs each done, give each its own jobId.
+    file again: a job is not sent again while the ledger keeps its outcome (OVERTURE_DEDUPE_DAYS),
+    but counted as already done. After Ctrl-C or an outage, submitting the file again goes on where
+    it stood. To have identical jobs each done, give each its own jobId.
+
+    The jobs of a file share a submissionId, by which overture submissions counts, pauses, cancels
+    and reports them; a job with one of its own keeps that.
     """
     settings = read_settings()
     if account is not None:
@@ -126,7 +144,9 @@ def command(
     path = rejected or Path(f"{name}.rejected.jsonl")
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(open_source(file, form, twice=all_or_nothing))
+            source = stack.enter_context(
+                open_source(file, form, twice=all_or_nothing or bool(label))
+            )
         except OSError as error:
             raise Problem(f"{file} cannot be read: {error.strerror}") from None
         except UnreadableFile as error:
@@ -134,28 +154,53 @@ def command(
         if source.is_at(path):
             raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
-        run = Submission(
+        options = {"format": source.form, "account": account, "consumerIdFrom": consumer_id_from}
+        content = _fingerprint(source, options)
+        run = Run(
             source=source,
             settings=settings,
+            submission_id=label or _label(name, content),
+            content=content,
+            options=options,
             account_id=account,
             consumer_id_from=consumer_id_from,
+            rate=rate,
             skip=skip,
             rejects=rejects,
         )
-        if dry_run or all_or_nothing:
-            run.check_all()
-        if dry_run:
-            say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
-            run.advise()
-            return int(run.complain())
-        if all_or_nothing:
-            if run.complain():
-                raise Problem("nothing was submitted")
-            run.begin_anew()
-        return _submit(run, queue=queue, wait=wait, timeout=timeout)
+        try:
+            if dry_run or all_or_nothing:
+                run.check_all()
+            if dry_run:
+                say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
+                run.advise()
+                return int(run.complain())
+            if all_or_nothing:
+                if run.complain():
+                    raise Problem("nothing was submitted")
+                run.begin_anew()
+            return _submit(run, queue=queue, wait=wait, timeout=timeout)
+        except repeats.NotKept as error:
+            raise Problem(str(error)) from None
 
 
-def _submit(run: Submission, *, queue: str, wait: bool, timeout: float) -> int:
+def _fingerprint(source: Source, options: Mapping[str, Any]) -> str:
+    """Return what tells a file, and how it is read, from others; empty for a pipe."""
+    if not source.content:
+        return ""
+    return hashlib.sha256(source.content.encode() + dumps_compact(options)).hexdigest()
+
+
+def _label(name: str, content: str) -> str:
+    """Make a submission's name of a file's; what comes from a pipe is named after the time."""
+    if not content:
+        now = datetime.now(UTC)
+        return f"stdin-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    stem = _ODD.sub("-", _ENDINGS.sub("", PurePath(name).name))[:STEM_CHARACTERS]
+    return f"{stem}-{content[:DIGEST_DIGITS]}"
+
+
+def _submit(run: Run, *, queue: str, wait: bool, timeout: float) -> int:
     is_sent = False
     try:
         with ExitStack() as stack:
@@ -164,20 +209,35 @@ def _submit(run: Submission, *, queue: str, wait: bool, timeout: float) -> int:
             run.send_all(within, queue, submitted)
             is_sent = True
             say(f"submitted {counted(run.tally.confirmed, 'job')} to {queue}")
+            _say_what_was_not_sent(run, wait=wait)
             if run.tally.got_ids:
                 without = counted(run.tally.got_ids, "job")
                 say(f"{without} had no jobId and got one derived from the content")
+            name = run.submission_id
+            say(f"submission {name}; overture submissions show {shlex.quote(name)} follows it")
             failed = run.complain()
             if submitted is not None:
                 failed |= _wait(within, submitted, timeout)
             return int(failed)
-    except (Problem, NotKept) as error:
+    except (Problem, NotKept, repeats.NotKept) as error:
         sentences = error.sentences if isinstance(error, Problem) else (str(error),)
         more = () if is_sent else (run.how_to_go_on(),)
         raise Problem(*sentences, *more) from None
     except KeyboardInterrupt:
         said = "the jobs are submitted; the workers continue"
         raise Interrupted(said if is_sent else run.how_to_go_on()) from None
+
+
+def _say_what_was_not_sent(run: Run, *, wait: bool) -> None:
+    if run.tally.earlier:
+        earlier = counted(run.tally.earlier, "job")
+        say(f"{earlier} sent by an earlier run that broke off, and not again")
+    if run.tally.before and not wait:
+        say(_counted(Counter({f"{ALREADY}{name}": n for name, n in run.tally.before.items()})))
+    if run.tally.repeated:
+        verb = "repeats" if run.tally.repeated == 1 else "repeat"
+        repeated = counted(run.tally.repeated, run.source.unit)
+        say(f"{repeated} {verb} a job of the file, which goes once")
 
 
 def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
@@ -208,199 +268,3 @@ def _counted(outcomes: Counter[str]) -> str:
 
 def _in_words(name: str) -> str:
     return name.removeprefix(ALREADY).replace("failed:", "failed as ")
-
-
-BATCH_JOBS: Final = 500
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What a submission has come to so far; `through` is the last entry of a confirmed batch."""
-
-    accepted: int = 0
-    confirmed: int = 0
-    through: int = 0
-    got_ids: int = 0
-    warnings: int = 0
-    without_campaign: int = 0
-    without_profile: int = 0
-    broken_off: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Submission:
-    """One run of the command: what it reads, how it checks it, and how far it is."""
-
-    source: Source
-    settings: Settings
-    account_id: str | None
-    consumer_id_from: str | None = None
-    skip: int
-    rejects: Rejects
-    tally: Tally = field(default_factory=Tally)
-
-    def accepted(self) -> Iterator[Accepted]:
-        """Check every entry; pass the good ones on and report the others."""
-        reading = Reading(
-            pass_unknown=self.settings.unknown_fields == "pass",
-            unauthenticated=self.settings.unauthenticated_accounts,
-        )
-        for entry in self._entries():
-            checked = check(
-                entry,
-                accounts=self.settings.accounts.keys(),
-                account_id=self.account_id,
-                reading=reading,
-                consumer_id_from=self.consumer_id_from,
-            )
-            if isinstance(checked, Rejected):
-                self.rejects.add(checked)
-                continue
-            self._warn(checked)
-            self.tally.without_campaign += not checked.has_campaign
-            self.tally.without_profile += not checked.has_profile
-            self.tally.accepted += 1
-            self.tally.got_ids += checked.got_id
-            yield checked
-
-    def check_all(self) -> None:
-        """Check every entry, and send nothing."""
-        with progress("checking", total=self.source.size) as report:
-            for number, _ in enumerate(self.accepted()):
-                if number % BATCH_JOBS == 0:
-                    report(self.source.position())
-
-    def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
-        """Send every good entry, in batches that the broker confirms."""
-        with within.connect() as connection, ExitStack() as stack:
-            within.broker.declare_if_allowed(connection, [queue])
-            relax_collector()
-            producer = within.broker.producer(connection)
-            report = stack.enter_context(progress("submitting", total=self.source.size))
-            jobs = self.accepted()
-            sent: list[Sent] = []
-            through = tag = 0
-            # Each batch is confirmed while the next one is read and checked.
-            while batch := list(islice(jobs, BATCH_JOBS)):
-                messages = [outgoing(job, queue) for job in batch]
-                following = [Sent(job.account_id, job.job_id, job.digest) for job in batch]
-                if submitted is not None:
-                    following = with_outcomes_before(within.store, following)
-                producer.wait(tag)
-                self._note(sent, through, submitted)
-                sent, through = following, batch[-1].number
-                tag = producer.send(messages)
-                report(self.source.position())
-            producer.wait(tag)
-            self._note(sent, through, submitted)
-
-    def begin_anew(self) -> None:
-        """Forget what was checked, and read the source from its start."""
-        self.source.rewind()
-        self.tally = Tally()
-
-    def advise(self) -> None:
-        """Say of how many jobs LivePerson itself would advise against."""
-        if self.tally.without_campaign:
-            jobs = counted(self.tally.without_campaign, "job")
-            say(f"{jobs} without campaign or engagement: no source for agents and reports")
-        if self.tally.without_profile:
-            jobs = counted(self.tally.without_profile, "job")
-            say(f"{jobs} without profile: agents see nothing about the consumer")
-
-    def complain(self) -> bool:
-        """Say what could not be read as a job; False if there is nothing to say."""
-        if self.rejects.count:
-            complain(self.rejects.summary())
-        if self.tally.broken_off:
-            complain(self.tally.broken_off)
-        return bool(self.rejects.count or self.tally.broken_off)
-
-    def how_to_go_on(self) -> str:
-        """Say what is certain after a submission broke off."""
-        tally, unit = self.tally, self.source.unit
-        if not tally.confirmed:
-            return "no job was confirmed; submit the file again: no job will be done twice"
-        return (
-            f"{counted(tally.confirmed, 'job')} confirmed, all up to {unit} {tally.through}; "
-            f"continue with --skip {tally.through}"
-        )
-
-    def _warn(self, checked: Accepted) -> None:
-        for warning in checked.warnings:
-            self.tally.warnings += 1
-            if self.tally.warnings <= REPORTED:
-                complain(f"{self.source.unit} {checked.number}: warning: {warning}")
-            elif self.tally.warnings == REPORTED + 1:
-                complain("there are more warnings, which are not shown")
-
-    def _entries(self) -> Iterator[Entry]:
-        limit = self.settings.max_message_bytes
-        try:
-            yield from batches(self.source.entries(max_bytes=limit, skip=self.skip))
-        except UnreadableFile as error:
-            self.tally.broken_off = str(error)
-
-    def _note(self, confirmed: list[Sent], through: int, submitted: Submitted | None) -> None:
-        if not confirmed:
-            return
-        self.tally.confirmed += len(confirmed)
-        self.tally.through = through
-        if submitted is not None:
-            for job in confirmed:
-                submitted.add(job)
-
-
-# So many are named on standard error; all of them are in the file.
-REPORTED: Final = 20
-
-
-class Rejects:
-    """The file of rejected entries, made when there is a first one."""
-
-    def __init__(self, path: Path, *, unit: str, append: bool) -> None:
-        """Count in `unit`s; a run that goes on with another one appends."""
-        self._path = path
-        self._unit = unit
-        self._mode = "ab" if append else "wb"
-        self._file: BinaryIO | None = None
-        self._is_broken = False
-        self.count = 0
-
-    def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            # What could not be written was said when it was added.
-            with suppress(OSError):
-                self._file.close()
-
-    def add(self, rejected: Rejected) -> None:
-        """Report an entry and keep it; one that cannot be kept holds up no other."""
-        self.count += 1
-        self._keep(rejected)
-        if self.count <= REPORTED or self._is_broken:
-            complain(f"{self._unit} {rejected.number}: {rejected.reason}")
-        elif self.count == REPORTED + 1:
-            complain(f"more {self._unit}s were rejected; {self._path} lists them all")
-
-    def summary(self) -> str:
-        """Say how many there are, and where."""
-        where = "" if self._is_broken else f", with the reasons in {self._path}"
-        return f"{counted(self.count, self._unit)} rejected{where}"
-
-    def _keep(self, rejected: Rejected) -> None:
-        if self._is_broken:
-            return
-        kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
-        try:
-            if self._file is None:
-                self._file = self._path.open(self._mode)  # type: ignore[assignment]  # a mode of bytes
-            assert self._file is not None
-            self._file.write(json.dumps(kept, ensure_ascii=False).encode(errors="replace") + b"\n")
-            self._file.flush()
-        except OSError as error:
-            self._is_broken = True
-            complain(
-                f"{self._path} cannot be written: {error.strerror}; what is rejected is reported "
-                "here alone, and the rest is still sent: name another file with --rejected"
-            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -33,22 +34,37 @@ READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read
 
 
 class Source:
-    """An open file of jobs; `size` is in bytes, where it is known."""
+    """An open file of jobs; `size` is in bytes, where it is known.
 
-    def __init__(self, file: BufferedReader, form: Format, *, size: int | None) -> None:
+    `path` is the file's own, empty for a pipe; `content` is a digest of what it holds, in 64
+    hexadecimal digits, empty for what can be read but once.
+    """
+
+    def __init__(
+        self,
+        file: BufferedReader,
+        form: Format,
+        *,
+        size: int | None,
+        path: str = "",
+        content: str = "",
+    ) -> None:
         self._file = file
-        self._form = form
+        self.form = form
         self.size = size
+        self.path = path
+        self.content = content
+        self._start = file.tell() if size is not None else 0
 
     @property
     def unit(self) -> str:
         """What the numbers of its entries count."""
-        return "element" if self._form == "json" else "line"
+        return "element" if self.form == "json" else "line"
 
     def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
         """Read its entries but those up to number `skip`. Raises UnreadableFile."""
         try:
-            for entry in READERS[self._form](self._file, max_bytes=max_bytes):
+            for entry in READERS[self.form](self._file, max_bytes=max_bytes):
                 if entry.number > skip:
                     yield entry
         except OSError as error:
@@ -69,7 +85,7 @@ class Source:
 
     def rewind(self) -> None:
         """Begin anew; only what was opened to be read twice can."""
-        self._file.seek(0)
+        self._file.seek(self._start)
 
 
 def _stdin() -> BufferedReader:
@@ -97,6 +113,24 @@ def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Sour
         if what := foreign_kind(start):
             raise UnreadableFile(what)
         size = os.fstat(file.fileno()).st_size if file.seekable() else None
+        content = _digest(file) if size is not None else ""
         if ends_lines_with_returns(start):
             file = BufferedReader(ReturnsAsNewlines(file))
-        yield Source(file, form or guess_format(name, start), size=size)
+        yield Source(
+            file,
+            form or guess_format(name, start),
+            size=size,
+            path=str(Path(name).resolve()) if name != STANDARD_INPUT else "",
+            content=content,
+        )
+
+
+def _digest(file: BufferedReader) -> str:
+    """Read a file for a digest of what it holds, and go back; empty if it cannot be read whole."""
+    start = file.tell()
+    try:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+    finally:
+        file.seek(start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from config.names import JOBS_EXCHANGE_NAME
@@ -34,6 +35,8 @@ class Accepted:
     priority: int
     digest: str
     got_id: bool
+    submission_id: str | None = None
+    not_before: datetime | None = None
     warnings: tuple[str, ...] = ()
     has_campaign: bool = True
     has_profile: bool = True
@@ -55,11 +58,13 @@ def check(
     account_id: str | None,
     reading: Reading = AS_DOCUMENTED,
     consumer_id_from: str | None = None,
+    submission_id: str | None = None,
 ) -> Accepted | Rejected:
     """Check an entry as a worker with these accounts would; with none configured, any will do.
 
     `account_id` goes to jobs that name no account; what is at the path `consumer_id_from` is the
-    consumerId of those that have none. LivePerson's own form of a request is a job, too. A job
+    consumerId of those that have none, and `submission_id` labels those without a label of their
+    own. LivePerson's own form of a request is a job, too. A job
     without a jobId gets a UUID made of its content: the same job submitted again is the same job,
     and is done once.
     """
@@ -75,6 +80,8 @@ def check(
     complete = document
     if account_id is not None and "accountId" not in document:
         complete = {**document, "accountId": account_id}
+    if submission_id is not None and "submissionId" not in document:
+        complete = {**complete, "submissionId": submission_id}
     got_id = "jobId" not in document
     try:
         job = parse_job(
@@ -93,6 +100,8 @@ def check(
         priority=job.priority,
         digest=job.digest,
         got_id=got_id,
+        submission_id=job.submission_id,
+        not_before=job.not_before,
         warnings=job.warnings,
         has_campaign=job.engagement is not None or "campaignInfo" in job.conversation,
         has_profile=bool(job.profile),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,14 @@ def enqueued(broker_url: str) -> list[dict[str, Any]]:
     return [json.loads(seen.body) for seen in broker_at(broker_url).look(JOBS_QUEUE)]
 
 
+def told(output: str) -> tuple[list[str], str]:
+    """Return what is said before the submission is named, and its name."""
+    *said, last = output.splitlines()
+    found = re.fullmatch(r"submission (\S+); overture submissions show \1 follows it", last)
+    assert found, last
+    return said, found[1]
+
+
 def test_good_lines_go_and_bad_ones_are_kept(
     settings: dict[str, object], broker_url: str, tmp_path: Path
 ) -> None:
@@ -45,13 +54,14 @@ def test_good_lines_go_and_bad_ones_are_kept(
     file = write_jobs(tmp_path / "jobs.jsonl", 3, extra=BAD)
     ended = overture("submit", str(file), settings=settings)
     assert ended.returncode == 1
-    assert ended.stdout == "submitted 3 jobs to conversations.jobs\n"
+    said, label = told(ended.stdout)
+    assert said == ["submitted 3 jobs to conversations.jobs"]
     assert ended.stderr.splitlines() == [
         "overture: line 2: the line is not JSON: Expecting value at column 1",
         "overture: line 3: profil: is not a known field; did you mean profile?",
         f"overture: 2 lines rejected, with the reasons in {file}.rejected.jsonl",
     ]
-    assert enqueued(broker_url) == [job_document(number) for number in range(3)]
+    assert enqueued(broker_url) == [job_document(number, submissionId=label) for number in range(3)]
     kept = Path(f"{file}.rejected.jsonl").read_text().splitlines()
     assert [json.loads(line).get("job", {}).get("jobId") for line in kept] == [None, "typo"]
     assert [json.loads(line)["line"] for line in kept] == [2, 3]
@@ -144,7 +154,8 @@ def test_an_outage_leaves_no_doubt_about_what_is_submitted(own_server: RedisServ
     own_server.start()
     text = "\n".join(lines).encode()
     ended = overture("submit", "-", "--skip", "500", settings=settings, stdin=text)
-    assert (ended.returncode, ended.stdout) == (0, "submitted 700 jobs to conversations.jobs\n")
+    said, _ = told(ended.stdout)
+    assert (ended.returncode, said) == (0, ["submitted 700 jobs to conversations.jobs"])
     assert {job["jobId"] for job in enqueued(own_server.url)} == {f"job-{n}" for n in range(1200)}
 
 
@@ -232,7 +243,8 @@ def test_rejected_lines_that_cannot_be_kept_are_said_to_be(
     """However few they are; the good ones go all the same."""
     file = write_jobs(tmp_path / "jobs.jsonl", 3, extra=BAD)
     ended = overture("submit", str(file), "--rejected", "/dev/full", settings=settings)
-    assert (ended.returncode, ended.stdout) == (1, "submitted 3 jobs to conversations.jobs\n")
+    said, _ = told(ended.stdout)
+    assert (ended.returncode, said) == (1, ["submitted 3 jobs to conversations.jobs"])
     first, *others = ended.stderr.splitlines()
     assert first.startswith("overture: /dev/full cannot be written: No space left on device; ")
     assert "--rejected" in first

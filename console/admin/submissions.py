@@ -1,0 +1,316 @@
+"""Submissions: jobs that share a submissionId, as the store counts and `submit` describes them.
+
+Workers count the jobs that they see (tasks/store/lua/submission.lua), whoever enqueued them. What
+`submit` knows beside that (the file, how many jobs it holds, how far it was sent) stands in a
+record of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from redis import Redis
+
+from tasks.messages.outgoing import rfc3339
+from tasks.store.connection import MILLISECONDS, Keys, text
+from tasks.store.ledger import DAY_SECONDS, today
+
+# What `submit` says of a submission is kept for so long at least, in seconds: longer than most
+# files take.
+ABOUT_SECONDS: Final = 31.0 * DAY_SECONDS
+INDEX: Final = "overture:submissions"
+# What stands beside the counts in a submission's hash (tasks/store/lua/submission.lua).
+MARKS: Final = frozenset({"jobs", "begun", "cancelled", "rate", "pace", "line", "paced_at"})
+CREATED: Final = "created"
+REUSED: Final = "reused"
+FAILED: Final = "failed:"
+# So many ids of ended jobs are read at a time.
+BATCH_IDS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What `submit` wrote down of a submission; moments are milliseconds since 1970.
+
+    `content` is a digest of the file and of how it is read (`options`), empty where it was read
+    from a pipe. Jobs up to entry `through` are with the broker; all are if `sent_at` is there.
+    `total` counts the jobs, each once, and not those that were done before under another label.
+    """
+
+    submission_id: str
+    file: str = ""
+    content: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    accounts: tuple[str, ...] = ()
+    total: int = 0
+    through: int = 0
+    rejected: int = 0
+    begun_at: int = 0
+    sent_at: int | None = None
+
+
+def _name(submission_id: str) -> str:
+    return f"overture:submission:{submission_id}"
+
+
+def write_about(store: Redis, about: About, *, seconds: float = ABOUT_SECONDS) -> None:
+    """Write down what is known of a submission, for so long. Raises StoreError."""
+    fields: Any = {
+        "file": about.file,
+        "content": about.content,
+        "options": json.dumps(about.options),
+        "accounts": json.dumps(about.accounts),
+        "total": about.total,
+        "through": about.through,
+        "rejected": about.rejected,
+        "begun": about.begun_at,
+        "sent": about.sent_at or "",
+    }
+    lasts_ms = int(seconds * MILLISECONDS)
+    with store.pipeline(transaction=False) as pipe:
+        pipe.hset(_name(about.submission_id), mapping=fields)
+        pipe.pexpire(_name(about.submission_id), lasts_ms)
+        pipe.zadd(INDEX, {about.submission_id: milliseconds() + lasts_ms})
+        pipe.zremrangebyscore(INDEX, "-inf", milliseconds())
+        pipe.execute()
+
+
+def read_about(store: Redis, submission_id: str) -> About | None:
+    """Read what `submit` wrote down; None if it never saw the submission. Raises StoreError."""
+    raw: Any = store.hgetall(_name(submission_id))
+    return _about(submission_id, raw)
+
+
+def _about(submission_id: str, raw: Mapping[Any, Any]) -> About | None:
+    if not raw:
+        return None
+    found = {text(name): text(value) for name, value in raw.items()}
+    return About(
+        submission_id=submission_id,
+        file=found["file"],
+        content=found["content"],
+        options=json.loads(found["options"]),
+        accounts=tuple(json.loads(found["accounts"])),
+        total=int(found["total"]),
+        through=int(found["through"]),
+        rejected=int(found["rejected"]),
+        begun_at=int(found["begun"]),
+        sent_at=int(found["sent"]) if found["sent"] else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A submission as it stands: what was sent, and what became of it.
+
+    `outcomes` counts the jobs that have ended by `created`, `reused`, and `failed:` and a code.
+    `rate` is its pace, in conversations a second of each account.
+    """
+
+    submission_id: str
+    about: About | None
+    seen: int
+    outcomes: Mapping[str, int]
+    is_cancelled: bool
+    rate: float | None
+    begun_at: int | None
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs have an outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def total(self) -> int:
+        """How many jobs it has: those of the file, or those that workers have seen."""
+        return max(self.about.total if self.about else 0, self.seen, self.ended)
+
+    @property
+    def waiting(self) -> int:
+        """How many have no outcome yet."""
+        return self.total - self.ended
+
+    @property
+    def created(self) -> int:
+        """How many have a conversation that was opened for them."""
+        return self.outcomes.get(CREATED, 0)
+
+    @property
+    def reused(self) -> int:
+        """How many have a conversation that was open before."""
+        return self.outcomes.get(REUSED, 0)
+
+    @property
+    def failed(self) -> int:
+        """How many are dead letters."""
+        return sum(count for name, count in self.outcomes.items() if name.startswith(FAILED))
+
+    @property
+    def state(self) -> str:
+        """Say in a word what it does."""
+        if self.is_cancelled:
+            return "cancelled"
+        if self.about and self.about.sent_at is None:
+            return "sending" if self.about.total else "begun"
+        return "done" if self.waiting == 0 else "running"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as JSON shows it, with names like those of the messages."""
+        about = self.about
+        return {
+            "submissionId": self.submission_id,
+            "state": self.state,
+            "file": about.file or None if about else None,
+            "total": self.total,
+            "waiting": self.waiting,
+            "created": self.created,
+            "reused": self.reused,
+            "failed": self.failed,
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "rejected": about.rejected if about else None,
+            "rate": self.rate,
+            "begunAt": moment(self.begun_at),
+            "sentAt": moment(about.sent_at) if about else None,
+        }
+
+
+def moment(at: int | None) -> str | None:
+    """Write a time as messages do."""
+    return rfc3339(datetime.fromtimestamp(at / MILLISECONDS, UTC)) if at else None
+
+
+def milliseconds() -> int:
+    """Return this machine's time."""
+    return int(time.time() * MILLISECONDS)
+
+
+def view(store: Redis, accounts: Collection[str], submission_id: str) -> View | None:
+    """Look at a submission; None if nothing is known of it. Raises StoreError."""
+    return next(_views(store, accounts, [submission_id]), None)
+
+
+def views(store: Redis, accounts: Collection[str]) -> list[View]:
+    """Look at all submissions, the latest first. Raises StoreError."""
+    with store.pipeline(transaction=False) as pipe:
+        for name in (INDEX, *(Keys(account_id).submissions for account_id in accounts)):
+            pipe.zrangebyscore(name, milliseconds(), "+inf")
+        names = sorted({text(one) for found in pipe.execute() for one in found})
+    found = [
+        one
+        for start in range(0, len(names), BATCH_IDS)
+        for one in _views(store, accounts, names[start : start + BATCH_IDS])
+    ]
+    return sorted(found, key=lambda one: (-(one.begun_at or 0), one.submission_id))
+
+
+def _views(store: Redis, accounts: Collection[str], names: Sequence[str]) -> Iterator[View]:
+    """Look at some submissions; nothing comes for one of which nothing is known."""
+    with store.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hgetall(_name(name))
+        abouts = [_about(name, raw) for name, raw in zip(names, pipe.execute(), strict=True)]
+    everyone = [sorted({*accounts, *(one.accounts if one else ())}) for one in abouts]
+    with store.pipeline(transaction=False) as pipe:
+        for name, its_accounts in zip(names, everyone, strict=True):
+            for account_id in its_accounts:
+                pipe.hgetall(Keys(account_id).tally(name))
+        answers = iter(pipe.execute())
+    for name, about, its_accounts in zip(names, abouts, everyone, strict=True):
+        tallies = [_tally(next(answers)) for _ in its_accounts]
+        if about or any(tallies):
+            yield _view(name, about, tallies)
+
+
+def _view(name: str, about: About | None, tallies: Sequence[Mapping[str, str]]) -> View:
+    outcomes: Counter[str] = Counter()
+    for tally in tallies:
+        outcomes.update({k: int(v) for k, v in tally.items() if k not in MARKS and int(v) > 0})
+    begun = [float(tally["begun"]) for tally in tallies if "begun" in tally]
+    begun += [about.begun_at] if about else []
+    rates = [float(tally["rate"]) for tally in tallies if "rate" in tally]
+    return View(
+        submission_id=name,
+        about=about,
+        seen=sum(int(tally.get("jobs", 0)) for tally in tallies),
+        outcomes=outcomes,
+        is_cancelled=any("cancelled" in tally for tally in tallies),
+        rate=rates[0] if rates else None,
+        begun_at=int(min(begun)) if begun else None,
+    )
+
+
+def _tally(raw: Mapping[Any, Any]) -> dict[str, str]:
+    return {text(name): text(value) for name, value in raw.items()}
+
+
+def set_rate(
+    store: Redis, account_id: str, submission_id: str, *, rate: float, seconds: float
+) -> None:
+    """Give a submission's jobs of an account a pace, in conversations a second, for so long.
+
+    Raises StoreError.
+    """
+    keys = Keys(account_id)
+    with store.pipeline(transaction=False) as pipe:
+        pipe.hset(keys.tally(submission_id), "rate", str(rate))
+        pipe.pexpire(keys.tally(submission_id), int(seconds * MILLISECONDS))
+        pipe.execute()
+
+
+def is_cancelled(store: Redis, account_id: str, submission_id: str) -> bool:
+    """Tell whether a submission's jobs of an account end as cancelled. Raises StoreError."""
+    return bool(store.hexists(Keys(account_id).tally(submission_id), "cancelled"))
+
+
+def cancel_submission(store: Redis, accounts: Iterable[str], submission_id: str) -> None:
+    """Have all jobs of a submission that come from now on end as cancelled. Raises StoreError.
+
+    That is remembered until it is taken back: their messages may wait for any time.
+    """
+    for account_id in accounts:
+        keys = Keys(account_id)
+        with store.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.tally(submission_id), "cancelled", str(milliseconds()))
+            pipe.persist(keys.tally(submission_id))
+            pipe.zadd(keys.submissions, {submission_id: float("inf")})
+            pipe.execute()
+
+
+def take_back_cancellation(
+    store: Redis, accounts: Iterable[str], submission_id: str, *, seconds: float
+) -> bool:
+    """Let jobs of a cancelled submission that come from now on go; False if it was not cancelled.
+
+    Raises StoreError.
+    """
+    was_cancelled = False
+    for account_id in accounts:
+        keys = Keys(account_id)
+        if store.hdel(keys.tally(submission_id), "cancelled"):
+            was_cancelled = True
+            lasts_ms = int(seconds * MILLISECONDS)
+            store.pexpire(keys.tally(submission_id), lasts_ms)
+            store.zadd(keys.submissions, {submission_id: milliseconds() + lasts_ms})
+    return was_cancelled
+
+
+def ended_jobs(
+    store: Redis, account_id: str, submission_id: str, *, seconds: float
+) -> Iterator[list[str]]:
+    """Give the ids of the jobs that ended in the last so many seconds, some at a time.
+
+    In the order of their ends; one that was replayed comes once for each end. Raises StoreError.
+    """
+    keys, last = Keys(account_id), today() + 1
+    first = last - int(seconds // DAY_SECONDS) - 2
+    for day in range(first, last + 1):
+        name, start = keys.ended(submission_id, day), 0
+        while found := store.lrange(name, start, start + BATCH_IDS - 1):
+            yield [text(one) for one in found]
+            start += len(found)
