@@ -130,13 +130,16 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             delivery.defer(BUG_RETRY_SECONDS)
         return None
 
-    def run(self, work: Work, delivery: Delivery) -> None:
-        """Settle one delivery: acknowledged behind its outcome, put off, or handed back."""
+    def run(self, work: Work, delivery: Delivery) -> Step | None:
+        """Settle one delivery: acknowledged behind its outcome, put off, or handed back.
+
+        Returns what became of the job; None if it was handed back.
+        """
         if self._shutdown.draining.is_set():
             delivery.requeue()
-            return
+            return None
         with bound_contextvars(job_id=work.job.job_id, account=work.job.account_id):
-            self._work(work, delivery)
+            return self._work(work, delivery)
 
     def _read(self, delivery: Delivery) -> Work | Outcome:
         message = delivery.received
@@ -155,19 +158,19 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             log.exception("message.unread")
             return broken(delivery.body, trace=trace_of(message.headers))
 
-    def _work(self, work: Work, delivery: Delivery) -> None:
+    def _work(self, work: Work, delivery: Delivery) -> Step | None:
         started = time.monotonic()
         try:
             step = self._attempt(work)
         except Stopping:
             self._hand_back(work, delivery)
-            return
+            return None
         except Exception:
             log.exception("job.stumbled", retry_in=BUG_RETRY_SECONDS)
             self._measures.repeats(STUMBLED)
             self._ledger.abandon(work.job, work.owner)
             delivery.defer(BUG_RETRY_SECONDS)
-            return
+            return Later(BUG_RETRY_SECONDS, "stumbled")
         match step:
             case Later():
                 self._measures.repeats(step.why)
@@ -179,6 +182,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                 _log_end(outcome, started)
                 self._measure(outcome, work, work.enqueued_at)
                 self._publish(outcome, delivery)
+        return step
 
     def _attempt(self, work: Work) -> Step:
         wait = work.seconds_to_wait(datetime.now(UTC))

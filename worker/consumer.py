@@ -20,6 +20,7 @@ from tasks.store.replies import classify, report_broker
 from worker.broker.in_hand import InHand
 from worker.broker.topology import queue_of
 from worker.parts import Parts
+from worker.signals import run_of
 
 TURN_SECONDS: Final = 1.0
 # What ends within this time is acknowledged together: the broker then sends as many new jobs in one
@@ -78,7 +79,8 @@ class JobConsumer(Consumer):
             self.received_at = time.monotonic()
             work = create.receive(delivery)
             if work is not None:
-                self.pool.on_apply(create.run, (work, delivery))
+                run = run_of(create, self, work, delivery)
+                self.pool.on_apply(run, (work, delivery))
 
         return on_message
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+from celery import signals
 from celery.concurrency.base import BasePool
 
 Call = tuple[Callable[..., object], Sequence[Any]]
@@ -49,6 +50,11 @@ class TaskPool(BasePool):
             )
             self._threads.append(thread)
             thread.start()
+
+    def on_start(self) -> None:
+        """Say that the process is there which runs the tasks, as Celery's pools of processes do."""
+        _, hostname = self.options.get("initargs") or (None, None)
+        signals.worker_process_init.send(sender=hostname)
 
     def on_stop(self) -> None:
         """Let every thread finish what it is doing."""

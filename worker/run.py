@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from celery import signals
 from celery.worker import state
 
 from config.names import JOBS_QUEUE, account_queue
@@ -85,6 +86,11 @@ def run_worker(
         "queues": names,
         "slots": slots,
     }
+
+    def ready(consumer: object) -> None:
+        log.info("worker.ready", **facts)
+        signals.worker_ready.send(sender=consumer)
+
     app = create_app(broker, parts.create, queues=names)
     worker: Any = app.WorkController(
         concurrency=slots,
@@ -94,7 +100,7 @@ def run_worker(
         without_mingle=True,
         # Its events would go through the loop that also answers AMQP's own heartbeats.
         without_heartbeat=True,
-        ready_callback=lambda _: log.info("worker.ready", **facts),
+        ready_callback=ready,
     )
     stop = Stop(worker, parts, drain_seconds=settings.drain_timeout)
     stop.listen()
@@ -196,7 +202,11 @@ class Stop:
 
     def _drain(self, number: int) -> None:
         consumer: JobConsumer = self._worker.consumer
-        log.info("worker.draining", signal=signal.Signals(number).name, in_hand=consumer.in_hand())
+        name = signal.Signals(number).name
+        log.info("worker.draining", signal=name, in_hand=consumer.in_hand())
+        signals.worker_shutting_down.send(
+            sender=self._worker.hostname, sig=name, how="Warm", exitcode=0
+        )
         consumer.stop_taking()
         deadline = time.monotonic() + self._drain_seconds
         while consumer.in_hand() and time.monotonic() < deadline and self._asked == 1:

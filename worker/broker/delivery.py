@@ -32,7 +32,7 @@ class Delivery(ABC):
     """One message in hand. `ack`, `requeue` and `defer` are for any thread, one of them once."""
 
     def __init__(self, message: Message, *, queue: str, in_hand: InHand, sender: Sender) -> None:
-        self._message = message
+        self.message = message
         self._in_hand = in_hand
         self._sender = sender
         self.queue = queue
@@ -42,17 +42,17 @@ class Delivery(ABC):
     @property
     def body(self) -> bytes:
         """What the message holds."""
-        return body_of(self._message)
+        return body_of(self.message)
 
     @property
     def received(self) -> Received:
         """The message as it came, for reading."""
-        return received(self._message)
+        return received(self.message)
 
     @property
     def enqueued_at(self) -> str | None:
         """When the producer enqueued the job, if the message says so: RFC 3339."""
-        value = self._message.headers.get(ENQUEUED_HEADER)
+        value = self.message.headers.get(ENQUEUED_HEADER)
         return value if isinstance(value, str) else None
 
     def ack(self) -> None:
@@ -61,7 +61,7 @@ class Delivery(ABC):
 
     def requeue(self) -> None:
         """Give the message back, for another worker to take at once."""
-        self._in_hand.end(self, self._message.requeue)
+        self._in_hand.end(self, self.message.requeue)
 
     @abstractmethod
     def defer(self, seconds: float) -> None:
@@ -72,4 +72,4 @@ class Delivery(ABC):
 
     def acknowledge(self, *, multiple: bool) -> None:
         """Write the acknowledgement; in the connection's own thread."""
-        self._message.ack(multiple=multiple)
+        self.message.ack(multiple=multiple)

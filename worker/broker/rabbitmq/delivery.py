@@ -46,7 +46,7 @@ class RabbitDelivery(Delivery):
         self._sender.send(self._later(seconds), self.ack, self.requeue)
 
     def _later(self, seconds: float) -> Outgoing:
-        message = self._message
+        message = self.message
         whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
         headers = {
             name: value
