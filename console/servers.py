@@ -20,7 +20,7 @@ from console.output import Problem, complain
 from tasks.store.connection import connect
 from tasks.store.replies import advice, classify
 from tasks.store.rights import STORE_WRITE, missing_rights
-from worker.broker.base import Broker
+from worker.broker.base import Broker, connect_at_once
 from worker.broker.brokers import broker_at
 from worker.broker.confirms import Blocked, NotConfirmed
 from worker.embedded.server import EmbeddedServerError
@@ -43,8 +43,7 @@ class Reach:
     def connect(self) -> Connection:
         """Connect to the broker, for publishing and declaring."""
         connection = self.broker.connection()
-        # At once or not at all: whoever waits at a terminal wants to know.
-        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        connect_at_once(connection)
         return connection
 
 

@@ -17,7 +17,8 @@ class TCPProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._links: list[_Link] = []
         self._is_closed = False
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self.port = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -29,6 +30,10 @@ class TCPProxy:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more connections, and end those there are."""
         self._is_closed = True
         self._listener.close()
         for link in self._links:
@@ -68,6 +73,9 @@ class _Link:
 
     def close(self) -> None:
         for end in self._ends:
+            # A thread that reads keeps it open otherwise.
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
@@ -42,6 +42,18 @@ class JobConsumer(Consumer):
     hub: Any
     task_consumer: Any
     initial_prefetch_count: int
+    restart_count: int
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc] # Celery's types take it for a variable
+        """Celery's steps but the one that declares delays, which the broker has done by then.
+
+        At each start of the consumer it would try every alternative of the broker's URL, and a dead
+        one for several seconds.
+        """
+
+        default_steps: ClassVar = [
+            step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step
+        ]
 
     def __init__(self, *args: Any, parts: Parts, **kwargs: Any) -> None:
         self._parts = parts
@@ -93,6 +105,15 @@ class JobConsumer(Consumer):
         """Have the loop show that it turns; Celery calls this for each connection."""
         super().register_with_event_loop(hub)
         hub.call_repeatedly(TURN_SECONDS, self._turn)
+        if self.restart_count > 1:
+            # The broker may be another one, or may have lost what was declared at the start.
+            self._parts.publisher.declare()
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Connection:
+        """Connect as the broker says now: which server comes first may have changed."""
+        return self.ensure_connected(
+            self._parts.broker.consuming_connection(heartbeat=heartbeat or 0)
+        )
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, for as long as it takes, and say in the log why it does not come to that."""

@@ -26,7 +26,7 @@ from tasks.measures import UNMEASURED
 from tasks.store.replies import report_broker
 from tasks.store.retrying import retry_at_start
 from worker.app import create_app
-from worker.broker.base import Broker
+from worker.broker.base import Broker, connect_at_once
 from worker.broker.message import bound
 from worker.consumer import JobConsumer
 from worker.parts import Parts, build, token_seconds
@@ -149,6 +149,7 @@ def pages_of(settings: Settings) -> WorkerPages | None:
 
 def _declare(broker: Broker, names: Iterable[str]) -> None:
     with broker.connection() as connection:
+        connect_at_once(connection)
         broker.declare(connection, names)
 
 

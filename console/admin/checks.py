@@ -16,7 +16,7 @@ from console.admin.records import troubles, workers_alive
 from tasks.store.connection import greeting, text
 from tasks.store.replies import advice
 from tasks.store.rights import STORE_RIGHTS, missing_rights
-from worker.broker.base import Broker
+from worker.broker.base import Broker, connect_at_once
 from worker.broker.confirms import NotConfirmed
 from worker.finding import Finding
 
@@ -50,7 +50,7 @@ def _check_queues(broker: Broker, job_queues: Sequence[str]) -> Iterator[Finding
         OperationalError,
     )
     try:
-        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        connect_at_once(connection)
     except errors as error:
         todo = advice(error, "start it, or correct OVERTURE_BROKER_URL")
         text = f"{name} cannot be used: {said(error, broker.url)}; {todo}"

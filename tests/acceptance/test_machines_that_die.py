@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.broker_client import BrokerClient
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.overture_command import overture
+from tests.rabbit_server import RabbitServer
 from tests.redis_server import free_port
 from tests.sentinel_servers import WatchedServers
 from tests.simulator_process import SimulatorProcess
+from tests.tcp_proxy import TCPProxy
 from tests.worker_process import WorkerProcess
+from worker.broker.brokers import broker_at
 
 JOBS = 200
+# One and a half for the silent node, and what a start takes on a busy machine.
+SILENT_START_SECONDS = 8.0
 
 
 def test_a_master_dies_behind_sentinels(tmp_path: Path, simulator: SimulatorProcess) -> None:
@@ -56,3 +66,50 @@ def _check_speaks_plainly(settings: dict[str, object]) -> None:
         assert f"✗ {what}: sentinel://" in refused.stdout
     assert "no master named other" in refused.stdout
     assert "correct the master's name" in refused.stdout
+
+
+@pytest.mark.xdist_group("rabbitmq")
+def test_the_next_node_of_rabbitmq_is_used_at_once(
+    rabbit_server: RabbitServer, rabbit_url: str, valkey_url: str, simulator: SimulatorProcess
+) -> None:
+    """The first node is silent from the start; the second dies, and with it what was declared."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        TCPProxy(rabbit_server.port) as second,
+        TCPProxy(rabbit_server.port) as third,
+    ):
+        ports = silent.getsockname()[1], second.port, third.port
+        url = ";".join(f"amqp://guest:guest@127.0.0.1:{port}//" for port in ports)
+        settings = {
+            **ONE_ACCOUNT,
+            "broker_url": url,
+            "store_url": valkey_url,
+            "domain_api_url": simulator.url,
+            "max_rate": 40,
+        }
+        begun = time.monotonic()
+        with WorkerProcess(settings) as worker, BrokerClient(rabbit_url) as client:
+            assert time.monotonic() - begun < SILENT_START_SECONDS
+            client.put([job_document(number) for number in range(JOBS)])
+            client.wait_for(JOBS // 4)
+            _lose_the_delays(rabbit_url)
+            second.close()
+            before = len(client.take().by_job())
+            client.wait_for(before + 20, seconds=3)
+            due = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+            client.put([job_document(JOBS, notBefore=due)])
+            client.wait_for(JOBS + 1, seconds=20)
+            assert client.out.dead_letters == []
+            for command in (["check"], ["status"], ["results"]):
+                done = overture(*command, settings=settings)
+                assert done.returncode == 0, (command, done.stdout, done.stderr)
+            assert worker.process.poll() is None
+            assert worker.stop() == 0
+    assert len(simulator.conversations()) == JOBS + 1
+
+
+def _lose_the_delays(url: str) -> None:
+    """Take away where delayed jobs go once they are due; nobody is told of that."""
+    with broker_at(url).connection() as connection:
+        channel: Any = connection.default_channel
+        channel.exchange_delete("celery_delayed_delivery")

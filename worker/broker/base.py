@@ -78,11 +78,17 @@ class Broker(ABC):
         the broker's protocol has such a thing.
         """
 
-    def consuming_connection(self) -> Connection:
+    @property
+    def connect_seconds(self) -> float:
+        """How long a server may take to be connected to."""
+        return CONNECT_SECONDS
+
+    def consuming_connection(self, *, heartbeat: float = 0) -> Connection:
         """Return a connection to take messages over; it connects at first use."""
         return Connection(
             self.consuming_url,
-            connect_timeout=CONNECT_SECONDS,
+            connect_timeout=self.connect_seconds,
+            heartbeat=heartbeat,
             transport_options=self.transport_options(),
         )
 
@@ -164,6 +170,7 @@ class Broker(ABC):
         """
         compression.bound(COMMAND_BYTES)
         with self.consuming_connection() as connection:
+            connect_at_once(connection)
             yield Taker(self, connection, queue)
 
     @abstractmethod
@@ -184,6 +191,15 @@ class Broker(ABC):
     @abstractmethod
     def check(self, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
         """Declare what a worker declares, and try to publish and to read. Raises NotConfirmed."""
+
+
+def connect_at_once(connection: Connection) -> None:
+    """Connect to the first server of its URL that answers; raises if none does.
+
+    At once or not at all: whoever waits at a terminal wants to know.
+    """
+    attempts = max(2, len(connection.alt))
+    connection.ensure_connection(max_retries=attempts - 1, interval_start=0, interval_step=0)
 
 
 class Taker:

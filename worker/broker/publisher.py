@@ -120,6 +120,10 @@ class Publisher:
             letter.handed_back.append(handed_back)
         self._new.put(letter)
 
+    def declare(self) -> None:
+        """Have exchanges, queues and delays declared again soon. For any thread."""
+        self._declarer.ask()
+
     def close(self, *, seconds: float) -> None:
         """Send what is waiting, for at most so many seconds, and stop."""
         self._new.put(None)

@@ -10,11 +10,18 @@ from kombu import Connection, Queue
 from config.names import JOBS_EXCHANGE_NAME
 from config.urls import for_kombu
 from tasks.messages.intake import Received
-from worker.broker.base import ANSWER_SECONDS, CONNECT_SECONDS, Broker, QueueDepth
+from worker.broker.base import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    Broker,
+    QueueDepth,
+    connect_at_once,
+)
 from worker.broker.confirms import Blocked, Refusal
 from worker.broker.message import received
 from worker.broker.rabbitmq.checks import check
 from worker.broker.rabbitmq.delivery import DELAY_QUEUES, RabbitDelivery, declare_delays
+from worker.broker.rabbitmq.nodes import NODES
 from worker.broker.rabbitmq.producer import PROBE_SECONDS, RabbitProducer, probe, refusal_of
 from worker.broker.rabbitmq.transport import WAITS_FOR_A_READER, own_url, register
 from worker.finding import Finding
@@ -32,8 +39,13 @@ class RabbitBroker(Broker):
 
     @property
     def consuming_url(self) -> str:
-        """The URL of our own transport."""
-        return own_url(self.url)
+        """The URL of our own transport; of alternatives, those that answered come first."""
+        return own_url(NODES.ordered(for_kombu(self.url)))
+
+    @property
+    def connect_seconds(self) -> float:
+        """Less where there are other nodes."""
+        return NODES.seconds(self.url, longest=CONNECT_SECONDS)
 
     def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return py-amqp's options."""
@@ -47,8 +59,8 @@ class RabbitBroker(Broker):
         # With an alarm RabbitMQ reads nothing, and the system would end the connection over it.
         options["socket_settings"] = WAITS_FOR_A_READER
         return Connection(
-            own_url(for_kombu(self.url)),
-            connect_timeout=CONNECT_SECONDS,
+            self.consuming_url,
+            connect_timeout=self.connect_seconds,
             heartbeat=heartbeat,
             transport_options=options,
         )
@@ -69,6 +81,7 @@ class RabbitBroker(Broker):
     def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
         """Count what is ready; the delayed queues hold the messages of all jobs queues."""
         with self.connection() as connection:
+            connect_at_once(connection)
             found = [
                 QueueDepth(
                     name=name, ready=self.ready(connection, name), delayed=None, unacked=None
@@ -104,7 +117,7 @@ class RabbitBroker(Broker):
         A connection that met an alarm stays in RabbitMQ's list for as long as that lasts.
         """
         connection = self.connection(answer_seconds=PROBE_SECONDS)
-        connection.connect()
+        connect_at_once(connection)
         try:
             return probe(connection, JOBS_EXCHANGE_NAME)[0]
         finally:

@@ -32,6 +32,7 @@ from tasks.messages.outgoing import Outgoing
 from worker.broker.rabbitmq import frames as amqp_frames
 from worker.broker.rabbitmq.frames import FRAME_END, HEAD
 from worker.broker.rabbitmq.inbound import frame_handler
+from worker.broker.rabbitmq.nodes import NODES
 
 SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
@@ -311,6 +312,18 @@ class Transport(pyamqp.Transport):
         AccessRefused,
         NotAllowed,
     )
+
+    def establish_connection(self) -> Any:
+        """Connect, and note whether the node could be connected to."""
+        client: Any = self.client
+        node = client.hostname or "localhost", client.port or self.default_port
+        try:
+            connection = super().establish_connection()
+        except Exception:
+            NODES.failed(node)
+            raise
+        NODES.worked(node)
+        return connection
 
     def on_readable(self, connection: Any, loop: Any) -> None:
         """Deal with all that has come; the event loop calls this when something has."""
