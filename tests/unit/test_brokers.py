@@ -24,4 +24,4 @@ def test_alternatives_are_one_rabbitmq() -> None:
     """Each of them goes through its own transport."""
     broker = broker_at("amqp://one//;amqps://two//")
     assert type(broker) is RabbitBroker
-    assert broker.consuming_url == "overture-amqp://one//;overture-amqps://two//"
+    assert broker.consuming_url == "overture-amqp://one:5672//;overture-amqps://two:5671//"
