@@ -58,12 +58,16 @@ CREATE INDEX IF NOT EXISTS by_state ON results (state, account, urgent DESC, due
 
 
 class Results:
-    """The results on disk: `waiting`, `sent`, or `parked` with a reason."""
+    """The results on disk: `waiting`, `sent`, or `parked` with a reason.
+
+    What is added survives a power cut, for its message is acknowledged then. What became of it has
+    to survive this program alone: to wait for the disk after each message would slow all of them.
+    """
 
     def __init__(self, path: str) -> None:
         self._lock = threading.Lock()
-        self._rows = sqlite3.connect(path, check_same_thread=False)
-        self._rows.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + SCHEMA)
+        self._added = _open(path, synchronous="FULL")
+        self._rows = _open(path, synchronous="NORMAL")
         self._in_hand: set[str] = set()
         self._write(
             "DELETE FROM results WHERE state = 'sent' AND due < ?", time.time() - KEEP_SECONDS
@@ -72,9 +76,9 @@ class Results:
     def add(self, bodies: list[bytes], known: set[str]) -> None:
         """Keep results; they are on disk when this returns."""
         rows = [_row(body, known) for body in bodies]
-        with self._lock, self._rows:
+        with self._lock, self._added:
             marks = ", ".join("?" * 8)
-            self._rows.executemany(f"INSERT OR IGNORE INTO results VALUES ({marks})", rows)  # noqa: S608 - eight of them
+            self._added.executemany(f"INSERT OR IGNORE INTO results VALUES ({marks})", rows)  # noqa: S608 - eight of them
 
     def take(self, account: str) -> tuple[str, dict[str, Any], int] | None:
         """Take an account's next result in hand; those that automatic messages wait for first."""
@@ -125,6 +129,12 @@ class Results:
     def _write(self, statement: str, *values: object) -> int:
         with self._lock, self._rows:
             return self._rows.execute(statement, values).rowcount
+
+
+def _open(path: str, *, synchronous: str) -> sqlite3.Connection:
+    rows = sqlite3.connect(path, check_same_thread=False)
+    rows.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};{SCHEMA}")
+    return rows
 
 
 def _row(body: bytes, known: set[str]) -> tuple[object, ...]:

@@ -59,7 +59,9 @@ app.conf.update(
     task_ignore_result=True,
     task_default_queue=LATER.name,
     task_queues=[RESULTS, LATER],
-    worker_prefetch_multiplier=1,
+    # Celery's loop does not wake up when a thread is done: with no more in hand than there are
+    # threads, they wait for it.
+    worker_prefetch_multiplier=10,
 )
 log = get_task_logger(__name__)
 notes = Redis.from_url(os.environ.get("OVERTURE_STORE_URL") or BROKER_URL)

@@ -119,7 +119,16 @@ def opener(
         yield process
 
 
+@pytest.fixture
+def without_fsync(store: Redis) -> Iterator[None]:
+    """Have Valkey wait for no disk: in a test that kills nothing, that would be most of its time."""
+    store.config_set("appendfsync", "no")
+    yield
+    store.config_set("appendfsync", "always")
+
+
 @pytest.mark.timeout(120)
+@pytest.mark.usefixtures("without_fsync")
 def test_a_thousand_results_become_a_thousand_messages(
     stage: Stage, settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
 ) -> None:
