@@ -121,7 +121,7 @@ def opener(
 
 @pytest.fixture
 def without_fsync(store: Redis) -> Iterator[None]:
-    """Have Valkey wait for no disk: in a test that kills nothing, that would be most of its time."""
+    """Have Valkey wait for no disk, which takes most of the time; the test kills nothing."""
     store.config_set("appendfsync", "no")
     yield
     store.config_set("appendfsync", "always")
