@@ -29,6 +29,7 @@ COMMANDS: Final = MappingProxyType(
         "dead-letters": "Inspect and replay the jobs that got no conversation.",
         "status": "Show counts, queues and limits, or one job's history.",
         "watch": "Show counts, queues and limits, live.",
+        "submissions": "Follow, stop and report the jobs of a file as one thing.",
         "cancel": "Cancel jobs that have not been sent yet.",
         "limits": "Show or change the limits of an account.",
         "check": "Test settings, broker, store, hosts and credentials.",

@@ -213,15 +213,18 @@ class Column:
 class Rows:
     """Writes documents of one kind in one form, a line each."""
 
-    def __init__(self, form: Form, columns: Sequence[Column]) -> None:
+    def __init__(self, form: Form, columns: Sequence[Column], *, delimiter: str = ",") -> None:
+        """`delimiter` stands between the cells of CSV."""
         self._form = form
+        self._delimiter = delimiter
         self._columns = columns
 
     @property
     def header(self) -> str | None:
         """The line before the first, if the form has one."""
         if self._form == "csv":
-            return _csv([column.name for column in self._columns])
+            names = [_harmless(column.name) for column in self._columns]
+            return _csv(names, self._delimiter)
         if self._form == "table":
             return self._aligned([column.name.upper() for column in self._shown])
         return None
@@ -231,7 +234,8 @@ class Rows:
         if self._form == "jsonl":
             return escaped(dumps_compact(document).decode())
         if self._form == "csv":
-            return _csv([_harmless(column.value(document)) for column in self._columns])
+            cells = [_harmless(column.value(document)) for column in self._columns]
+            return _csv(cells, self._delimiter)
         return self._aligned([_printable(column.value(document)) for column in self._shown])
 
     @property
@@ -256,10 +260,10 @@ def at(path: str) -> Callable[[Document], object]:
     return value
 
 
-def _csv(cells: Sequence[str]) -> str:
+def _csv(cells: Sequence[str], delimiter: str) -> str:
     line = io.StringIO()
     # It quotes a cell with a newline in it only where that ends a line.
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    csv.writer(line, lineterminator="\n", delimiter=delimiter).writerow(cells)
     return line.getvalue().removesuffix("\n")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from fakeredis import FakeServer
 
 from config.names import CREATED_KEY, FAILED_KEY, JOBS_QUEUE
@@ -33,6 +35,15 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
 class MemoryReach:
     """What commands reach, and a worker that does its jobs without LivePerson."""
 
@@ -44,12 +55,23 @@ class MemoryReach:
             self.store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True
         )
 
-    def run(self, *arguments: str, stdin: bytes | str = "") -> Result:
-        """Call the command `overture`."""
-        result = CliRunner().invoke(main, arguments, env=SETTINGS, input=stdin)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+    def run(self, *arguments: str) -> Result:
+        """Call the command `overture`; its output goes to files, as commands take them."""
+        status = 0
+        with (
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as errors,
+            io.TextIOWrapper(out, encoding="utf-8", write_through=True) as stdout,
+            io.TextIOWrapper(errors, encoding="utf-8", write_through=True) as stderr,
+        ):
+            with redirect_stdout(stdout), redirect_stderr(stderr):
+                try:
+                    main(arguments)
+                except SystemExit as ending:
+                    status = int(ending.code or 0)
+            for file in (out, errors):
+                file.seek(0)
+            return Result(status, out.read().decode(), errors.read().decode())
 
     def waiting(self) -> list[dict[str, Any]]:
         """Return the jobs that wait in the queue, in their order."""
@@ -107,6 +129,8 @@ def memory_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
     def servers(_: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(store_url="redis://memory", broker_url="memory://")
 
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr("console.servers.servers", servers)
     monkeypatch.setattr("console.servers.broker_at", lambda _: within.broker)
     monkeypatch.setattr("console.servers.connect", lambda *_, **__: memory_store(server))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -83,6 +83,38 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
         attempts=tuple({k: v for k, v in one.items() if k != "note"} for one in history or failed),
         outcome=outcome,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a job stands in the ledger: its outcome as it is published, or what it waits for.
+
+    Of a job that the ledger does not know, `digest` is empty. `key` is the routing key and `body`
+    the message of an outcome, which is certain once there is one. A job that waits comes back at
+    `due`, in milliseconds since 1970.
+    """
+
+    digest: str = ""
+    key: str = ""
+    body: str = field(default="", repr=False)
+    waits_for: str = ""
+    due: str = ""
+
+
+def read_endings(store: Redis, jobs: Iterable[tuple[str, str]]) -> list[Ending]:
+    """Read how jobs stand, each given by its account and its id. Raises StoreError."""
+    names = ["digest", "state", "key", "outcome", "waits_for", "due"]
+    with store.pipeline(transaction=False) as pipe:
+        for account_id, job_id in jobs:
+            pipe.hmget(Keys(account_id).job(job_id), names)
+        return [_ending(*map(text, answer)) for answer in pipe.execute()]
+
+
+def _ending(digest: str, state: str, key: str, body: str, waits_for: str, due: str) -> Ending:
+    # What is recorded will be published: nothing can change it any more.
+    if state in {"done", "published"}:
+        return Ending(digest, key=key, body=body)
+    return Ending(digest, waits_for=waits_for, due=due)
 
 
 def cancel(store: Redis, account_id: str, job_id: str) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from redis import Redis
 
 from config.names import CREATED_KEY, FAILED_KEY
-from tasks.store.connection import Keys, text
+from console.admin.records import Ending, read_endings
 
 BATCH_JOBS: Final = 500
 # How often the ledger is asked about what is not done yet, in seconds.
@@ -134,16 +134,8 @@ def outcomes_of(store: Redis, jobs: Sequence[Sent]) -> list[str]:
 
 def _look_up(store: Redis, jobs: Sequence[Sent]) -> list[tuple[str, str]]:
     """Look the outcomes of jobs up, each with the message that says so."""
-    with store.pipeline(transaction=False) as pipe:
-        for job in jobs:
-            names = ["digest", "state", "key", "outcome"]
-            pipe.hmget(Keys(job.account_id).job(job.job_id), names)
-        answers = pipe.execute()
-    found = [tuple(map(text, answer)) for answer in answers]
-    return [
-        (_outcome(job, digest, state, key, body), body)
-        for job, (digest, state, key, body) in zip(jobs, found, strict=True)
-    ]
+    endings = read_endings(store, [(job.account_id, job.job_id) for job in jobs])
+    return [(_outcome(job, one), one.body) for job, one in zip(jobs, endings, strict=True)]
 
 
 def _label(body: str) -> str:
@@ -152,13 +144,12 @@ def _label(body: str) -> str:
     return str((outcome.get("job") or outcome).get("submissionId") or "")
 
 
-def _outcome(job: Sent, digest: str, state: str, key: str, body: str) -> str:
-    if digest and digest != job.digest:
+def _outcome(job: Sent, ending: Ending) -> str:
+    if ending.digest and ending.digest != job.digest:
         # The record is another job's, which had this id first.
         return CONFLICT
-    # What is recorded will be published: nothing can change it any more.
-    if state not in {"done", "published"}:
+    if not ending.key:
         return ""
-    if key == FAILED_KEY:
-        return f"failed:{json.loads(body)['error']['code']}"
-    return "created" if key == CREATED_KEY else "reused"
+    if ending.key == FAILED_KEY:
+        return f"failed:{json.loads(ending.body)['error']['code']}"
+    return "created" if ending.key == CREATED_KEY else "reused"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import secrets
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -24,11 +22,10 @@ from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
 from console.jobfiles import repeats
 from console.jobfiles.job_file import Format, UnreadableFile
 from console.jobfiles.rejects import Rejects
-from console.jobfiles.source import STANDARD_INPUT, Source, open_source
+from console.jobfiles.source import STANDARD_INPUT, open_source
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
-from tasks.messages.json_text import dumps_compact
 
 # How much of a file's digest stands in its submission's name, in hexadecimal digits.
 DIGEST_DIGITS: Final = 8
@@ -155,7 +152,7 @@ def command(
             raise Problem(f"{path} is the input file; name another file with --rejected")
         rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
         options = {"format": source.form, "account": account, "consumerIdFrom": consumer_id_from}
-        content = _fingerprint(source, options)
+        content = source.fingerprint(options)
         run = Run(
             source=source,
             settings=settings,
@@ -182,13 +179,6 @@ def command(
             return _submit(run, queue=queue, wait=wait, timeout=timeout)
         except repeats.NotKept as error:
             raise Problem(str(error)) from None
-
-
-def _fingerprint(source: Source, options: Mapping[str, Any]) -> str:
-    """Return what tells a file, and how it is read, from others; empty for a pipe."""
-    if not source.content:
-        return ""
-    return hashlib.sha256(source.content.encode() + dumps_compact(options)).hexdigest()
 
 
 def _label(name: str, content: str) -> str:

@@ -58,7 +58,7 @@ def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
         first = next(lines, "")
         if said := _SEPARATOR.fullmatch(first):
             first, passed = next(lines, ""), 1
-        delimiter = said[1] if said else max(DELIMITERS, key=first.count)
+        delimiter = said[1] if said else delimiter_of(first)
         rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
         names = next(rows, [])
     except (csv.Error, _Endless) as error:
@@ -84,6 +84,13 @@ def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
             return
         if row.is_cut or any(cell.strip() for cell in cells):
             yield _entry(number, cells, columns, row)
+
+
+def delimiter_of(first: str) -> str:
+    """Tell what stands between the cells of a table by its first line, or the first of its text."""
+    if said := _SEPARATOR.match(first):
+        return said[1]
+    return max(DELIMITERS, key=first.partition("\n")[0].count)
 
 
 def _text_lines(file: BinaryIO, max_bytes: int, row: _Row) -> Iterator[str]:
@@ -115,14 +122,15 @@ def _columns(names: Sequence[str]) -> list[Column | None]:
 
 
 def _entry(number: int, cells: Sequence[str], columns: Sequence[Column | None], row: _Row) -> Entry:
+    by_name = {one.name: cell for one, cell in zip(columns, cells, strict=False) if one}
     fault = _fault(cells, columns, row)
     if not fault:
         named = [(one, cell) for one, cell in zip(columns, cells, strict=False) if one]
         try:
-            return Entry(number=number, document=assemble(named))
+            return Entry(number=number, document=assemble(named), cells=by_name)
         except Misnamed as error:
             fault = str(error)
-    return Entry(number=number, fault=fault, text=_shown(row))
+    return Entry(number=number, fault=fault, text=_shown(row), cells=by_name)
 
 
 def _fault(cells: Sequence[str], columns: Sequence[Column | None], row: _Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import PurePath
@@ -27,13 +27,14 @@ class Entry:
 
     `number` is its line in JSON Lines and CSV (where the row begins), its place in a JSON array,
     both from 1. Either `document` is what was read, or `fault` says why nothing could be; `text`
-    is what stood there.
+    is what stood there. `cells` are those of a table's row, by the names of their columns.
     """
 
     number: int
     document: object = field(default=None, repr=False)
     fault: str | None = None
     text: str = field(default="", repr=False)
+    cells: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 def guess_format(name: str, start: bytes) -> Format:

@@ -10,15 +10,16 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from console.jobfiles.csv_rows import read_csv
+from console.jobfiles.csv_rows import delimiter_of, read_csv
 from console.jobfiles.file_kind import foreign_kind
 from console.jobfiles.job_file import (
+    BYTE_ORDER_MARK,
     SNIFFED_BYTES,
     Entry,
     Format,
@@ -26,8 +27,10 @@ from console.jobfiles.job_file import (
     UnreadableFile,
     ends_lines_with_returns,
     guess_format,
+    text_of,
 )
 from console.jobfiles.json_files import read_json_array, read_json_lines
+from tasks.messages.json_text import dumps_compact
 
 STANDARD_INPUT: Final = "-"
 READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
@@ -37,7 +40,8 @@ class Source:
     """An open file of jobs; `size` is in bytes, where it is known.
 
     `path` is the file's own, empty for a pipe; `content` is a digest of what it holds, in 64
-    hexadecimal digits, empty for what can be read but once.
+    hexadecimal digits, empty for what can be read but once. `delimiter` stands between the cells of
+    a table.
     """
 
     def __init__(
@@ -48,18 +52,26 @@ class Source:
         size: int | None,
         path: str = "",
         content: str = "",
+        delimiter: str = ",",
     ) -> None:
         self._file = file
         self.form = form
         self.size = size
         self.path = path
         self.content = content
+        self.delimiter = delimiter
         self._start = file.tell() if size is not None else 0
 
     @property
     def unit(self) -> str:
         """What the numbers of its entries count."""
         return "element" if self.form == "json" else "line"
+
+    def fingerprint(self, options: Mapping[str, Any]) -> str:
+        """Tell the file, and how it is read, from others; empty for a pipe."""
+        if not self.content:
+            return ""
+        return hashlib.sha256(self.content.encode() + dumps_compact(options)).hexdigest()
 
     def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
         """Read its entries but those up to number `skip`. Raises UnreadableFile."""
@@ -122,6 +134,7 @@ def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Sour
             size=size,
             path=str(Path(name).resolve()) if name != STANDARD_INPUT else "",
             content=content,
+            delimiter=delimiter_of(text_of(start.removeprefix(BYTE_ORDER_MARK))),
         )
 
 

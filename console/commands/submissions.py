@@ -1,0 +1,314 @@
+"""`overture submissions`: a file or campaign as one thing, from its first job to its report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+
+from config.settings import Settings
+from console.admin.records import known_accounts
+from console.admin.report import OUTCOMES, OWN, FileReport, JobReport, Row, only, summarized
+from console.admin.report_page import TemplatesMissing, write_page
+from console.admin.submissions import View, cancel_submission, view, views
+from console.jobfiles.job_file import UnreadableFile
+from console.jobfiles.repeats import NotKept
+from console.jobfiles.source import open_source
+from console.output import Output, Problem, complain, counted, escaped, printable, say
+from console.params import LABEL, NAME
+from console.servers import Reach, demand_account, reach, read_settings
+from console.tables import FAILED, Column, Document, Form, Rows, at
+from tasks.messages.json_text import dumps_compact
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+COLUMNS: Final = (
+    Column("submissionId", at("submissionId"), width=36),
+    Column("state", at("state"), width=9),
+    Column("total", at("total"), width=9),
+    Column("waiting", at("waiting"), width=9),
+    Column("created", at("created"), width=9),
+    Column("reused", at("reused"), width=9),
+    Column("failed", at("failed"), width=9),
+    Column("begunAt", at("begunAt"), width=24),
+    Column("rejected", at("rejected")),
+    Column("rate", at("rate")),
+    Column("sentAt", at("sentAt")),
+    Column("file", at("file")),
+    Column("outcomes", at("outcomes")),
+)
+output_option = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file, replacing it.  [default: standard output]",
+)
+
+
+@click.group()
+def command() -> None:
+    r"""Follow, stop and report the jobs of a file or campaign as one thing.
+
+    A submission is all jobs with one submissionId: overture submit gives each file one, and
+    producers can set their own. Counts are kept as long as the ledger keeps the jobs
+    (OVERTURE_DEDUPE_DAYS); those of a file say how many jobs it has, others how many workers have
+    seen.
+
+    \b
+    Example:
+      overture submissions report spring-1f3a9c2e --format csv --output report.csv
+    """
+
+
+@command.command("list")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "jsonl", "csv"]),
+    default="table",
+    show_default=True,
+)
+@output_option
+def list_submissions(*, form: Form | Literal["json"], output: Path | None) -> None:
+    """List the submissions, the latest first."""
+    settings = read_settings()
+    with reach(settings) as within:
+        found = [one.to_dict() for one in views(within.store, _accounts(within, settings))]
+    with closing(Output(output, append=False)) as out:
+        if form == "json":
+            out.write(_json(found))
+        else:
+            rows = Rows(form, COLUMNS)
+            if rows.header:
+                out.write(rows.header)
+            for one in found:
+                out.write(rows.line(one))
+        out.commit()
+
+
+@command.command()
+@click.argument("submission", type=LABEL, metavar="ID")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def show(submission: str, *, form: Literal["text", "json"]) -> None:
+    """Show how a submission stands: its jobs by outcome. ID is its submissionId."""
+    settings = read_settings()
+    with reach(settings) as within:
+        found = _found(within, settings, submission)
+    if form == "json":
+        say(_json(found.to_dict()))
+    else:
+        say("\n".join(map(printable, _describe(found))))
+
+
+@command.command()
+@click.argument("submission", type=LABEL, metavar="ID")
+@click.option("--yes", is_flag=True, help="Cancel without asking.")
+@click.option("--account", type=NAME, metavar="ID", help="Cancel its jobs of this account only.")
+def cancel(submission: str, *, yes: bool, account: str | None) -> None:
+    """Cancel what a submission has not sent yet. ID is its submissionId.
+
+    Each of its jobs ends as a dead letter with the code cancelled when it comes up, wherever it
+    waits: in the queue, for its time, for its next attempt. A request that was already sent is not
+    undone. Jobs that are enqueued later end so as well, until overture submissions resume.
+    """
+    settings = read_settings()
+    if account is not None:
+        demand_account(settings, account)
+    with reach(settings) as within:
+        accounts = _accounts(within, settings)
+        found = view(within.store, accounts, submission)
+        everyone = {*accounts, *(found.about.accounts if found and found.about else ())}
+        chosen = [account] if account is not None else sorted(everyone)
+        if not chosen:
+            raise Problem("no account is known; name the submission's with --account")
+        waiting = counted(found.waiting, "job") if found else "the jobs"
+        _demand_yes(yes, f"Cancel {waiting} of submission {printable(submission)}?")
+        cancel_submission(within.store, chosen, submission)
+    if found is None:
+        say(f"submission {submission}: no job of it is known yet; those that come are cancelled")
+    else:
+        waits = "have no outcome yet; each is cancelled when it comes up"
+        waits = waits.replace("have", "has", 1) if found.waiting == 1 else waits
+        say(f"submission {submission}: {waiting} {waits}")
+
+
+@command.command()
+@click.argument("submission", type=LABEL, metavar="ID")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "jsonl", "csv", "html"]),
+    default="table",
+    show_default=True,
+    help="CSV that spreadsheets open, JSON, or a page with a chart.",
+)
+@output_option
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The file as it was submitted.  [default: where it was then]",
+)
+@click.option(
+    "--only",
+    "outcomes",
+    type=NAME,
+    multiple=True,
+    metavar="OUTCOME",
+    help=f"Only rows that came to this: {', '.join(OUTCOMES)}, or an error code. Repeatable.",
+)
+def report(
+    submission: str,
+    *,
+    form: Form | Literal["json", "html"],
+    output: Path | None,
+    file: str | None,
+    outcomes: tuple[str, ...],
+) -> None:
+    """Report what became of a submission, row by row. ID is its submissionId.
+
+    Each row of the file comes once, with its columns and its outcome, the conversation's id or the
+    reason. Where the file is not at hand, the report has only the jobs that have ended.
+    A page of HTML has the counts, the reasons and the first rows that need attention.
+    """
+    settings = read_settings()
+    with ExitStack() as stack:
+        within = stack.enter_context(reach(settings))
+        found = _found(within, settings, submission)
+        reporting = _report(within, settings, found, file, stack)
+        rows = only(reporting.rows(), outcomes)
+        try:
+            with closing(Output(output, append=False)) as out:
+                if form == "html":
+                    is_file = isinstance(reporting, FileReport)
+                    out.write(write_page(found, summarized(rows), from_file=is_file))
+                else:
+                    _write(out, form, reporting, rows)
+                out.commit()
+        except (UnreadableFile, NotKept, TemplatesMissing) as error:
+            raise Problem(str(error)) from None
+
+
+def _report(
+    within: Reach, settings: Settings, found: View, file: str | None, stack: ExitStack
+) -> FileReport | JobReport:
+    about = found.about
+    days = settings.dedupe_days
+    path = file or (about.file if about else "")
+    if about is None or not path or not Path(path).is_file():
+        if path:
+            complain(f"{path} is not there: the report has only the jobs that have ended")
+    else:
+        try:
+            form = about.options.get("format")
+            source = stack.enter_context(open_source(path, form, twice=False))
+        except OSError as error:
+            raise Problem(f"{path} cannot be read: {error.strerror}") from None
+        except UnreadableFile as error:
+            raise Problem(f"{path} {error}") from None
+        is_same = about.content in {"", source.fingerprint(about.options)}
+        if not is_same:
+            what = "" if file else ": the report has only the jobs that have ended"
+            complain(f"{path} is not the file that was submitted{what}")
+        if is_same or file:
+            return FileReport(within.store, source, about, settings=settings, days=days)
+    accounts = {*_accounts(within, settings), *(about.accounts if about else ())}
+    return JobReport(within.store, accounts, found.submission_id, seconds=settings.dedupe_seconds)
+
+
+def _write(
+    out: Output,
+    form: Form | Literal["json"],
+    reporting: FileReport | JobReport,
+    rows: Iterable[Row],
+) -> None:
+    if form == "json":
+        out.write("[")
+        before = ""
+        for row in rows:
+            out.write(f"{before}{escaped(dumps_compact(row.to_dict()).decode())}")
+            before = ","
+        out.write("]")
+        return
+    columns = list(_columns(reporting)) if form == "csv" else TABLE
+    shown = Rows(form, columns, delimiter=reporting.delimiter)
+    if shown.header:
+        out.write(f"{BYTE_ORDER_MARK if form == 'csv' else ''}{shown.header}")
+    for row in rows:
+        out.write(shown.line(row.to_dict()))
+
+
+TABLE: Final = (
+    Column("line", at("line"), width=7),
+    Column("jobId", at("jobId"), width=36),
+    Column("outcome", at("outcome"), width=8),
+    Column("code", at("code"), width=17),
+    Column("conversationId", at("conversationId"), width=36),
+    Column("reason", at("reason"), width=40),
+)
+
+
+def _columns(reporting: FileReport | JobReport) -> Iterator[Column]:
+    """Name the columns of CSV: the input's in their order, with the report's own around them."""
+    given = reporting.columns()
+    if isinstance(reporting, FileReport):
+        yield Column("line", at("line"))
+    for name in given:
+        yield Column(name, _input(name))
+    for name in OWN:
+        is_given = name in given and name in {"jobId", "accountId", "consumerId"}
+        if not is_given:
+            yield Column(f"overture {name}" if name in given else name, at(name))
+
+
+def _input(name: str) -> Callable[[Document], object]:
+    return lambda row: row["input"].get(name)
+
+
+def _accounts(within: Reach, settings: Settings) -> list[str]:
+    return known_accounts(within.store, settings)
+
+
+def _found(within: Reach, settings: Settings, submission: str) -> View:
+    found = view(within.store, _accounts(within, settings), submission)
+    if found is None:
+        raise Problem(
+            f"submission {submission} is unknown: no worker has seen a job of it yet, or it ended "
+            "long ago; overture submissions list has those that are known"
+        )
+    return found
+
+
+def _describe(found: View) -> Iterator[str]:
+    yield f"submission {found.submission_id}: {found.state}"
+    if found.begun_at:
+        yield f"  begun     {found.to_dict()['begunAt']}"
+    if found.about and found.about.file:
+        yield f"  file      {found.about.file}"
+    if found.rate is not None:
+        yield f"  pace      {found.rate:g} a second"
+    yield f"  jobs      {found.total}"
+    for name, count in sorted(found.outcomes.items()):
+        words = name.replace(FAILED, "failed as ")
+        yield f"  {words:<9} {count}"
+    if found.waiting:
+        yield f"  waiting   {found.waiting}"
+    if found.about and found.about.rejected:
+        yield f"  rejected  {counted(found.about.rejected, 'entry').replace('entrys', 'entries')}"
+
+
+def _demand_yes(sure: bool, question: str) -> None:  # noqa: FBT001 - it is what --yes says
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise Problem("nobody is there to be asked; give --yes to go on")
+    if not click.confirm(question, default=False, err=True):
+        raise Problem("nothing was changed")
+
+
+def _json(document: Any) -> str:
+    return escaped(json.dumps(document, indent=2, ensure_ascii=False))
