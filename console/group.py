@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from config.extras import MissingExtra
 from config.version import VERSION
 from console.output import Interrupted, OutputClosed, complain
 
@@ -87,8 +88,8 @@ def _status_of(run: Callable[[], object]) -> int:
     except (OutputClosed, BrokenPipeError):
         # Whoever read the output has enough.
         return 1
-    except OSError as error:
-        complain(error.strerror or str(error))
+    except (OSError, MissingExtra) as error:
+        complain(getattr(error, "strerror", None) or str(error))
         return 1
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED_STATUS

@@ -16,6 +16,8 @@ import click
 from rich import box
 from rich.table import Table
 
+from config.extras import demand_extra
+from console.commands.simulate import SIMULATOR
 from console.demo.play import Outcomes, disagreements, play
 from console.demo.sample import ACCOUNTS, DEFAULT_MESSAGES, Sample, make_sample
 from console.demo.stage import WORKERS, StageError, stage
@@ -40,6 +42,7 @@ def command(*, jobs: int) -> None:
     repeated, cancelled, expired, invalid, and some whose answers are lost. The exit status is 0
     only if what came out matches what went in and what the simulator saw.
     """
+    demand_extra("demo", *SIMULATOR)
     sample = make_sample(jobs, now=datetime.now(UTC))
     with _folder() as folder:
         try:

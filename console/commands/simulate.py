@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 import click
+
+from config.extras import demand_extra
+
+# The simulator and what it is made with; an image for production has neither.
+SIMULATOR: Final = ("simulator", "aiohttp", "jwt")
 
 
 @click.command(
@@ -15,4 +21,5 @@ import click
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(options: tuple[str, ...]) -> None:
     """Become the simulator, which parses its own options; none of our code imports it."""
+    demand_extra("demo", *SIMULATOR)
     os.execv(sys.executable, [sys.executable, "-m", "simulator", *options])  # noqa: S606 - no shell is wanted

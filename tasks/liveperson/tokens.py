@@ -1,10 +1,9 @@
 """The two tokens of a CONVERSATION call, and what can be read from them without their keys."""
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import Any
-
-import jwt
 
 from tasks.liveperson import reading
 from tasks.liveperson.answer import CallFailed
@@ -43,11 +42,17 @@ def claims(token: str) -> dict[str, Any]:
     """Read the payload of a JWT without verifying it; empty for what is none.
 
     LivePerson verifies its tokens itself; here they only say how long they last and for whom.
+    Source: RFC 7519, 3 and RFC 7515, 7.1.
     """
-    try:
-        return jwt.decode(token, options={"verify_signature": False})
-    except (jwt.InvalidTokenError, RecursionError):
+    parts = token.split(".")
+    if len(parts) != 3:
         return {}
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+    except ValueError:
+        return {}
+    said = reading.document(payload)
+    return said if isinstance(said, dict) else {}
 
 
 def validity(token: str) -> tuple[float, float] | None:

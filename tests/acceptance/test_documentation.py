@@ -31,6 +31,7 @@ NOT_RUN: Final = {
     "make demo": "tests/acceptance/test_cli_demo.py runs it",
     "make ": "a test that ran `make test` would run itself; the targets are compared instead",
     "docker ": "no container engine; tests/unit/docs/test_image.py, tests/acceptance/test_image.py",
+    "OVERTURE_ENV_FILE=../.env docker ": "the same",
     ".venv/bin/python examples/enqueue_amqp.py": "RabbitMQ: tests/acceptance/test_examples.py",
 }
 
@@ -162,7 +163,7 @@ def test_every_command_is_run() -> None:
     """No document beside these has commands, and every exception is still one."""
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
-    followed |= {"performance.md", "scaling.md"}
+    followed |= {"performance.md", "scaling.md", "deploy.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []
@@ -174,6 +175,8 @@ def test_every_command_is_run() -> None:
     for line in commands(read("docs/reliability.md")):
         assert re.fullmatch(r'make chaos ARGS="[\w -]+"', line), line
     # Nor do the measurements fit into a test.
+    for line in commands(read("docs/deploy.md")):
+        assert line.startswith(tuple(NOT_RUN)), line
     for line in [*commands(read("docs/performance.md")), *commands(read("docs/scaling.md"))]:
         assert line.startswith("make bench"), line
 

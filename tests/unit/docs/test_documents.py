@@ -64,9 +64,10 @@ def test_one_version_everywhere() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     newest = re.search(r"^## \[([^\]]+)\]", read("CHANGELOG.md"), re.MULTILINE)
     assert newest is not None
-    compose = re.search(r"overture:(\S+)", read("docker/compose.yaml"))
-    assert compose is not None
-    assert [project["version"], newest[1], compose[1]] == [VERSION] * 3
+    images = set(re.findall(r"overture:([\d.]+)", read("docker/compose.yaml")))
+    label = re.search(r'image\.version="(\S+)"', read("docker/Dockerfile"))
+    assert label is not None
+    assert {project["version"], newest[1], label[1], *images} == {VERSION}
 
 
 def test_every_dependency_has_its_reason() -> None:

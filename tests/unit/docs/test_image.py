@@ -1,10 +1,11 @@
-"""The image and the compose file, as far as they can be checked without a container engine."""
+"""The image and the compose file, as far as they can be read; acceptance/test_image.py builds."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,10 +62,33 @@ def test_the_process_is_not_root_and_gets_its_signals() -> None:
 
 def test_the_image_is_built_from_locked_wheels() -> None:
     """Nothing that was not locked, and no source that would run code in the build."""
-    (install,) = [one.rest for one in dockerfile.instructions() if "pip install" in one.rest]
-    assert "--require-hashes" in install
-    assert "--only-binary :all:" in install
+    installs = [one.rest for one in dockerfile.instructions() if " install " in one.rest]
+    assert len(installs) == 2
+    for install in installs:
+        assert "--require-hashes" in install
+        assert "--only-binary :all:" in install
     assert "requirements-dev.lock" not in read("docker/Dockerfile")
+
+
+def test_the_lock_files_agree() -> None:
+    """What production installs is what was tested, and only the demo's packages are left out."""
+    everything, production = (
+        dict(re.findall(r"^([\w.-]+)==(\S+)", read(f"requirements{kind}.lock"), re.MULTILINE))
+        for kind in ("", "-production")
+    )
+    assert production.items() < everything.items()
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = project["optional-dependencies"]
+    # What only the demo needs is left out, the rest is there: by the packages' own names.
+    names = {extra: {_name(text) for text in extras[extra]} for extra in extras if extra != "dev"}
+    shared = set().union(*(names[extra] for extra in names if extra != "demo"))
+    core = {_name(text) for text in project["dependencies"]}
+    assert core | shared <= production.keys()
+    assert (names["demo"] - shared - core).isdisjoint(production)
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[<>=~!\[ ]", requirement)[0].lower()
 
 
 def test_the_variables_of_the_image_are_settings() -> None:
@@ -78,13 +102,16 @@ def test_the_build_sees_the_code_and_no_more() -> None:
     """Secrets, environments and histories that lie about do not get into an image."""
     names = {path.name for path in ROOT.iterdir()} | {".env", ".git", ".overture", "overture.toml"}
     seen = {name for name in names if dockerfile.in_context(name)}
-    assert seen == {"config", "console", "simulator", "tasks", "worker", "requirements.lock"}
+    locks = {"requirements.lock", "requirements-production.lock"}
+    assert seen == locks | {"config", "console", "examples", "simulator", "tasks", "worker"}
 
 
 def test_versions_are_pinned(compose: Any) -> None:
     """An image without a version would be another one tomorrow."""
     images = [service["image"] for service in compose["services"].values()]
-    images += [one.rest.split()[0] for one in dockerfile.instructions() if one.name == "FROM"]
+    arguments = [one.rest for one in dockerfile.instructions() if one.name == "ARG"]
+    images += [text for text in arguments if text.startswith(("BUILDER=", "RUNTIME="))]
+    assert len(images) == len(compose["services"]) + 2
     assert [image for image in images if not re.search(r":\d", image)] == []
 
 
