@@ -31,6 +31,8 @@ COMMANDS: Final = MappingProxyType(
         "status": "Show counts, queues and limits, or one job's history.",
         "watch": "Show counts, queues and limits, live.",
         "submissions": "Follow, stop and report the jobs of a file as one thing.",
+        "pause": "Stop sending: everything, an account or a submission.",
+        "resume": "Let what was paused go on.",
         "cancel": "Cancel jobs that have not been sent yet.",
         "limits": "Show or change the limits of an account.",
         "check": "Test settings, broker, store, hosts and credentials.",

@@ -28,6 +28,7 @@ PLAIN_WIDTH: Final = 200
 FAILED: Final = "failed:"
 HOLDS: Final[dict[Holds, str]] = {
     "": "nothing",
+    "paused": "an operator: {cause}",
     "pause": "a pause after a 429, {seconds:g} s left",
     "circuit": "the circuit, next try in {seconds:g} s ({cause})",
     "credentials": "refused credentials, next try in {seconds:g} s ({cause})",
@@ -36,6 +37,7 @@ HOLDS: Final[dict[Holds, str]] = {
 }
 # What a job waits for, by what the log and the ledger call it.
 AWAITED: Final = {
+    "paused": "an operator to resume it (paused)",
     "notBefore": "its time (notBefore)",
     "retry": "its pause after the last attempt",
     "consumer": "another job of its consumer",
@@ -60,6 +62,7 @@ def console() -> Console:
 def show_overview(overview: Overview) -> RenderableType:
     """Lay an overview out as tables."""
     return Group(
+        *map(Text, _pauses(overview)),
         _queues(overview),
         _accounts(overview),
         *_failures(overview),
@@ -146,6 +149,17 @@ def _accounts(overview: Overview) -> Table:
             printable(held_by(standing)),
         )
     return table
+
+
+def _pauses(overview: Overview) -> list[str]:
+    """Say what is paused, each once: what is paused in all accounts is in each of them, too."""
+    said = [pause.sentence() for pause in overview.pauses]
+    said += [
+        pause.sentence(account.account_id)
+        for account in overview.accounts
+        for pause in account.standing.pauses
+    ]
+    return [f"PAUSED: {printable(sentence)}" for sentence in dict.fromkeys(said)]
 
 
 def held_by(standing: Standing) -> str:

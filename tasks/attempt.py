@@ -61,6 +61,7 @@ from tasks.store.answers import (
     Lost,
     Replay,
 )
+from tasks.store.brake import Brake
 from tasks.store.ledger import Feedback, Ledger
 from tasks.store.retrying import retry_store
 
@@ -139,6 +140,7 @@ class Rules:
 
     ledger: Ledger
     permits: Permits
+    brake: Brake
     shutdown: Shutdown
     policy: Policy
     max_losses: int
@@ -175,28 +177,30 @@ class Try:
             return self._make()
 
     def _make(self) -> Step | Soon:
-        visit = ""
-        if self.work.job.engagement is not None:
+        job, visit = self.work.job, ""
+        is_paused = self._rules.brake.is_on(job.account_id, job.submission_id)
+        if is_paused or job.engagement is not None:
             # The Monitoring API counts visits, so one delivery at a time asks it.
-            begun = self._permits.claim(self.work, self.account)
+            begun = self._permits.begin(self.work, self.account, "prepare")
             if not isinstance(begun, Claimed | Cancelled):
                 return self._not_ours(begun)
+            if isinstance(begun, Cancelled):
+                return self._act(self._unsent(begun))
             self._visit = visit = begun.claim.visit
         if not self._is_expired():
             retry_store(self._prepare, until=self._shutdown.draining)
         if self._visit != visit:
             # Kept at once: no permit may be to be had, and then no attempt is written down.
-            self._permits.claim(self.work, self.account, visit=self._visit)
+            self._permits.claim(self.work, self.account, "claim", visit=self._visit)
         begun = self._begin()
-        self._at = now()
         match begun:
             case Go(claim) if self._tokens is not None and not self._is_expired():
+                self._at = now()
                 self._claim = claim
                 self._send(self._tokens)
                 decision = self._decide()
-            case Go(claim) | Claimed(claim) | Cancelled(claim):
-                self._claim = claim
-                decision = self._decide_unsent(is_cancelled=isinstance(begun, Cancelled))
+            case Go() | Claimed() | Cancelled():
+                decision = self._unsent(begun)
             case _:
                 return self._not_ours(begun)
         return self._act(decision)
@@ -226,7 +230,7 @@ class Try:
         if self._tokens is not None and not self._is_expired():
             return self._permits.begin(self.work, self.account)
         failing = self._answer is not None and self._answer.kind in OF_THE_ACCOUNT
-        return self._permits.claim(self.work, self.account, failing=failing)
+        return self._permits.claim(self.work, self.account, "fail" if failing else "claim")
 
     def _send(self, tokens: Tokens) -> None:
         job = self.work.job
@@ -270,10 +274,12 @@ class Try:
             probing=self._claim.probing,
         )
 
-    def _decide_unsent(self, *, is_cancelled: bool) -> Decision:
+    def _unsent(self, begun: Go | Claimed | Cancelled) -> Decision:
         """Decide about a job that is ours but was not sent."""
+        self._at = now()
+        self._claim = begun.claim
         history, policy = self._claim.history, self._rules.policy
-        if is_cancelled:
+        if isinstance(begun, Cancelled):
             return retry.conclude("cancelled", history, policy=policy)
         if self._is_expired():
             return retry.conclude("expired", history, policy=policy)

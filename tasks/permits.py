@@ -6,7 +6,7 @@ import time
 from collections import deque
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from tasks.account import Account
 from tasks.line import Rank, Seats
@@ -14,7 +14,7 @@ from tasks.measures import UNMEASURED, Measures
 from tasks.messages.intake import Work
 from tasks.stopping import Shutdown
 from tasks.store.answers import Beginning, Defer, Go, Held, Wait
-from tasks.store.ledger import Ledger
+from tasks.store.ledger import Ledger, Purpose
 from tasks.store.pulse import Pulse
 from tasks.store.retrying import retry_store
 
@@ -71,37 +71,41 @@ class Permits:
         return found if found.why else Defer(found.seconds, "crowded")
 
     def claim(
-        self, work: Work, account: Account, *, visit: str = "", failing: bool = False
+        self, work: Work, account: Account, purpose: Literal["claim", "fail"], *, visit: str = ""
     ) -> Beginning:
         """Claim the job without a permit: never waits for more than the store. Raises Stopping.
 
-        One that is `failing` could not be made ready to be sent; a `visit` is kept for its next
-        attempt.
+        A `visit` is kept for its next attempt.
         """
-        begun = self._ask(work, account, visit=visit, send=False, failing=failing)
+        begun = self._ask(work, account, purpose, visit=visit)
         assert not isinstance(begun, Wait)
         return begun
 
-    def begin(self, work: Work, account: Account) -> Beginning:
-        """Claim the job and get its permit, waiting for it if need be. Raises Stopping.
+    def begin(
+        self, work: Work, account: Account, purpose: Literal["prepare", "send"] = "send"
+    ) -> Beginning:
+        """Claim the job to be made ready, or to be sent with a permit. Raises Stopping.
 
-        A job that expires meanwhile is claimed without one.
+        Waits for the permit, and while the account is paused, if need be. A job that expires
+        meanwhile is claimed without one.
         """
         came_at = time.monotonic()
         begun: Beginning | Wait | None = None
-        if account.gate.is_free():
-            begun = self._ask(work, account, patience=self._patience)
+        if purpose == "prepare" or account.gate.is_free():
+            begun = self._ask(work, account, purpose, patience=self._patience)
         if begun is None or isinstance(begun, Wait):
             self.waiting.append(None)
             try:
-                begun = self._wait(work, account, begun, came_at)
+                begun = self._wait(work, account, purpose, begun, came_at)
             finally:
                 self.waiting.pop()
         if isinstance(begun, Go):
             self._measures.permitted(time.monotonic() - came_at)
         return begun
 
-    def _wait(self, work: Work, account: Account, begun: Wait | None, came_at: float) -> Beginning:
+    def _wait(
+        self, work: Work, account: Account, purpose: Purpose, begun: Wait | None, came_at: float
+    ) -> Beginning:
         """Wait until the ledger lets the job go, or until its patience ends."""
         left = work.seconds_left(datetime.now(UTC))
         deadline = min(came_at + self._patience, time.monotonic() + left)
@@ -109,25 +113,27 @@ class Permits:
         while answer is None or isinstance(answer, Wait):
             if answer is not None and answer.slot:
                 self._shutdown.sleep(answer.left())
-                answer = self._ask(work, account, slot=answer.slot, patience=self._patience)
+                answer = self._ask(
+                    work, account, purpose, slot=answer.slot, patience=self._patience
+                )
             else:
-                answer = self._wait_in_line(work, account, answer, deadline)
+                answer = self._wait_in_line(work, account, purpose, answer, deadline)
         return answer
 
     def _wait_in_line(
-        self, work: Work, account: Account, wait: Wait | None, deadline: float
+        self, work: Work, account: Account, purpose: Purpose, wait: Wait | None, deadline: float
     ) -> Beginning | Wait:
         """Wait in line for a slot that is near, or for an answer that ends the waiting."""
         gate = account.gate
         if not gate.enter(_rank(work), seconds=deadline - time.monotonic()):
-            return self._give_up_waiting(work, account)
+            return self._give_up_waiting(work, account, purpose)
         try:
             while True:
                 if wait is not None:
                     self._sleep(wait, account, deadline)
                 if time.monotonic() > deadline:
-                    return self._give_up_waiting(work, account)
-                begun = self._ask(work, account, patience=self._patience)
+                    return self._give_up_waiting(work, account, purpose)
+                begun = self._ask(work, account, purpose, patience=self._patience)
                 if not isinstance(begun, Wait):
                     return begun
                 if begun.slot:
@@ -139,8 +145,9 @@ class Permits:
         finally:
             gate.leave()
 
-    def _give_up_waiting(self, work: Work, account: Account) -> Beginning:
-        begun = self._ask(work, account, send=not work.is_expired(datetime.now(UTC)))
+    def _give_up_waiting(self, work: Work, account: Account, purpose: Purpose) -> Beginning:
+        is_expired = work.is_expired(datetime.now(UTC))
+        begun = self._ask(work, account, "claim" if is_expired else purpose)
         assert not isinstance(begun, Wait)
         return begun
 
@@ -148,9 +155,8 @@ class Permits:
         self,
         work: Work,
         account: Account,
+        purpose: Purpose,
         *,
-        send: bool = True,
-        failing: bool = False,
         slot: float = 0,
         visit: str = "",
         patience: float = NO_PATIENCE_SECONDS,
@@ -163,8 +169,7 @@ class Permits:
                     work.job,
                     work.owner,
                     ceiling=account.ceiling,
-                    send=send,
-                    failing=failing,
+                    purpose=purpose,
                     slot=slot,
                     dead_owner=dead_owner,  # noqa: B023 - called before it changes
                     visit=visit,

@@ -26,8 +26,9 @@ from tasks.permits import Permits
 from tasks.retry import Policy
 from tasks.stopping import Shutdown
 from tasks.store.answers import Claimed, Go
+from tasks.store.brake import Brake
 from tasks.store.connection import Keys, text
-from tasks.store.ledger import Ceiling, Feedback, Ledger
+from tasks.store.ledger import Ceiling, Feedback, Ledger, Purpose
 from tasks.store.pulse import GONE_MS, WORKER_PREFIX, Pulse
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
@@ -59,6 +60,7 @@ class World:
         server: FakeServer,
         clock: StoreClock,
         pulse: Pulse,
+        brake: Brake,
         *,
         careful: bool,
         slots: int,
@@ -69,6 +71,7 @@ class World:
         self.store = clock.store
         self.clock = clock
         self.pulse = pulse
+        self.brake = brake
         self.shutdown = Shutdown()
         self.live = ScriptedLivePerson()
         self.ledger = Ledger(
@@ -89,6 +92,7 @@ class World:
                 patience=1,
                 measures=measures,
             ),
+            brake=brake,
             shutdown=self.shutdown,
             policy=Policy(schedule=SCHEDULE, repeat_unknown=not careful),
             max_losses=1,
@@ -127,10 +131,17 @@ class World:
 
     # What others did before
 
-    def begin(self, job: Job, owner: str, *, send: bool = True, dead_owner: str = "") -> None:
+    def begin(
+        self, job: Job, owner: str, *, purpose: Purpose = "send", dead_owner: str = ""
+    ) -> None:
         """Have another delivery take a job."""
         begun = self.ledger.begin(
-            job, owner, ceiling=self.account.ceiling, send=send, dead_owner=dead_owner, patience=1
+            job,
+            owner,
+            ceiling=self.account.ceiling,
+            purpose=purpose,
+            dead_owner=dead_owner,
+            patience=1,
         )
         assert isinstance(begun, Go | Claimed), begun
 
@@ -183,7 +194,8 @@ def job_world(
     """Give a world whose worker shows itself."""
     server = FakeServer(server_type="valkey")
     with memory_store(server) as store:
-        clock, pulse = StoreClock(store, folder, patch), Pulse(store)
+        clock, brake = StoreClock(store, folder, patch), Brake(store, [ACCOUNT])
+        pulse = Pulse(store, before=brake.look)
         pulse.start()
         try:
             wait_until(pulse.is_shown, "the worker shows itself")
@@ -191,6 +203,7 @@ def job_world(
                 server,
                 clock,
                 pulse,
+                brake,
                 careful=careful,
                 slots=slots,
                 ceiling=ceiling,

@@ -97,7 +97,7 @@ class MemoryReach:
 
     def begin(self, job: Job) -> object:
         """Have a worker take a job."""
-        return self.ledger.begin(job, f"w/{job.job_id}", ceiling=WIDE, send=True, patience=100)
+        return self.ledger.begin(job, f"w/{job.job_id}", ceiling=WIDE, purpose="send", patience=100)
 
     def end(self, job: Job, document: dict[str, Any], code: ErrorCode | None) -> Outcome:
         """Have it end, with a conversation or as a dead letter."""

@@ -24,6 +24,7 @@ from tasks.messages.job import Reading
 from tasks.permits import Permits
 from tasks.retry import Policy
 from tasks.stopping import Shutdown
+from tasks.store.brake import Brake
 from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
@@ -89,7 +90,8 @@ def build(
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
     shutdown, publisher = Shutdown(), Publisher(broker, job_queues=queues)
-    pulse = Pulse(store, trouble=lambda: publisher.trouble)
+    brake = Brake(store, settings.accounts)
+    pulse = Pulse(store, trouble=lambda: publisher.trouble, before=brake.look)
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,
@@ -112,6 +114,7 @@ def build(
         Rules(
             ledger=ledger,
             permits=permits,
+            brake=brake,
             shutdown=shutdown,
             policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
             max_losses=settings.max_deliveries,

@@ -11,6 +11,7 @@ from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_
 from config.settings import Settings
 from console.admin.records import known_accounts, troubles, workers_alive
 from tasks.messages.outgoing import now
+from tasks.store.brake import Pause, pauses
 from tasks.store.connection import Keys, text
 from tasks.store.limits import Standing, read_standing
 from worker.broker.base import Broker, QueueDepth
@@ -38,6 +39,7 @@ class AccountView:
             "heldBy": standing.holds or None,
             "heldForSeconds": standing.seconds,
             "heldCause": standing.cause,
+            "paused": [pause.to_dict() for pause in standing.pauses],
             "inFlight": standing.in_flight,
             "maxInFlight": self.max_in_flight,
             "learnedInFlight": standing.learned_in_flight,
@@ -51,6 +53,8 @@ class AccountView:
 class Overview:
     """One look at everything; `at` is RFC 3339. `delayed` counts all queues of the broker.
 
+    `pauses` are those of all accounts; an account's own are in its `standing`.
+
     `troubles` are what keeps single workers, such as an alarm of the broker, in their words.
     """
 
@@ -60,6 +64,7 @@ class Overview:
     accounts: list[AccountView]
     workers: list[str]
     troubles: dict[str, str]
+    pauses: list[Pause]
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as JSON shows it, with names like those of the messages."""
@@ -70,6 +75,7 @@ class Overview:
             "accounts": [account.to_dict() for account in self.accounts],
             "workers": self.workers,
             "troubles": self.troubles,
+            "paused": [pause.to_dict() for pause in self.pauses],
         }
 
 
@@ -87,6 +93,7 @@ def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
         accounts=[view_account(store, settings, account_id) for account_id in accounts],
         workers=workers,
         troubles=troubles(store, workers),
+        pauses=pauses(store, None),
     )
 
 

@@ -13,7 +13,8 @@ from redis import Redis
 from config.settings import Settings
 from tasks.messages.outgoing import now, rfc3339
 from tasks.retry import REPLAYED
-from tasks.store.connection import MILLISECONDS, Keys, account_of, script, text
+from tasks.store.brake import accounts_of
+from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS
 from tasks.store.pulse import WORKER_PREFIX
 
@@ -181,13 +182,13 @@ SCAN_KEYS: Final = 5000
 
 
 def known_accounts(store: Redis, settings: Settings) -> list[str]:
-    """Return the configured accounts; where there are none, those that jobs were done for.
+    """Return the configured accounts; where there are none, those that workers have worked for.
 
     Raises StoreError.
     """
     if settings.accounts:
         return sorted(settings.accounts)
-    return sorted(set(map(account_of, _names(store, Keys("*").counts))))
+    return accounts_of(store, ())
 
 
 def workers_alive(store: Redis) -> list[str]:

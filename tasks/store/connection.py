@@ -18,7 +18,7 @@ from tasks.store.sentinels import sentinel_pool
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
-LIMITER: Final = ("clock", "account", "circuit", "limit")
+LIMITER: Final = ("clock", "account", "circuit", "limit", "brake")
 
 # The scripts count in these.
 MILLISECONDS: Final = 1000
@@ -140,6 +140,7 @@ class Keys:
     def __init__(self, account_id: str) -> None:
         self._prefix = f"overture:{{{account_id}}}:"
         self.limit = f"{self._prefix}limit"
+        self.paused = f"{self._prefix}paused"
         self.in_flight = f"{self._prefix}in-flight"
         self.counts = f"{self._prefix}counts"
         self.submissions = f"{self._prefix}submissions"
@@ -174,8 +175,3 @@ class Keys:
     def consumer(self, consumer_id: str) -> str:
         """Name the lock that lets one job at a time open a conversation for a consumer."""
         return f"{self._prefix}consumer:{consumer_id}"
-
-
-def account_of(key: str) -> str:
-    """Return the account whose key this is."""
-    return key.partition("{")[2].partition("}")[0]

@@ -37,6 +37,8 @@ FLIGHT_MARGIN_SECONDS: Final = 5.0
 # What the limiter learns: nothing, or that LivePerson took a request, refused it for its pace, gave
 # no answer, or said no to the account: to whoever asks, or to its credentials.
 Feedback = Literal["", "ok", "throttled", "failed", "barred", "credentials"]
+# What a job is begun for: to be made ready, to be sent, or neither; or nothing could make it ready.
+Purpose = Literal["prepare", "send", "claim", "fail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,27 +88,26 @@ class Ledger:
         owner: str,
         *,
         ceiling: Ceiling,
-        send: bool,
-        failing: bool = False,
+        purpose: Purpose,
         slot: float = 0,
         dead_owner: str = "",
         visit: str = "",
         patience: float,
     ) -> Beginning | Wait:
-        """Claim the job and, with `send`, take a permit and write the attempt down.
+        """Claim the job and, to `send` it, take a permit and write the attempt down.
 
-        A job that is `failing` could not be made ready to be sent: it is claimed, unless its
-        account's circuit is open, so that it waits instead of using up an attempt. `slot` is the
-        one an earlier Wait booked; `dead_owner` may be taken over; `visit` is kept for the job's
-        next attempt, and for the consumer's next job unless that names a visitor itself; a wait of
-        more than `patience` seconds becomes a Defer.
+        A job that did `fail` to be made ready is claimed, unless its account's circuit is open, so
+        that it waits instead of using up an attempt. What is paused waits as well, unless it is to
+        be claimed and no more. `slot` is the one an earlier Wait booked; `dead_owner` may be taken
+        over; `visit` is kept for the job's next attempt, and for the consumer's next job unless
+        that names a visitor itself; a wait of more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
         args: list[Any] = [
             owner,
             job.digest,
             job.job_id,
-            "fail" if failing else "send" if send else "claim",
+            purpose,
             ceiling.rate,
             ceiling.in_flight,
             slot,
@@ -129,6 +130,7 @@ class Ledger:
             keys.doubts(job.consumer_id),
             keys.tally(job.submission_id),
             keys.submissions,
+            keys.paused,
         ]
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
@@ -236,7 +238,13 @@ class Ledger:
             self._open_ms,
             job.submission_id or "",
         ]
-        names = [keys.limit, keys.job(job.job_id), keys.tally(job.submission_id), keys.submissions]
+        names = [
+            keys.limit,
+            keys.job(job.job_id),
+            keys.tally(job.submission_id),
+            keys.submissions,
+            keys.paused,
+        ]
         found = self._put_off(names, args)
         return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
 

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal
 import structlog
 from redis import Redis
 
+from tasks.store.brake import Pause, read_pauses
 from tasks.store.connection import LIMITER, Keys, script, text
 
-Holds = Literal["", "pause", "circuit", "credentials", "rate", "in_flight"]
+Holds = Literal["", "paused", "pause", "circuit", "credentials", "rate", "in_flight"]
 OVERRIDES: Final = ("max_rate", "max_in_flight")
 
 log = structlog.get_logger()
@@ -22,12 +23,14 @@ log = structlog.get_logger()
 class Standing:
     """What holds an account now, and what it may ask of LivePerson.
 
-    `holds` is "pause" after a 429, "circuit" while nothing but failures comes back, "credentials"
-    while these are refused, "rate" or "in_flight" where jobs wait for these, or empty. The first
-    three last `seconds` more and have a `cause`: service, host, and error or HTTP status. Rates are
-    calls a second, `accepted` the average over the last few seconds. The ceilings are None until a
-    worker has named its settings'; the learned ones are None where LivePerson has shown no limit
-    below the ceiling. `is_set`: an operator's ceiling stands in for the settings'.
+    `holds` is "paused" where an operator has paused the account or everything, "pause" after a 429,
+    "circuit" while nothing but failures comes back, "credentials" while these are refused, "rate"
+    or "in_flight" where jobs wait for these, or empty. The first four have a `cause`: who has
+    paused it, or service, host, and error or HTTP status; all but the first last `seconds` more.
+    `pauses` are what is paused of the account, submissions included. Rates are calls a second,
+    `accepted` the average over the last few seconds. The ceilings are None until a worker has named
+    its settings'; the learned ones are None where LivePerson has shown no limit below the ceiling.
+    `is_set`: an operator's ceiling stands in for the settings'.
 
     `learned_from` is the share of calls that was refused at `learned_at` and so led to the learned
     limit; in `try_in` seconds a higher one is tried, or now, where that is None. `tolerated` is the
@@ -35,6 +38,7 @@ class Standing:
     """
 
     holds: Holds
+    pauses: tuple[Pause, ...]
     seconds: float
     cause: str | None
     in_flight: int
@@ -53,13 +57,18 @@ class Standing:
 def read_standing(store: Redis, account_id: str) -> Standing:
     """Read how an account stands, in one round trip. Raises StoreError."""
     keys = Keys(account_id)
-    answer = script(store, *LIMITER, "standing")([keys.limit, keys.in_flight], [])
+    answer, paused = script(store, *LIMITER, "standing")(
+        [keys.limit, keys.in_flight, keys.paused], []
+    )
     found: dict[str, Any] = json.loads(text(answer))
+    pauses = read_pauses(dict(zip(paused[::2], paused[1::2], strict=True)))
+    held = next((one for one in pauses if one.submission_id is None), None)
     in_flight, learned = found.get("max_in_flight"), found.get("learned_in_flight")
     return Standing(
-        holds=found["holds"],
-        seconds=round(found["seconds"], 1),
-        cause=found["cause"] or None,
+        holds="paused" if held else found["holds"],
+        pauses=tuple(pauses),
+        seconds=0 if held else round(found["seconds"], 1),
+        cause=held.sentence(account_id) if held else found["cause"] or None,
         in_flight=found["in_flight"],
         accepted=round(found["accepted"], 2),
         max_rate=found.get("max_rate"),
@@ -91,7 +100,7 @@ def log_learned(account_id: str, answer: Sequence[Any]) -> None:
 
 
 # What was booked at another pace: whoever waits for it asks again within a second.
-BOOKED: Final = ("tat", "backlog")
+BOOKED: Final = ("tat", "backlog", "parked")
 
 
 def set_ceiling(

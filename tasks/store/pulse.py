@@ -38,9 +38,19 @@ class Pulse:
     Owners are written `<worker>/<number>`, one for each delivery that is worked on.
     """
 
-    def __init__(self, store: Redis, *, trouble: Callable[[], str] = str) -> None:
-        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing."""
+    def __init__(
+        self,
+        store: Redis,
+        *,
+        trouble: Callable[[], str] = str,
+        before: Callable[[], object] = str,
+    ) -> None:
+        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing.
+
+        `before` each beat, the first one included, it looks at what others want of it.
+        """
         self._store = store
+        self._before = before
         self._trouble = trouble
         self._stop = threading.Event()
         self._numbers = 0
@@ -100,6 +110,7 @@ class Pulse:
 
     def _show(self) -> None:
         """Show this worker, and see what the store's clock says."""
+        self._before()
         at = time.monotonic()
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:

@@ -53,6 +53,7 @@ _STORE: Final[Arguments] = {
     "scard": (KEY,),
     "script|load": (SCRIPT,),
     "sismember": (KEY, "m"),
+    "smembers": (KEY,),
     "srem": (KEY, "m"),
     "time": (),
     "zadd": (KEY, "1", "m"),

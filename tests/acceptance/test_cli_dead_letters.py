@@ -221,11 +221,11 @@ def test_reopening_keeps_what_was_sent(ledger: Ledger, store: Redis) -> None:
         message="because",
         attempts=[Attempt.from_dict(UNKNOWN)],
     )
-    ledger.begin(job, "w/1", ceiling=CEILING, send=True, patience=1)
+    ledger.begin(job, "w/1", ceiling=CEILING, purpose="send", patience=1)
     finish(ledger, job, "w/1", outcome=ended)
     letter = json.loads(ended.body)
     assert reopen(store, ACCOUNT, job.job_id, letter=letter, seconds=60)
-    begun = ledger.begin(job, "w/2", ceiling=CEILING, send=False, patience=1)
+    begun = ledger.begin(job, "w/2", ceiling=CEILING, purpose="claim", patience=1)
     assert isinstance(begun, Claimed)
     assert [attempt.outcome for attempt in begun.claim.history] == ["unknown", "replayed"]
     assert begun.claim.sent == 1
@@ -236,7 +236,7 @@ def test_reopening_works_from_the_letter_alone(ledger: Ledger, store: Redis) -> 
     job = make_job(1)
     ended = letter(1, "in_doubt", attempts=[UNKNOWN])
     assert reopen(store, ACCOUNT, job.job_id, letter=ended, seconds=60)
-    begun = ledger.begin(job, "w/1", ceiling=CEILING, send=False, patience=1)
+    begun = ledger.begin(job, "w/1", ceiling=CEILING, purpose="claim", patience=1)
     assert isinstance(begun, Claimed)
     assert [attempt.outcome for attempt in begun.claim.history] == ["unknown", "replayed"]
 
@@ -254,9 +254,9 @@ def test_reopening_leaves_another_outcome_alone(ledger: Ledger, store: Redis) ->
         resolved_by=None,
         conversation={},
     )
-    ledger.begin(job, "w/1", ceiling=CEILING, send=True, patience=1)
+    ledger.begin(job, "w/1", ceiling=CEILING, purpose="send", patience=1)
     finish(ledger, job, "w/1", outcome=new)
     assert not reopen(store, ACCOUNT, job.job_id, letter=letter(1), seconds=60)
-    begun = ledger.begin(job, "w/2", ceiling=CEILING, send=True, patience=1)
+    begun = ledger.begin(job, "w/2", ceiling=CEILING, purpose="send", patience=1)
     assert isinstance(begun, Replay)
     assert begun.outcome.body == new.body

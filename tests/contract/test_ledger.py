@@ -15,7 +15,7 @@ from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Replay, Wait
 from tasks.store.connection import Keys
-from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.ledger import Ceiling, Ledger, Purpose
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
 from tests.memory_store import ON_EITHER_STORE
@@ -38,7 +38,7 @@ def begin(
     owner: str = "w1/1",
     *,
     ceiling: Ceiling = WIDE,
-    send: bool = True,
+    purpose: Purpose = "send",
     slot: float = 0,
     dead_owner: str = "",
     visit: str = "",
@@ -48,7 +48,7 @@ def begin(
         job,
         owner,
         ceiling=ceiling,
-        send=send,
+        purpose=purpose,
         slot=slot,
         dead_owner=dead_owner,
         visit=visit,
@@ -162,7 +162,7 @@ def test_a_dead_workers_attempt_has_an_unknown_fate(ledger: Ledger) -> None:
 def test_a_claim_that_was_never_sent_leaves_no_attempt(ledger: Ledger) -> None:
     """A worker lost before the request was allowed has sent nothing."""
     job = make_job()
-    assert isinstance(begin(ledger, job, "w1/1", send=False), Claimed)
+    assert isinstance(begin(ledger, job, "w1/1", purpose="claim"), Claimed)
     claim = gone(ledger, job, "w2/1", dead_owner="w1/1").claim
     assert (claim.history, claim.sent, claim.losses) == ((), 1, 1)
 
@@ -245,14 +245,14 @@ def test_it_is_known_what_a_conversation_was_opened_with(ledger: Ledger) -> None
 def test_a_visit_is_kept_whatever_becomes_of_the_attempt(ledger: Ledger) -> None:
     """Monitoring is to know the consumer again, also if no permit was to be had."""
     job = make_job()
-    assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
+    assert isinstance(begin(ledger, job, "w1/1", purpose="claim", visit="seen"), Claimed)
     assert gone(ledger, job, "w1/1").claim.visit == "seen"
 
 
 def test_a_visit_is_kept_for_the_consumers_next_job(ledger: Ledger, store: Redis) -> None:
     """Too many new sessions are refused; a job that names a visitor, or asks nothing, has none."""
     job = make_job(engagement={})
-    assert isinstance(begin(ledger, job, "w1/1", send=False, visit="seen"), Claimed)
+    assert isinstance(begin(ledger, job, "w1/1", purpose="claim", visit="seen"), Claimed)
     gone(ledger, job)
     finish(ledger, job, "w1/1", outcome=outcome(job))
     engagements: list[tuple[dict[str, object], str]] = [
@@ -262,7 +262,7 @@ def test_a_visit_is_kept_for_the_consumers_next_job(ledger: Ledger, store: Redis
     ]
     for number, (fields, visit) in enumerate(engagements):
         following = make_job(10 + number, consumerId=job.consumer_id, **fields)
-        begun = begin(ledger, following, "w1/2", send=False)
+        begun = begin(ledger, following, "w1/2", purpose="claim")
         assert isinstance(begun, Claimed)
         assert begun.claim.visit == visit
     assert 0 < store.pttl(Keys(ACCOUNT).visit(job.consumer_id)) <= 86_400_000

@@ -52,7 +52,9 @@ def ledger(store: Redis, clock: StoreClock) -> Ledger:
 
 
 def begin(ledger: Ledger, job: Job, owner: str = "w/1", *, dead_owner: str = "") -> object:
-    return ledger.begin(job, owner, ceiling=CEILING, send=True, dead_owner=dead_owner, patience=100)
+    return ledger.begin(
+        job, owner, ceiling=CEILING, purpose="send", dead_owner=dead_owner, patience=100
+    )
 
 
 def gone(ledger: Ledger, job: Job, owner: str = "w/1", *, dead_owner: str = "") -> Go:

@@ -46,8 +46,7 @@ class Pool:
             make_job(self.jobs),
             f"w/{self.jobs}",
             ceiling=self.ceiling,
-            send=not failing,
-            failing=failing,
+            purpose="fail" if failing else "send",
             slot=slot,
             patience=patience,
         )
@@ -67,7 +66,7 @@ class Pool:
     def again(self, number: int) -> Claim:
         """Send a job once more, which may."""
         begun = self._ledger.begin(
-            make_job(number), f"w/{number}", ceiling=self.ceiling, send=True, patience=600
+            make_job(number), f"w/{number}", ceiling=self.ceiling, purpose="send", patience=600
         )
         assert isinstance(begun, Go), begun
         return begun.claim

@@ -14,7 +14,7 @@ from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go
 from tasks.store.connection import Keys, text
-from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.ledger import Ceiling, Ledger, Purpose
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
 from tests.memory_store import ON_EITHER_STORE
@@ -53,8 +53,10 @@ def labelled(number: int = 1, **fields: Any) -> Job:
     return make_job(number, **{"submissionId": SPRING, **fields})
 
 
-def begin(ledger: Ledger, job: Job, owner: str = "", *, send: bool = True) -> object:
-    return ledger.begin(job, owner or f"w/{job.job_id}", ceiling=WIDE, send=send, patience=100)
+def begin(ledger: Ledger, job: Job, owner: str = "", *, purpose: Purpose = "send") -> object:
+    return ledger.begin(
+        job, owner or f"w/{job.job_id}", ceiling=WIDE, purpose=purpose, patience=100
+    )
 
 
 def end(ledger: Ledger, job: Job, count: str = "created") -> None:
@@ -163,7 +165,9 @@ def test_a_cancelled_submission_ends_every_job_that_comes(ledger: Ledger, store:
     store.hset(KEYS.tally(SPRING), "cancelled", 1)
     store.persist(KEYS.tally(SPRING))
     for number in (1, 2):
-        assert isinstance(begin(ledger, labelled(number), send=number == 1), Cancelled)
+        assert isinstance(
+            begin(ledger, labelled(number), purpose="send" if number == 1 else "claim"), Cancelled
+        )
         end(ledger, labelled(number), "failed:cancelled")
     assert counts(store) == {"jobs": 2, "failed:cancelled": 2}
     assert store.ttl(KEYS.tally(SPRING)) == -1

@@ -30,7 +30,7 @@ class Worker:
             make_job(number),
             f"{self._name}/{number}",
             ceiling=Ceiling(rate=rate, in_flight=1000),
-            send=True,
+            purpose="send",
             patience=PATIENT_SECONDS,
         )
 

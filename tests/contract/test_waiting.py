@@ -39,7 +39,7 @@ def sent(job: Job) -> Sent:
 
 def done(ledger: Ledger, job: Job, code: str = "") -> Sent:
     """Bring a job to its end."""
-    ledger.begin(job, "w/1", ceiling=WIDE, send=False, patience=100)
+    ledger.begin(job, "w/1", ceiling=WIDE, purpose="claim", patience=100)
     outcome = Outcome(
         message_id=job.job_id,
         account_id=job.account_id,
@@ -73,7 +73,7 @@ def test_what_was_done_before_is_counted_apart(store: Redis, ledger: Ledger) -> 
 
 def test_a_job_with_the_id_of_another_is_a_conflict(store: Redis, ledger: Ledger) -> None:
     """Whatever the other one has come to: its outcome is not that of this job."""
-    ledger.begin(make_job(2), "w/1", ceiling=WIDE, send=False, patience=100)
+    ledger.begin(make_job(2), "w/1", ceiling=WIDE, purpose="claim", patience=100)
     others = [done(ledger, make_job(1)), sent(make_job(2))]
     jobs = with_outcomes_before(store, [replace(one, digest="other") for one in others])
     assert counted(store, jobs) == {"failed:conflict": 2}
@@ -90,7 +90,7 @@ def test_a_job_that_waits_for_its_time_is_known(store: Redis, ledger: Ledger) ->
     assert record.next_attempt_at is not None
     assert record.next_attempt_at > record.seen_at
     assert store.ttl(Keys(ACCOUNT).job(job.job_id)) > days * 86_400 + 3600
-    ledger.begin(job, "w/1", ceiling=WIDE, send=True, patience=100)
+    ledger.begin(job, "w/1", ceiling=WIDE, purpose="send", patience=100)
     ledger.note_wait(job, seconds=1, waits_for="notBefore")
     record = read_record(store, ACCOUNT, job.job_id)
     assert record is not None
@@ -110,5 +110,5 @@ def test_a_job_that_waits_for_its_time_stays_cancelled(
         assert cancel(store, ACCOUNT, job.job_id) == "waiting"
     ledger.note_wait(job, seconds=60, waits_for="notBefore")
     assert store.ttl(Keys(ACCOUNT).job(job.job_id)) == -1
-    begun = ledger.begin(job, "w/1", ceiling=WIDE, send=True, patience=100)
+    begun = ledger.begin(job, "w/1", ceiling=WIDE, purpose="send", patience=100)
     assert isinstance(begun, Cancelled)

@@ -79,6 +79,7 @@ def act(
     rules = Rules(
         ledger=cast("Ledger", ledger),
         permits=absent,
+        brake=absent,
         shutdown=Shutdown(),
         policy=Policy(schedule=(5,)),
         max_losses=1,

@@ -446,7 +446,14 @@ class Unforeseen:
 def test_no_delivery_ends_the_event_loop() -> None:
     """It is put off instead: the broker would hand it out again at once, and to every worker."""
     absent: Any = None
-    rules = Rules(ledger=absent, permits=absent, shutdown=absent, policy=absent, max_losses=1)
+    rules = Rules(
+        ledger=absent,
+        permits=absent,
+        brake=absent,
+        shutdown=absent,
+        policy=absent,
+        max_losses=1,
+    )
     task = CreateConversation(
         rules,
         publisher=absent,

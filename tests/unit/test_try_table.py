@@ -127,7 +127,7 @@ def tried(*kinds: str) -> Found:
 
 def claimed(world: World, work: Work) -> None:
     """Lose a worker that has claimed the job."""
-    world.begin(work.job, f"{LOST}/1", send=False)
+    world.begin(work.job, f"{LOST}/1", purpose="claim")
 
 
 def sending(world: World, work: Work) -> None:
@@ -137,7 +137,7 @@ def sending(world: World, work: Work) -> None:
 
 def claimed_again(world: World, work: Work) -> None:
     """Lose one more with the job, before it sends anything."""
-    world.begin(work.job, f"{LOST}/2", send=False, dead_owner=f"{LOST}/1")
+    world.begin(work.job, f"{LOST}/2", purpose="claim", dead_owner=f"{LOST}/1")
 
 
 def sending_again(world: World, work: Work) -> None:

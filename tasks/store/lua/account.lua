@@ -7,7 +7,7 @@ local LONG_MS = 300000
 
 local TIMES = {
   'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
-  'tat', 'backlog', 'pause', 'waited_at', 'full_at',
+  'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at',
   'since', 'opened', 'try_at', 'usual_at', 'fell_at',
   'failing_since', 'probe_at',
 }
@@ -87,9 +87,11 @@ local function in_flight_ceiling(a)
 end
 
 -- Returns when a job that cannot wait here should come back, in ms: a thousand of them come back one
--- by one, twice as fast as they can go, so that a limit that rises finds them there.
-local function queue_up(a, now, wait)
-  local due = math.max(a.backlog or 0, now + math.max(wait, 1000)) + 500 / rate_ceiling(a)
-  put(a, 'backlog', math.min(due, now + math.max(wait, LONG_MS)))
-  return a.backlog - now
+-- by one, twice as fast as they can go, so that a limit that rises finds them there. What is paused
+-- has a line of its own (`parked`), so that nobody else waits behind it.
+local function queue_up(a, now, wait, line)
+  line = line or 'backlog'
+  local due = math.max(a[line] or 0, now + math.max(wait, 1000)) + 500 / rate_ceiling(a)
+  put(a, line, math.min(due, now + math.max(wait, LONG_MS)))
+  return a[line] - now
 end

@@ -1,12 +1,13 @@
 -- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
 -- KEYS: job, consumer lock, limit, in flight, the consumer's jobs in doubt, the submission's tally,
---       the account's submissions, and the consumer's visit where the job goes on with it
--- ARGV: owner, digest, job id, what for (claim, send, or fail: it could not be made ready), rate,
---       cap, booked slot, dead owner, flight ms, lease ms, record ms, time of the attempt (RFC 3339),
---       how long the caller waits at most in ms, how many workers may be lost with the job, repeat
---       after an unknown outcome?, visit, submission
+--       the account's submissions, what is paused, and the consumer's visit where the job goes on
+--       with it
+-- ARGV: owner, digest, job id, what for (claim, prepare: claim unless paused, send, or fail: it
+--       could not be made ready), rate, cap, booked slot, dead owner, flight ms, lease ms, record ms,
+--       time of the attempt (RFC 3339), how long the caller waits at most in ms, how many workers
+--       may be lost with the job, repeat after an unknown outcome?, visit, submission
 local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local tally, submissions, visits = KEYS[6], KEYS[7], KEYS[8]
+local tally, submissions, paused, visits = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local owner, digest, job_id, purpose = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rate, cap, slot, dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local flight_ms, lease_ms, record_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -47,9 +48,22 @@ local seen, sent = is[8] or string.format('%.3f', now), tonumber(is[12] or 0)
 -- Whether a conversation may be open that another job of the consumer opened, and nobody knows of.
 local in_doubt = redis.call('SCARD', doubts)
 local is_doubted = in_doubt > 0 and in_doubt > redis.call('SISMEMBER', doubts, job_id) and 1 or 0
+local pause, is_general
+if purpose ~= 'claim' then
+  pause, is_general = paused_by(paused, submission)
+end
 if state == 'sending' and holder == owner then
   -- It may send since it asked before; that answer was lost on its way.
-  return { 'go', { seen, history, sent, losses, is[13] or '', is_doubted, 0, 0 } }
+  if not pause then
+    return { 'go', { seen, history, sent, losses, is[13] or '', is_doubted, 0, 0 } }
+  end
+  sent = sent - 1
+  redis.call('ZREM', in_flight, owner)
+  redis.call('HDEL', job, 'sending', 'permit')
+  redis.call('HSET', job, 'sent', sent)
+  if locked_for(lock, now) == job_id and not is_unknown(history) then
+    redis.call('DEL', lock)
+  end
 end
 if holder and holder ~= owner then
   -- Whoever held the job is gone. What it may have sent has an unknown fate.
@@ -86,6 +100,34 @@ local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }
 if is[10] or marks.cancelled then
   return { 'cancelled', facts }
 end
+
+-- The job goes back to the broker, so nobody holds it.
+local function hand_back(account, first, ms, why, cause)
+  redis.call('HDEL', job, 'owner', 'lease')
+  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', why)
+  if first == job_id then
+    lock_for(lock, job_id, now, ms)
+  end
+  save(account, limit)
+  return { 'defer', tostring(ms), why, cause or cause_of(account, why) }
+end
+
+if pause then
+  local first = locked_for(lock, now)
+  if is_general and patience >= PAUSED_MS then
+    if first == job_id then
+      lock_for(lock, job_id, now, lease_ms)
+    end
+    return { 'wait', tostring(PAUSED_MS), '0', 'paused', pause }
+  end
+  -- This is no call: what was learned is forgotten after as long as without it.
+  local account = open(limit)
+  keep_up(account, now)
+  give(account, rate, cap)
+  go_on_trying(account, now, owner)
+  return hand_back(account, first, queue_up(account, now, PARKED_MS, 'parked'), 'paused', pause)
+end
+
 local may_not_repeat = not repeat_unknown and is_unknown(history)
 local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
 
@@ -97,7 +139,7 @@ end
 if unresolved then
   facts[7] = is_alone(tonumber(redis.call('HGET', limit, 'flow_at')))
 end
-if purpose == 'claim' or losses > max_losses or may_not_repeat or unresolved then
+if purpose == 'claim' or purpose == 'prepare' or losses > max_losses or may_not_repeat or unresolved then
   return { 'claimed', facts }
 end
 
@@ -111,21 +153,10 @@ give(account, rate, cap)
 go_on_trying(account, now, owner)
 facts[7] = is_alone(account.flow_at)
 
--- The job goes back to the broker, so nobody holds it.
-local function hand_back(ms, why)
-  redis.call('HDEL', job, 'owner', 'lease')
-  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', why)
-  if first == job_id then
-    lock_for(lock, job_id, now, ms)
-  end
-  save(account, limit)
-  return { 'defer', tostring(ms), why, cause_of(account, why) }
-end
-
 if purpose == 'fail' then
   local shut = blocked(account, now)
   if shut then
-    return hand_back(queue_up(account, now, shut), shut_by(account))
+    return hand_back(account, first, queue_up(account, now, shut), shut_by(account))
   end
   facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
   save(account, limit)
@@ -133,19 +164,19 @@ if purpose == 'fail' then
 end
 
 if first and first ~= job_id and not is_overdue then
-  return hand_back(BUSY_MS, 'consumer')
+  return hand_back(account, first, BUSY_MS, 'consumer')
 end
 local ahead = paced(tally, marks, now)
 if ahead then
   keep(job, record_ms + ahead, is_unknown(history), is[10])
-  return hand_back(ahead, 'pace')
+  return hand_back(account, first, ahead, 'pace')
 end
 bring_near(in_flight, now, flight_ms)
 local wait = permit(account, in_flight, now, slot, patience)
 if wait then
   -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
   if wait[1] > patience or wait[3] == 'credentials' then
-    return hand_back(queue_up(account, now, wait[1]), wait[3])
+    return hand_back(account, first, queue_up(account, now, wait[1]), wait[3])
   end
   save(account, limit)
   return { 'wait', tostring(wait[1]), tostring(wait[2]), wait[3], cause_of(account, wait[3]) }

@@ -1,16 +1,24 @@
 -- Says when a job comes back that cannot wait here, in ms, and what holds its account, if anything
 -- does; writes it down where nobody has the job.
--- KEYS: limit, job, the submission's tally, the account's submissions
+-- KEYS: limit, job, the submission's tally, the account's submissions, what is paused
 -- ARGV: rate, cap, how long at least in ms, what the job waits for,
 --       record ms, submission
+local at_least, waits_for, record_ms, submission = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = clock()
+local pause = paused_by(KEYS[5], submission)
 local account = recall(KEYS[1], now)
 give(account, tonumber(ARGV[1]), tonumber(ARGV[2]))
 local shut = math.max((account.pause or 0) - now, blocked(account, now) or 0)
-local ms = queue_up(account, now, math.max(tonumber(ARGV[3]), shut))
-local why = account.probe_at and shut_by(account) or ''
-save(account, KEYS[1])
-if note_wait(KEYS[2], now, ms, why ~= '' and why or ARGV[4], tonumber(ARGV[5])) then
-  count_seen(KEYS[3], KEYS[4], ARGV[6], now, ms + tonumber(ARGV[5]))
+local ms = math.max(at_least, shut)
+local why, cause
+if pause then
+  ms, why, cause = queue_up(account, now, math.max(ms, PARKED_MS), 'parked'), 'paused', pause
+else
+  ms, why = queue_up(account, now, ms), account.probe_at and shut_by(account) or ''
+  cause = cause_of(account, why)
 end
-return { tostring(ms), why, cause_of(account, why) }
+save(account, KEYS[1])
+if note_wait(KEYS[2], now, ms, why ~= '' and why or waits_for, record_ms) then
+  count_seen(KEYS[3], KEYS[4], submission, now, ms + record_ms)
+end
+return { tostring(ms), why, cause }

@@ -1,5 +1,6 @@
--- Tells how an account stands, as JSON; writes nothing. KEYS: limit, in flight
-local limit, in_flight = KEYS[1], KEYS[2]
+-- Tells how an account stands, as JSON, and what is paused of it; writes nothing.
+-- KEYS: limit, in flight, what is paused
+local limit, in_flight, paused = KEYS[1], KEYS[2], KEYS[3]
 local now = clock()
 local a = recall(limit, now)
 
@@ -20,7 +21,7 @@ local function below(a, ceiling)
   end
 end
 
-return cjson.encode({
+return { cjson.encode({
   holds = holds,
   seconds = ms / 1000,
   cause = cause_of(a, holds),
@@ -36,4 +37,4 @@ return cjson.encode({
   tolerated = a.usual,
   try_in = a.state == 'keep' and a.try_at and math.max(0, a.try_at - now) / 1000 or nil,
   is_set = a.max_rate ~= nil or a.max_in_flight ~= nil,
-})
+}), redis.call('HGETALL', paused) }

@@ -184,6 +184,7 @@ def test_what_keeps_a_worker_is_shown(capsys: pytest.CaptureFixture[str]) -> Non
         accounts=[],
         workers=["7-a", "8-b"],
         troubles={"8-b": "memory alarm\x1b[31m [red]"},
+        pauses=[],
     )
     console().print(show_overview(overview))
     *_, workers, trouble = capsys.readouterr().out.splitlines()

@@ -1,0 +1,16 @@
+"""Who gives a command, for whoever finds later what it did."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+
+
+def operator() -> str:
+    """Return `user@host`; the user's number where it has no name."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
