@@ -35,7 +35,7 @@ $(VENV)/.developers: requirements-dev.lock $(VENV)/.users
 	@touch $@
 
 $(BIN)/overture: $(VENV)/.users Makefile
-	@printf '#!/bin/sh\nPYTHONSAFEPATH=1 PYTHONPATH="%s" exec "%s" -m console "$$@"\n' "$(ROOT)" "$(ROOT)/$(BIN)/python" > $@
+	@printf '#!/bin/sh\nPYTHONSAFEPATH=1 PYTHONPATH="%s$${PYTHONPATH:+:$$PYTHONPATH}" exec "%s" -m console "$$@"\n' "$(ROOT)" "$(ROOT)/$(BIN)/python" > $@
 	@chmod +x $@
 
 demo: install ## Run the main job on this machine: simulator, two workers, 1,000 jobs

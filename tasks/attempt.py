@@ -64,6 +64,7 @@ from tasks.store.answers import (
 from tasks.store.brake import Brake
 from tasks.store.ledger import Feedback, Ledger
 from tasks.store.retrying import retry_store
+from tasks.tracing import UNTRACED, Tracing
 
 # Namespace of the ids that the two items of an attempt bear, so that no store need hold them.
 ITEMS: Final = uuid.UUID("7b8b7f3e-52c5-4f0e-9a57-3c1f8d0f5a11")
@@ -145,6 +146,7 @@ class Rules:
     policy: Policy
     max_losses: int
     measures: Measures = UNMEASURED
+    tracing: Tracing = UNTRACED
 
 
 class Try:
@@ -241,6 +243,7 @@ class Try:
             profile_id=str(uuid.uuid5(ITEMS, f"{name}/profile")),
             conversation_id=str(uuid.uuid5(ITEMS, f"{name}/conversation")),
             conversation=self._conversation,
+            resends=self._claim.sent - 1,
         )
         self._is_sent = True
         if self._claim.probing and is_taken(self._answer.kind):

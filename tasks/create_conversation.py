@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -27,6 +28,7 @@ from tasks.store.answers import Lost, Replay
 from tasks.store.connection import StoreError
 from tasks.store.pulse import Pulse
 from tasks.store.retrying import retry_store
+from tasks.tracing import Processing
 
 # When to try again after an error of our own, in seconds.
 BUG_RETRY_SECONDS: Final = 10.0
@@ -50,6 +52,10 @@ class Delivery(Protocol):
     @property
     def received(self) -> Received:
         """The message as it came, for reading."""
+
+    @property
+    def queue(self) -> str:
+        """The jobs queue that it came from."""
 
     @property
     def enqueued_at(self) -> str | None:
@@ -101,7 +107,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         """`outcome_tasks` names the Celery task that outcomes of a routing key are calls of."""
         self._rules = rules
         self._ledger, self._shutdown = rules.ledger, rules.shutdown
-        self._measures = rules.measures
+        self._measures, self._tracing = rules.measures, rules.tracing
         self._publisher = publisher
         self._pulse = pulse
         self._accounts = accounts
@@ -138,8 +144,14 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         if self._shutdown.draining.is_set():
             delivery.requeue()
             return None
-        with bound_contextvars(job_id=work.job.job_id, account=work.job.account_id):
-            return self._work(work, delivery)
+        job = work.job
+        with (
+            self._tracing.process(delivery.queue, work) as span,
+            bound_contextvars(job_id=job.job_id, account=job.account_id, **span.ids),
+        ):
+            if not work.trace and span.trace:
+                work = replace(work, trace=span.trace)
+            return self._work(work, delivery, span)
 
     def _read(self, delivery: Delivery) -> Work | Outcome:
         message = delivery.received
@@ -158,7 +170,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             log.exception("message.unread")
             return broken(delivery.body, trace=trace_of(message.headers))
 
-    def _work(self, work: Work, delivery: Delivery) -> Step | None:
+    def _work(self, work: Work, delivery: Delivery, span: Processing) -> Step | None:
         started = time.monotonic()
         try:
             step = self._attempt(work)
@@ -174,14 +186,17 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         match step:
             case Later():
                 self._measures.repeats(step.why)
+                span.put_off(step.why, seconds=step.seconds, cause=step.cause)
                 self._put_off(step, work, delivery)
             case Record(outcome=outcome):
                 _log_end(outcome, started)
+                span.ended(outcome)
                 self._record(step, work, delivery)
             case Publish(outcome):
                 _log_end(outcome, started)
                 self._measure(outcome, work, work.enqueued_at)
-                self._publish(outcome, delivery)
+                span.ended(outcome)
+                self._publish(outcome, delivery, origin=self._tracing.here())
         return step
 
     def _attempt(self, work: Work) -> Step:
@@ -222,13 +237,13 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
 
     def _record(self, step: Record, work: Work, delivery: Delivery) -> None:
         """Write the outcome down, then publish it; the thread waits for neither."""
-        gate = self._accounts[work.job.account_id].gate
+        gate, origin = self._accounts[work.job.account_id].gate, self._tracing.here()
 
         def recorded(found: Replay | Lost) -> None:
             gate.freed()
             if isinstance(found, Replay):
                 self._measure(found.outcome, work, step.enqueued_at)
-                self._publish(found.outcome, delivery)
+                self._publish(found.outcome, delivery, origin=origin)
             else:
                 delivery.defer(CLAIMED_RETRY_SECONDS)
 
@@ -245,16 +260,22 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         if outcome.count != REPEATED:
             self._measures.ended(work.job.account_id, outcome.count, enqueued_at)
 
-    def _publish(self, outcome: Outcome, delivery: Delivery) -> None:
+    def _publish(self, outcome: Outcome, delivery: Delivery, *, origin: object = None) -> None:
         """Acknowledge the message once the broker has its outcome."""
+        ended = self._tracing.publish(outcome, origin)
 
         def confirmed() -> None:
+            ended(True)  # noqa: FBT003 - of `Tracing.publish`
             if outcome.account_id:
                 self._ledger.mark_published(outcome.account_id, outcome.message_id)
             delivery.ack()
 
+        def handed_back() -> None:
+            ended(False)  # noqa: FBT003 - likewise
+            delivery.requeue()
+
         task = self._outcome_tasks.get(outcome.routing_key)
-        self._publisher.send(outcome.outgoing(task), confirmed, delivery.requeue)
+        self._publisher.send(outcome.outgoing(task), confirmed, handed_back)
 
 
 def _log_end(outcome: Outcome, started: float) -> None:

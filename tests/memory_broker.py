@@ -126,6 +126,7 @@ class MemoryBroker(Broker):
 
     delivery = MemoryDelivery
     acks_multiple = False
+    system = "memory"
 
     def __init__(self) -> None:
         super().__init__(f"{SCHEME}://")

@@ -57,6 +57,7 @@ class LivePerson(Protocol):
         profile_id: str,
         conversation_id: str,
         conversation: Mapping[str, Any] | None = None,
+        resends: int = 0,
     ) -> Answer: ...
 
     def engage(self, job: Job, visit: Visit | None = None) -> Engaged: ...
@@ -120,6 +121,7 @@ class ScriptedLivePerson:
         self.script: Final = deque(script)
         self.calls: Final[list[str]] = []
         self.sent: Final[list[Mapping[str, Any]]] = []
+        self.resends: Final[list[int]] = []
         self._called_at = time.monotonic()
         self._numbers: dict[str, int] = {"app": 1, "consumer": 1}
 
@@ -147,8 +149,10 @@ class ScriptedLivePerson:
         profile_id: str,
         conversation_id: str,
         conversation: Mapping[str, Any] | None = None,
+        resends: int = 0,
     ) -> Answer:
         self._note("create")
+        self.resends.append(resends)
         assert tokens == self._tokens(job.consumer_id), "these are no longer the tokens"
         assert profile_id != conversation_id
         self.sent.append(job.conversation if conversation is None else conversation)

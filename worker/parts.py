@@ -29,6 +29,7 @@ from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
 from tasks.store.tokens import SharedTokens
+from tasks.tracing import Tracing
 from worker.broker.base import Broker
 from worker.broker.publisher import Publisher
 
@@ -86,6 +87,7 @@ def build(
     concurrency: int,
     queues: Sequence[str],
     measures: Measures,
+    tracing: Tracing,
 ) -> Parts:
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
@@ -100,7 +102,9 @@ def build(
         max_losses=settings.max_deliveries,
         repeat_unknown=repeat_unknown,
     )
-    accounts = _accounts(settings, store, pulse, concurrency=concurrency, measures=measures)
+    accounts = _accounts(
+        settings, store, pulse, concurrency=concurrency, measures=measures, tracing=tracing
+    )
     alone = len(accounts) == 1
     permits = Permits(
         ledger,
@@ -119,6 +123,7 @@ def build(
             policy=Policy(schedule=settings.retry_schedule, repeat_unknown=repeat_unknown),
             max_losses=settings.max_deliveries,
             measures=measures,
+            tracing=tracing,
         ),
         publisher=publisher,
         pulse=pulse,
@@ -158,7 +163,13 @@ def token_seconds(settings: Settings) -> float:
 
 
 def _accounts(
-    settings: Settings, store: Redis, pulse: Pulse, *, concurrency: int, measures: Measures
+    settings: Settings,
+    store: Redis,
+    pulse: Pulse,
+    *,
+    concurrency: int,
+    measures: Measures,
+    tracing: Tracing,
 ) -> dict[str, Account]:
     credentials = {
         account_id: Credentials(
@@ -190,6 +201,7 @@ def _accounts(
                     issuer=account.consumer_issuer or "",
                 ),
                 measures=measures,
+                tracing=tracing,
             ),
             ceiling=Ceiling(
                 rate=settings.rate_of(account_id), in_flight=settings.in_flight_of(account_id)

@@ -25,6 +25,7 @@ from tasks.liveperson.environment import proxy_for, proxy_passwords
 from tasks.measures import UNMEASURED
 from tasks.store.replies import report_broker
 from tasks.store.retrying import retry_at_start
+from tasks.tracing import UNTRACED, Tracing
 from worker.app import create_app
 from worker.broker.base import Broker, connect_at_once
 from worker.broker.message import bound
@@ -74,6 +75,7 @@ def run_worker(
         concurrency=slots,
         queues=names,
         measures=pages.metrics if pages else UNMEASURED,
+        tracing=tracing_of(broker),
     )
     facts = {
         "version": VERSION,
@@ -145,6 +147,15 @@ def pages_of(settings: Settings) -> WorkerPages | None:
             "installed: run `make install`"
         ) from None
     return WorkerPages(settings.metrics_address, settings.accounts)
+
+
+def tracing_of(broker: Broker) -> Tracing:
+    """Return what makes spans, where OpenTelemetry's API is installed."""
+    try:
+        from worker.spans import OpenTelemetry  # noqa: PLC0415 - what it imports may be missing
+    except ImportError:
+        return UNTRACED
+    return OpenTelemetry(broker.system)
 
 
 def _declare(broker: Broker, names: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from tasks.liveperson.tokens import TokenFailure, Tokens
 from tasks.measures import UNMEASURED, Measures
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_ascii
+from tasks.tracing import UNTRACED, Tracing
 
 _SERVICE = "asyncMessagingEnt"
 
@@ -46,6 +47,7 @@ class LivePersonClient:
         tls: ssl.SSLContext | None = None,
         monitoring: Installation = CONNECTORS_OWN,
         measures: Measures = UNMEASURED,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._http = Http(
             pool_size=pool_size,
@@ -54,6 +56,7 @@ class LivePersonClient:
             user_agent=user_agent,
             context=tls,
             measures=measures,
+            tracing=tracing,
         )
         self.domains = Domains(
             self._http,
@@ -110,11 +113,13 @@ class LivePersonClient:
         profile_id: str,
         conversation_id: str,
         conversation: Mapping[str, Any] | None = None,
+        resends: int = 0,
     ) -> Answer:
         """Make one CONVERSATION call; whatever network and server do comes back as an Answer.
 
         The ids are those of the two items, unique to this attempt. `conversation` stands in for
         the job's own where an engagement was merged into it.
+        It was sent `resends` times before.
         """
         body = batch(
             job,
@@ -125,7 +130,12 @@ class LivePersonClient:
         try:
             origin = self.domains.base_url(_SERVICE)
             response = self._services.call(
-                _SERVICE, "POST", self._path, headers=_headers(job, tokens), body=body
+                _SERVICE,
+                "POST",
+                self._path,
+                headers=_headers(job, tokens),
+                body=body,
+                resends=resends,
             )
         except NotSent as error:
             return no_answer(self._services.place(_SERVICE), error)

@@ -223,12 +223,18 @@ class Services:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        resends: int = 0,
     ) -> HttpResponse:
         """Make one call, `path` with its query; raises NotSent or FateUnknown."""
         base_url = self._domains.base_url(service)
         try:
             response = self._http.call(
-                method, base_url + path, headers=headers, body=body, service=service
+                method,
+                base_url + path,
+                headers=headers,
+                body=body,
+                service=service,
+                resends=resends,
             )
         except NotSent:
             self._domains.forget(service)

@@ -11,6 +11,7 @@ from requests import PreparedRequest
 from tasks.liveperson.response_reader import MAX_BODY_BYTES, TooLarge
 from tasks.liveperson.transport import Adapter, BeforeSending, innermost, tls_context
 from tasks.measures import UNMEASURED, Measures
+from tasks.tracing import UNTRACED, Tracing
 
 log = structlog.get_logger()
 
@@ -68,6 +69,7 @@ class Http:
         user_agent: str,
         context: ssl.SSLContext | None = None,
         measures: Measures = UNMEASURED,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._adapter = Adapter(
             pool_size=pool_size,
@@ -75,7 +77,7 @@ class Http:
             context=context or tls_context(),
         )
         self._read_timeout = read_timeout
-        self._measures = measures
+        self._measures, self._tracing = measures, tracing
         self.ended_at = time.monotonic()
         self._headers = {
             "User-Agent": user_agent,
@@ -91,8 +93,11 @@ class Http:
         headers: Mapping[str, str],
         body: bytes | None = None,
         service: str = "",
+        resends: int = 0,
     ) -> HttpResponse:
         """Make one call, to a `service` by its name; a redirect is an answer like any other.
+
+        It was made `resends` times before.
 
         Raises NotSent or FateUnknown, cut off from the errors below them: those hold the request.
         """
@@ -100,7 +105,8 @@ class Http:
         request.method, request.url, request.body = method, url, body
         length = {} if body is None else {"Content-Length": str(len(body))}
         request.headers = {**self._headers, **headers, **length}  # type: ignore[assignment]  # sending takes a dict as well, at a tenth of the cost
-        began_at, status = time.monotonic(), None
+        ended = self._tracing.call(method, url, service=service, resends=resends)
+        began_at, status, fault = time.monotonic(), None, ""
         try:
             response = self._adapter.send(request)
             log.debug("http.answered", method=method, url=url, status=response.status_code)
@@ -108,13 +114,16 @@ class Http:
             status = answer.status
         except BeforeSending as error:
             failure: Exception = NotSent(str(error), is_ours=error.is_ours)
+            fault = NotSent.__name__
         except Exception as error:  # noqa: BLE001 - it was sent, so nothing but this can be said
             failure = self._failure(innermost(error))
+            fault = type(innermost(error)).__name__
         else:
             return answer
         finally:
             self.ended_at = time.monotonic()
             self._measures.called(service, status, self.ended_at - began_at)
+            ended(status, fault)
         raise failure
 
     def close(self) -> None:

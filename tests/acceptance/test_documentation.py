@@ -16,6 +16,7 @@ import pytest
 from tests.broker_client import BrokerClient
 from tests.documents import DOCUMENTS, ROOT, blocks, read
 from tests.jobs import ONE_ACCOUNT
+from tests.otlp_receiver import OtlpReceiver
 from tests.reader import SERVICES, Reader
 from tests.redis_server import RedisServer, free_port
 from tests.simulator_process import SimulatorProcess
@@ -24,6 +25,7 @@ from tests.worker_process import WorkerProcess
 
 SHELL: Final = {"sh", "console", "bash"}
 DOCUMENTED_PORT: Final = "8070"
+INSTRUMENT: Final = Path(sys.executable).parent / "opentelemetry-instrument"
 
 # What cannot be run here, and what is done instead.
 NOT_RUN: Final = {
@@ -32,6 +34,7 @@ NOT_RUN: Final = {
     "make ": "a test that ran `make test` would run itself; the targets are compared instead",
     "docker ": "no container engine; tests/unit/docs/test_image.py, tests/acceptance/test_image.py",
     "OVERTURE_ENV_FILE=../.env docker ": "the same",
+    ".venv/bin/pip install ": "what developers need is installed, and a test needs no network",
     ".venv/bin/python examples/enqueue_amqp.py": "RabbitMQ: tests/acceptance/test_examples.py",
 }
 
@@ -48,11 +51,12 @@ def folder(tmp_path: Path) -> Path:
     """Give a folder like the project's after `make install`."""
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
-    variables = f'PYTHONSAFEPATH=1 PYTHONPATH="{ROOT}" '
+    variables = f'PYTHONSAFEPATH=1 PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}" '
     for name, before, module in (("python", "", ""), ("overture", variables, "-m console ")):
         program = programs / name
         program.write_text(f'#!/bin/sh\n{before}exec "{sys.executable}" {module}"$@"\n')
         program.chmod(0o755)
+    (programs / INSTRUMENT.name).symlink_to(INSTRUMENT)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     return tmp_path
 
@@ -125,6 +129,24 @@ def test_the_operators_pages(
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
 
 
+def test_the_page_on_tracing(reader: Callable[..., Reader], server: RedisServer) -> None:
+    """A worker that is started so sends its spans where the page says."""
+    with (
+        SimulatorProcess() as simulator,
+        BrokerClient(server.url) as client,
+        OtlpReceiver() as receiver,
+    ):
+        one = reader(broker_url=server.url, **ONE_ACCOUNT, domain_api_url=simulator.url)
+        text = read("docs/tracing.md").replace("http://127.0.0.1:4318", receiver.url)
+        follow(one, text, port=simulator.port)
+        client.put([{"jobId": "order-1001", "consumerId": "c-1"}])
+        client.wait_for(1)
+        assert list(one.leave().values()) == [0]
+    names = {span.name for span in receiver.spans}
+    assert names >= {"process conversations.jobs", "POST", "publish conversations"}
+    assert "run/conversations.create" in names
+
+
 @pytest.mark.xdist_group("rabbitmq")
 def test_the_contracts_programs_enqueue(rabbit_url: str, tmp_path: Path) -> None:
     """Each Python block, with nothing changed but the broker's address."""
@@ -163,7 +185,7 @@ def test_every_command_is_run() -> None:
     """No document beside these has commands, and every exception is still one."""
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
-    followed |= {"performance.md", "scaling.md", "deploy.md"}
+    followed |= {"performance.md", "scaling.md", "deploy.md", "tracing.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []

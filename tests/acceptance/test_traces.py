@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.celery import CeleryInstrumentor
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from tests.broker_client import BrokerClient
 from tests.jobs import job_document
+from tests.otlp_receiver import OtlpReceiver
 from tests.overture_command import overture
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
@@ -94,3 +103,88 @@ def test_a_replayed_dead_letter_keeps_its_trace(
     assert ended.stdout == "replayed 1 dead letter\n"
     client.wait_for(1)
     assert client.out.headers == {"job-5": [trace(EXPIRED)]}
+
+
+# Spans, with the user's SDK switched on as its documentation has it
+
+INSTRUMENT = Path(sys.executable).parent / "opentelemetry-instrument"
+
+
+class TracedWorker(WorkerProcess):
+    """A worker under `opentelemetry-instrument`, which the `OTEL_*` variables configure."""
+
+    def __init__(self, settings: dict[str, object], receiver: OtlpReceiver) -> None:
+        super().__init__(settings)
+        self._command = [str(INSTRUMENT), *self._command]
+        self._environment |= {
+            "OTEL_SERVICE_NAME": "overture",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+        }
+
+
+def produce(client: BrokerClient, document: dict[str, Any], receiver: OtlpReceiver) -> None:
+    """Send a task from a plain Celery producer that OpenTelemetry's instrumentation traces."""
+    provider = TracerProvider()
+    exporter = OTLPSpanExporter(endpoint=f"{receiver.url}/v1/traces")
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentor: Any = CeleryInstrumentor()  # type: ignore[no-untyped-call]
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        with provider.get_tracer("producer").start_as_current_span("order"):
+            client.send_task(document)
+    finally:
+        instrumentor.uninstrument()
+        provider.shutdown()
+
+
+def named(receiver: OtlpReceiver, name: str) -> list[Span]:
+    return [span for span in receiver.spans if span.name == name]
+
+
+def said(span: Span) -> dict[str, Any]:
+    """Return a span's attributes."""
+    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+
+
+def test_one_trace_leads_from_the_producer_to_the_result(
+    settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
+) -> None:
+    """Through a worker that was killed, and a repeat that waits in the broker."""
+    simulator.control("faults", {"consumer": "consumer-1", "fault": "server_error", "times": 2})
+    simulator.control("limits", {"latency": 1000})
+    with OtlpReceiver() as receiver:
+        with TracedWorker(settings, receiver) as first:
+            produce(client, job_document(1), receiver)
+            wait_until(lambda: simulator.stats()["total"]["inFlight"], "a call is under way")
+            first.kill()
+        simulator.control("limits", {"latency": 0})
+        with TracedWorker(settings, receiver) as second:
+            client.wait_for(1, seconds=40)
+            (ended,) = second.events("job.ended")
+            assert second.stop() == 0
+        spans = list(receiver.spans)
+        (order,) = named(receiver, "order")
+        assert {span.trace_id for span in spans} == {order.trace_id}
+        processed = named(receiver, "process conversations.jobs")
+        assert [said(span)["overture.outcome"] for span in processed][-1] == "created"
+        assert "put_off" in [said(span)["overture.outcome"] for span in processed]
+        assert ended["trace_id"] == order.trace_id.hex()
+        assert ended["span_id"] == processed[-1].span_id.hex()
+        (published,) = named(receiver, "publish conversations")
+        assert published.parent_span_id == processed[-1].span_id
+        # Celery's own instrumentation, which the command switches on, has the task around it.
+        runs = {span.span_id for span in named(receiver, "run/conversations.create")}
+        assert {span.parent_span_id for span in processed} <= runs
+        calls = [span for span in spans if said(span).get("http.request.method")]
+        assert {said(span)["overture.service"] for span in calls} >= {"idp", "asyncMessagingEnt"}
+        resent = [said(span).get("http.request.resend_count") for span in calls]
+        assert max(count or 0 for count in resent) >= 2
+        # What a consumer of the result goes on with is the producer's, to the byte.
+        (headers,) = client.out.headers["job-1"]
+        assert headers["traceparent"].split("-")[1] == order.trace_id.hex()
+        text = "".join(map(str, spans))
+        assert not re.search(r"eyJ[\w-]+\.|demo-secret", text)

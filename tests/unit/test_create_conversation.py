@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from config.names import TASK_NAME
+from config.names import JOBS_QUEUE, TASK_NAME
 from tasks import create_conversation
 from tasks.attempt import CLAIMED_RETRY_SECONDS, Rules
 from tasks.create_conversation import BUG_RETRY_SECONDS, CreateConversation
@@ -46,6 +46,7 @@ class FakeDelivery:
             body=body, headers=headers, content_type="application/json", content_encoding="utf-8"
         )
         self.enqueued_at: str | None = ENQUEUED_AT
+        self.queue = JOBS_QUEUE
         self.ends: list[str] = []
         self.seconds = 0.0
 

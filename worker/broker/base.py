@@ -55,6 +55,8 @@ class Broker(ABC):
     delivery: ClassVar[type[Delivery]]
     # One acknowledgement can stand for all messages before it on its channel.
     acks_multiple: ClassVar[bool]
+    # What OpenTelemetry's semantic conventions call it.
+    system: ClassVar[str]
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -61,8 +61,10 @@ class ScriptedHttp(Http):
         headers: Mapping[str, str],
         body: bytes | None = None,
         service: str = "",
+        resends: int = 0,
     ) -> HttpResponse:
         assert service
+        assert resends >= 0
         self.calls.append(Call(method, url, headers, body))
         answer = self.answers.pop(0)
         if isinstance(answer, HttpResponse):

@@ -32,6 +32,7 @@ class RabbitBroker(Broker):
 
     delivery = RabbitDelivery
     acks_multiple = True
+    system = "rabbitmq"
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

@@ -39,6 +39,7 @@ class RedisBroker(Broker):
 
     delivery = RedisDelivery
     acks_multiple = False
+    system = "redis"
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
