@@ -37,6 +37,7 @@ COMMANDS: Final = MappingProxyType(
         "limits": "Show or change the limits of an account.",
         "check": "Test settings, broker, store, hosts and credentials.",
         "health": "Say whether the worker beside it makes progress.",
+        "exporter": "Serve metrics of what the pool shares.",
         "simulate": "Run the LivePerson simulator on its own.",
         "schema": "Print a message schema.",
     }

@@ -125,6 +125,7 @@ class MemoryBroker(Broker):
     """The broker of this process, empty."""
 
     delivery = MemoryDelivery
+    looks_only = False
     acks_multiple = False
     system = "memory"
 

@@ -20,6 +20,7 @@ SERVICES: Final = {
     "overture simulate": "simulator ready",
     "overture worker": "worker.ready",
     "overture watch": "",
+    "overture exporter": "exporter.ready",
     "examples/send_stage.py": "",
 }
 

@@ -71,6 +71,7 @@ class JobConsumer(Consumer):
         """Return what is called with every message that arrives."""
         create, publisher = self._parts.create, self._parts.publisher
         draining, make_delivery = self._parts.shutdown.draining, self._parts.broker.delivery
+        taken = self._parts.taken
         queues = tuple(self.app.amqp.queues.consume_from)
         default = queues[0] if queues else JOBS_QUEUE
         # py-amqp would decode a body by the encoding that its message names: not what was sent.
@@ -81,9 +82,11 @@ class JobConsumer(Consumer):
                 # Given back now, it would come again at once, until the broker took it for poison.
                 self._untouched.append(message)
                 return
+            queue = queue_of(message.delivery_info, queues, default)
+            taken[queue] += 1
             delivery = make_delivery(
                 message,
-                queue=queue_of(message.delivery_info, queues, default),
+                queue=queue,
                 in_hand=self._in_hand,
                 sender=publisher,
             )

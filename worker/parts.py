@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +58,8 @@ class Parts:
     create: CreateConversation
     permits: Permits
     accounts: Collection[Account]
+    taken: Counter[str]
+    """How many messages were taken of each queue."""
 
     def answered_at(self) -> float:
         """Return when a thread last got an answer, from the ledger or from LivePerson."""
@@ -92,8 +95,13 @@ def build(
     """Put the parts together; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
     shutdown, publisher = Shutdown(), Publisher(broker, job_queues=queues)
-    brake = Brake(store, settings.accounts)
-    pulse = Pulse(store, trouble=lambda: publisher.trouble, before=brake.look)
+    brake, taken = Brake(store, settings.accounts), Counter[str]()
+    pulse = Pulse(
+        store,
+        trouble=lambda: publisher.trouble,
+        before=brake.look,
+        taken=lambda: taken,
+    )
     repeat_unknown = settings.unknown_outcome == "repeat"
     ledger = Ledger(
         store,
@@ -144,6 +152,7 @@ def build(
         create,
         permits=permits,
         accounts=accounts.values(),
+        taken=taken,
     )
 
 

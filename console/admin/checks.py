@@ -12,8 +12,8 @@ from redis.exceptions import RedisError, ResponseError
 from config.names import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import public_url, said
-from console.admin.records import troubles, workers_alive
 from tasks.store.connection import greeting, text
+from tasks.store.pulse import troubles_of, workers_seen
 from tasks.store.replies import advice
 from tasks.store.rights import STORE_RIGHTS, missing_rights
 from worker.broker.base import Broker, connect_at_once
@@ -91,7 +91,7 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
 
 def _workers(store: Redis) -> Iterator[Finding]:
     """Pass on what the workers that run find wrong, such as a results queue that is full."""
-    for worker, words in troubles(store, workers_alive(store)).items():
+    for worker, words in troubles_of(workers_seen(store)).items():
         yield Finding("warning", "worker", f"{worker} is held up: {words}")
 
 

@@ -9,11 +9,12 @@ from redis import Redis
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE, account_queue
 from config.settings import Settings
-from console.admin.records import known_accounts, troubles, workers_alive
+from console.admin.records import known_accounts
 from tasks.messages.outgoing import now
 from tasks.store.brake import Pause, pauses
 from tasks.store.connection import Keys, text
 from tasks.store.limits import Standing, read_standing
+from tasks.store.pulse import troubles_of, workers_seen
 from worker.broker.base import Broker, QueueDepth
 
 
@@ -81,7 +82,7 @@ class Overview:
 
 def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
     """Look at everything. Raises what the broker and the store raise."""
-    accounts, workers = known_accounts(store, settings), workers_alive(store)
+    accounts, workers = known_accounts(store, settings), workers_seen(store)
     names = [JOBS_QUEUE, *map(account_queue, accounts), RESULTS_QUEUE, DEAD_LETTERS_QUEUE]
     queues, delayed = broker.depths(names)
     return Overview(
@@ -91,8 +92,8 @@ def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
         ],
         delayed=delayed,
         accounts=[view_account(store, settings, account_id) for account_id in accounts],
-        workers=workers,
-        troubles=troubles(store, workers),
+        workers=list(workers),
+        troubles=troubles_of(workers),
         pauses=pauses(store, None),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +16,6 @@ from tasks.retry import REPLAYED
 from tasks.store.brake import accounts_of
 from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS
-from tasks.store.pulse import WORKER_PREFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,18 +188,6 @@ def known_accounts(store: Redis, settings: Settings) -> list[str]:
     if settings.accounts:
         return sorted(settings.accounts)
     return accounts_of(store, ())
-
-
-def workers_alive(store: Redis) -> list[str]:
-    """Return the workers that have shown themselves lately. Raises StoreError."""
-    names = _names(store, f"{WORKER_PREFIX}*")
-    return sorted({name.removeprefix(WORKER_PREFIX) for name in names})
-
-
-def troubles(store: Redis, workers: Sequence[str]) -> dict[str, str]:
-    """Return what keeps those workers that something keeps, in their words. Raises StoreError."""
-    said = {worker: text(store.get(f"{WORKER_PREFIX}{worker}")) for worker in workers}
-    return {worker: words for worker, words in said.items() if words}
 
 
 def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[str]:

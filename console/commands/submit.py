@@ -16,7 +16,6 @@ from typing import Final
 import click
 
 from config.names import JOBS_QUEUE
-from console.admin.records import workers_alive
 from console.admin.submitting import Run
 from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
 from console.jobfiles import repeats
@@ -26,6 +25,7 @@ from console.jobfiles.source import STANDARD_INPUT, open_source
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
+from tasks.store.pulse import workers_seen
 
 # How much of a file's digest stands in its submission's name, in hexadecimal digits.
 DIGEST_DIGITS: Final = 8
@@ -232,7 +232,7 @@ def _say_what_was_not_sent(run: Run, *, wait: bool) -> None:
 
 def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
     """Wait for the outcomes and count them; True if a job failed, or has none yet."""
-    if not workers_alive(within.store):
+    if not workers_seen(within.store):
         complain("no worker is running; start one with: overture worker")
     deadline = time.monotonic() + timeout
     with progress("waiting", total=submitted.count) as report:

@@ -7,13 +7,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 from redis import Redis
 
-from tasks.store.connection import MILLISECONDS, StoreError, ask
+from tasks.store.connection import MILLISECONDS, StoreError, ask, text
 from tasks.store.replies import classify, count_error
 
 BEAT_SECONDS: Final = 2.0
@@ -26,8 +26,12 @@ GONE_MS: Final = int(GONE_SECONDS * MILLISECONDS)
 SET_SECONDS: Final = 1.0
 # Of what keeps a worker, as it tells the others.
 MOST_CHARACTERS: Final = 300
-# Before the name of each worker that shows itself.
+# Before the name of each worker that shows itself; and the names of all, so that nobody has to
+# search for them. One that was killed stays in there until the next one starts.
 WORKER_PREFIX: Final = "overture:worker:"
+WORKERS: Final = "overture:workers"
+# How many messages all workers ever took of each queue.
+TAKEN: Final = "overture:taken"
 
 log = structlog.get_logger()
 
@@ -44,14 +48,19 @@ class Pulse:
         *,
         trouble: Callable[[], str] = str,
         before: Callable[[], object] = str,
+        taken: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`trouble` says in words what keeps this worker, for whoever looks on; else nothing.
+        """Tell the others, with each beat, what they may want to know of this worker.
 
-        `before` each beat, the first one included, it looks at what others want of it.
+        `trouble` says in words what keeps it, if anything; `taken` how many messages it has taken
+        of each queue so far. `before` each beat, the first one included, it looks at what others
+        want of it.
         """
         self._store = store
         self._before = before
         self._trouble = trouble
+        self._taken = taken
+        self._told: Mapping[str, int] = {}
         self._stop = threading.Event()
         self._numbers = 0
         self._lock = threading.Lock()
@@ -115,17 +124,26 @@ class Pulse:
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:
             pipe.set(_key(self.worker), self._trouble()[:MOST_CHARACTERS], px=GONE_MS)
+            pipe.sadd(WORKERS, self.worker)
+            taken = dict(self._taken())
+            for queue, count in taken.items():
+                pipe.hincrby(TAKEN, queue, count - self._told.get(queue, 0))
             pipe.time()
-            _, said = pipe.execute()
+            *_, said = pipe.execute()
+        self._told = taken
         self._is_clock_in_doubt(_milliseconds(said))
         self._beat = at, _milliseconds(said)
         self._shown_at = at
 
     def _run(self) -> None:
+        is_first = True
         while not self._stop.is_set():
             pause = BEAT_SECONDS
             try:
                 self._show()
+                if is_first:
+                    forget_gone(self._store)
+                    is_first = False
             except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
                 trouble, pause = classify(error), MISSED_SECONDS
                 count_error()
@@ -134,8 +152,45 @@ class Pulse:
             self._stop.wait(pause)
         try:
             self._store.delete(_key(self.worker))
+            self._store.srem(WORKERS, self.worker)
         except StoreError as error:
             log.warning("pulse.left_behind", error=str(error)[:200])
+
+
+def workers_seen(store: Redis) -> dict[str, str]:
+    """Return the workers that have shown themselves lately, and in words what keeps each.
+
+    Raises StoreError.
+    """
+    seen = _signs(store)
+    return {worker: text(sign) for worker, sign in sorted(seen.items()) if sign is not None}
+
+
+def troubles_of(workers: Mapping[str, str]) -> dict[str, str]:
+    """Return those of these workers that something keeps."""
+    return {worker: words for worker, words in workers.items() if words}
+
+
+def forget_gone(store: Redis) -> None:
+    """Forget the names of workers that were killed. Raises StoreError."""
+    gone = [worker for worker, sign in _signs(store).items() if sign is None]
+    if gone:
+        store.srem(WORKERS, *gone)
+
+
+def messages_taken(store: Redis) -> dict[str, int]:
+    """Return how many messages workers ever took of each queue. Raises StoreError."""
+    return {text(queue): int(count) for queue, count in store.hgetall(TAKEN).items()}
+
+
+def _signs(store: Redis) -> dict[str, bytes | None]:
+    """Return the sign of life of every worker whose name is known."""
+    workers = [text(one) for one in store.smembers(WORKERS)]
+    pipe: Any  # redis-py gives this method no types
+    with store.pipeline(transaction=False) as pipe:
+        for worker in workers:
+            pipe.get(_key(worker))
+        return dict(zip(workers, pipe.execute(), strict=True))
 
 
 def _milliseconds(said: Any) -> float:

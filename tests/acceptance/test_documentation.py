@@ -26,6 +26,7 @@ from tests.worker_process import WorkerProcess
 SHELL: Final = {"sh", "console", "bash"}
 DOCUMENTED_PORT: Final = "8070"
 INSTRUMENT: Final = Path(sys.executable).parent / "opentelemetry-instrument"
+EXPORTERS_PORT: Final = "9465"
 
 # What cannot be run here, and what is done instead.
 NOT_RUN: Final = {
@@ -83,12 +84,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     one.stop()
 
 
-def follow(one: Reader, text: str, *, port: int) -> dict[str, str]:
-    """Type every command that can be run; returns what each wrote."""
+def follow(one: Reader, text: str, *, port: int, exporter: int = 0) -> dict[str, str]:
+    """Type every command that can be run, with these ports; returns what each wrote."""
     said = {}
     for line in commands(text):
         if not line.startswith(tuple(NOT_RUN)):
-            said[line] = one.type(line.replace(DOCUMENTED_PORT, str(port)))
+            typed = line.replace(DOCUMENTED_PORT, str(port))
+            said[line] = one.type(typed.replace(EXPORTERS_PORT, str(exporter)))
     return said
 
 
@@ -125,6 +127,9 @@ def test_the_operators_pages(
             wait_until(lambda: "expired" in one.type("overture dead-letters list"), "a dead letter")
             said = follow(one, read("docs/operations.md"), port=simulator.port)
             follow(one, read("docs/limits.md"), port=simulator.port)
+            text = read("docs/monitoring.md")
+            said |= follow(one, text, port=simulator.port, exporter=free_port())
+    assert "the worker made progress" in said["overture health"]
     assert '"expired"' in said["overture dead-letters show order-1001"]
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
 
@@ -185,7 +190,7 @@ def test_every_command_is_run() -> None:
     """No document beside these has commands, and every exception is still one."""
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
-    followed |= {"performance.md", "scaling.md", "deploy.md", "tracing.md"}
+    followed |= {"performance.md", "scaling.md", "deploy.md", "tracing.md", "monitoring.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.messages.outgoing import rfc3339
 from tasks.messages.result import ERROR_CODES
+from tests.documents import codes, read, rows, section
 from worker.metrics import WorkerMetrics, status_label
 
 ACCOUNT: Final = "12345678"
@@ -128,3 +129,16 @@ def test_openmetrics_is_written_where_it_is_accepted(metrics: WorkerMetrics) -> 
     page = metrics.page("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert page.content_type.startswith("application/openmetrics-text")
     assert page.body.endswith(b"# EOF\n")
+
+
+def test_every_metric_is_explained(metrics: WorkerMetrics) -> None:
+    """In the table of docs/monitoring.md, with its type; it names no other."""
+    table = rows(section(read("docs/monitoring.md"), "Metrics of a worker"))
+    told = {codes(row[0])[0].removesuffix("_total"): row[1] for row in table}
+    del told["process_*"]
+    text = metrics.page("").body.decode()
+    assert told == {
+        family.name: family.type
+        for family in text_string_to_metric_families(text)
+        if not family.name.startswith("process_")
+    }

@@ -53,6 +53,8 @@ class Broker(ABC):
 
     # What a message of this broker becomes in a worker: it knows how to put itself off.
     delivery: ClassVar[type[Delivery]]
+    # `look` touches nothing, so that it may be called as often as one likes.
+    looks_only: ClassVar[bool]
     # One acknowledgement can stand for all messages before it on its channel.
     acks_multiple: ClassVar[bool]
     # What OpenTelemetry's semantic conventions call it.

@@ -31,6 +31,7 @@ class RabbitBroker(Broker):
     """RabbitMQ, at a URL or at alternatives (`a;b`)."""
 
     delivery = RabbitDelivery
+    looks_only = False
     acks_multiple = True
     system = "rabbitmq"
 

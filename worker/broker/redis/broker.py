@@ -38,6 +38,7 @@ class RedisBroker(Broker):
     """A Redis or Valkey server, or the master that Sentinels name."""
 
     delivery = RedisDelivery
+    looks_only = True
     acks_multiple = False
     system = "redis"
 
