@@ -18,7 +18,7 @@ from console.admin.report_page import TemplatesMissing, write_page
 from console.admin.submissions import View, cancel_submission, view, views
 from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.repeats import NotKept
-from console.jobfiles.source import open_source
+from console.jobfiles.source import How, open_source
 from console.output import Output, Problem, complain, counted, escaped, printable, say
 from console.params import LABEL, NAME
 from console.servers import Reach, demand_account, reach, read_settings
@@ -204,8 +204,8 @@ def _report(
             complain(f"{path} is not there: the report has only the jobs that have ended")
     else:
         try:
-            form = about.options.get("format")
-            source = stack.enter_context(open_source(path, form, twice=False))
+            how = How.of(about.options.get("format"), about.options)
+            source = stack.enter_context(open_source(path, how))
         except OSError as error:
             raise Problem(f"{path} cannot be read: {error.strerror}") from None
         except UnreadableFile as error:

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections import Counter
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Final
@@ -20,8 +21,9 @@ from console.admin.submitting import Run
 from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
 from console.jobfiles import repeats
 from console.jobfiles.job_file import Format, UnreadableFile
+from console.jobfiles.naming import AS_NAMED, InvalidNaming, Naming, known_zone, read_naming
 from console.jobfiles.rejects import Rejects
-from console.jobfiles.source import STANDARD_INPUT, open_source
+from console.jobfiles.source import STANDARD_INPUT, How, Source, open_source
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
@@ -36,13 +38,28 @@ _ODD: Final = re.compile(r"[^\w.-]+")
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), required=False
+)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["jsonl", "json", "csv"]),
-    help="JSON Lines, a JSON array or CSV.  [default: detected from name and first character]",
+    type=click.Choice(["jsonl", "json", "csv", "xlsx"]),
+    help="JSON Lines, a JSON array, CSV or Excel.  [default: detected from name and content]",
 )
+@click.option("--sheet", metavar="NAME", help="The workbook's sheet.  [default: the first]")
+@click.option(
+    "--map",
+    "mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file that says which field each column of a table holds.",
+)
+@click.option(
+    "--zone",
+    metavar="ZONE",
+    help="The time zone of dates without an offset, such as Europe/Berlin.",
+)
+@click.option("--template", is_flag=True, help="Print a first row for a CSV file, and end.")
 @click.option("--dry-run", is_flag=True, help="Check every job but send none; needs no broker.")
 @click.option("--all-or-nothing", is_flag=True, help="Send nothing if any job is rejected.")
 @click.option(
@@ -94,9 +111,13 @@ _ODD: Final = re.compile(r"[^\w.-]+")
     help="File for rejected lines.  [default: FILE.rejected.jsonl]",
 )
 def command(
-    file: str,
+    file: str | None,
     form: Format | None,
     *,
+    sheet: str | None,
+    mapping: Path | None,
+    zone: str | None,
+    template: bool,
     dry_run: bool,
     all_or_nothing: bool,
     wait: bool,
@@ -111,16 +132,18 @@ def command(
 ) -> int:
     """Put the jobs in FILE on the queue. Use - for standard input.
 
-    FILE contains one JSON job per line, a JSON array of jobs, or CSV. It is read as a stream, so it
-    can be of any size. Lines that are not valid jobs are reported, counted, and written with the
-    reason to FILE.rejected.jsonl; all other jobs are still sent.
+    FILE contains one JSON job per line, a JSON array of jobs, CSV, or an Excel workbook (.xlsx),
+    packed with gzip or not. It is read as a stream, so it can be of any size. Lines that are not
+    valid jobs are reported, counted, and written with the reason to FILE.rejected.jsonl, those of a
+    table to FILE.rejected.csv as well, to be corrected; all other jobs are still sent.
 
     CSV columns are named by the dotted path of a field: consumerId, profile.firstName,
     conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text is taken as it is,
     fields documented as numbers become numbers, lists of texts are separated by |, and any other
     list or object is JSON. An empty cell omits the field. The separator is a comma, a semicolon or
-    a tab, or what Excel's first line sep=; says. Files are UTF-8; any other kind, such as a
-    workbook, is refused with what to do.
+    a tab, or what Excel's first line sep=; says. Text is UTF-8 or UTF-16. --template prints a first
+    row to begin with; --map takes other names of columns. Any other kind of file is refused with
+    what to do.
 
     LivePerson's own form, an array of the two items, is a job as well: with its consumerId beside
     it, as in {"consumerId": "…", "batch": […]}, or taken from within it by --consumer-id-from.
@@ -133,25 +156,30 @@ def command(
     The jobs of a file share a submissionId, by which overture submissions counts, pauses, cancels
     and reports them; a job with one of its own keeps that.
     """
+    naming = _naming(mapping, zone)
+    if template:
+        say(",".join(_template(naming)))
+        return 0
+    if file is None:
+        raise click.UsageError("Missing argument 'FILE'.")
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
     demand_queue(settings, queue)
     name = "stdin" if file == STANDARD_INPUT else file
     path = rejected or Path(f"{name}.rejected.jsonl")
+    how = How(form=form, naming=naming, sheet=sheet, twice=all_or_nothing or bool(label))
     with ExitStack() as stack:
-        try:
-            source = stack.enter_context(
-                open_source(file, form, twice=all_or_nothing or bool(label))
-            )
-        except OSError as error:
-            raise Problem(f"{file} cannot be read: {error.strerror}") from None
-        except UnreadableFile as error:
-            raise Problem(f"{name} {error}") from None
-        if source.is_at(path):
+        source = _open(file, how, stack)
+        rejects = stack.enter_context(closing(Rejects(path, source, append=skip > 0)))
+        if any(map(source.is_at, rejects.paths)):
             raise Problem(f"{path} is the input file; name another file with --rejected")
-        rejects = stack.enter_context(closing(Rejects(path, unit=source.unit, append=skip > 0)))
-        options = {"format": source.form, "account": account, "consumerIdFrom": consumer_id_from}
+        options = {
+            "format": source.form,
+            "account": account,
+            "consumerIdFrom": consumer_id_from,
+            **how.to_dict(),
+        }
         content = source.fingerprint(options)
         run = Run(
             source=source,
@@ -166,19 +194,59 @@ def command(
             rejects=rejects,
         )
         try:
-            if dry_run or all_or_nothing:
-                run.check_all()
             if dry_run:
-                say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
-                run.advise()
-                return int(run.complain())
+                return _try_out(run)
             if all_or_nothing:
+                run.check_all()
                 if run.complain():
                     raise Problem("nothing was submitted")
                 run.begin_anew()
             return _submit(run, queue=queue, wait=wait, timeout=timeout)
         except repeats.NotKept as error:
             raise Problem(str(error)) from None
+
+
+def _open(file: str, how: How, stack: ExitStack) -> Source:
+    """Open the file for as long as the stack lasts."""
+    try:
+        source = stack.enter_context(open_source(file, how))
+    except OSError as error:
+        raise Problem(f"{file} cannot be read: {error.strerror}") from None
+    except UnreadableFile as error:
+        raise Problem(f"{'stdin' if file == STANDARD_INPUT else file} {error}") from None
+    if how.naming != AS_NAMED and not source.is_table:
+        raise Problem("--map and --zone are for the columns of a table, and this file is JSON")
+    if how.sheet is not None and source.form != "xlsx":
+        raise Problem("--sheet is for workbooks, and this file is none")
+    return source
+
+
+def _try_out(run: Run) -> int:
+    run.check_all()
+    say(f"{counted(run.tally.accepted, 'valid job')}; none was submitted")
+    run.advise()
+    return int(run.complain())
+
+
+# What most files have; the contract lists all that there is.
+TEMPLATE: Final = (
+    *("jobId", "consumerId", "profile.firstName", "profile.lastName"),
+    *("conversation.campaignInfo.campaignId", "conversation.campaignInfo.engagementId"),
+    *("conversation.skillId", "notBefore", "expiresAt", "priority", "metadata"),
+)
+
+
+def _template(naming: Naming) -> list[str]:
+    """Return the names of the columns of a file to begin with; a mapping has its own."""
+    return list(naming.columns) or [name for name in TEMPLATE if name not in naming.defaults]
+
+
+def _naming(mapping: Path | None, zone: str | None) -> Naming:
+    try:
+        naming = read_naming(mapping) if mapping is not None else AS_NAMED
+        return replace(naming, zone=known_zone(zone)) if zone is not None else naming
+    except InvalidNaming as error:
+        raise Problem(str(error)) from None
 
 
 def _label(name: str, content: str) -> str:

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final, Literal
 
+from console.jobfiles.dates import OddDate, as_moment
+from console.jobfiles.naming import AS_NAMED, Naming
 from tasks.messages.fields.document import JOB_DOCUMENT
 from tasks.messages.json_text import MalformedJSON, loads_strict
 
@@ -33,45 +35,56 @@ class Misnamed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in the file, the path of its field, and how its cells are read."""
+    """One column: its name in the file, the path of its field, and how its cells are read.
+
+    One that is to be ignored has no path. `is_moment`: its text is a date-time.
+    """
 
     name: str
     path: Path
     kind: Kind
+    is_moment: bool = False
 
 
-def column(name: str) -> Column:
+def column(name: str, field: str | None = None) -> Column:
     """Find the field that a column is named after: `profile.firstName`, `…lp_sdes.0.info.balance`.
 
-    Raises Misnamed.
+    A column of another name holds the `field`. Raises Misnamed.
     """
     nodes = [_schema()]
     path: list[str | int] = []
-    for part in _BRACKETS.sub(r".\1", name).split("."):
+    for part in _BRACKETS.sub(r".\1", field or name).split("."):
         known = [child for node in nodes for child in _children(node, part)]
         if not known:
-            raise Misnamed(f"the column {name!r} names no field of a job{_hint(path, part, nodes)}")
+            raise Misnamed(
+                f"the column {field or name!r} names no field of a job{_hint(path, part, nodes)}"
+            )
         is_index = _INDEX.fullmatch(part) and any("items" in node for node in _expanded(nodes))
         path.append(int(part) if is_index else part)
         nodes = known
-    return Column(name, tuple(path), _kind(list(_expanded(nodes))))
+    fields = list(_expanded(nodes))
+    is_moment = any(one.get("format") == "date-time" for one in fields)
+    return Column(name, tuple(path), _kind(fields), is_moment)
 
 
-def assemble(cells: Iterable[tuple[Column, str]]) -> Node:
-    """Put the cells of a row together as a job; empty ones are left out. Raises Misnamed."""
+def assemble(cells: Iterable[tuple[Column, str]], naming: Naming = AS_NAMED) -> Node:
+    """Put the cells of a row together as a job; empty ones are left out. Raises Misnamed.
+
+    Of two cells of one field the later counts.
+    """
     document: dict[str | int, Any] = {}
     for one, cell in cells:
-        if not cell:
+        if not cell or not one.path:
             continue
         place = document
         for part in one.path[:-1]:
             place = place.setdefault(part, {})
-        place[one.path[-1]] = _value(one, cell)
+        place[one.path[-1]] = _value(one, cell, naming)
     joined: Node = _with_lists(document)
     return joined
 
 
-def _value(one: Column, cell: str) -> object:
+def _value(one: Column, cell: str, naming: Naming) -> object:
     # Python knows more blanks than JSON does, such as the no-break space of a spreadsheet.
     bare = cell.strip()
     if one.kind == "text" and _ROUNDED.fullmatch(bare):
@@ -81,6 +94,11 @@ def _value(one: Column, cell: str) -> object:
         )
     if _SPREADSHEET_ERROR.fullmatch(bare):
         raise Misnamed(f"{one.name}: is an error of a spreadsheet (such as #N/A); correct its cell")
+    if one.is_moment:
+        try:
+            return as_moment(bare, naming)
+        except OddDate as error:
+            raise Misnamed(f"{one.name}: {error}") from None
     if one.kind == "text":
         return cell
     if one.kind == "words" and not bare.startswith("["):

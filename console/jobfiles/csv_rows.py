@@ -11,11 +11,12 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain
 from typing import BinaryIO, Final
 
-from console.jobfiles.csv_columns import Column, Misnamed, assemble, column
 from console.jobfiles.job_file import Entry, UnreadableFile, read_lines
+from console.jobfiles.naming import AS_NAMED, Naming
+from console.jobfiles.table import table_of
 
 # Spreadsheets write what their country uses; no path holds any of them.
 DELIMITERS: Final = (",", ";", "\t")
@@ -44,7 +45,7 @@ class _Endless(Exception):
     """A row holds more than any job may: a quote in it is not closed."""
 
 
-def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
+def read_csv(file: BinaryIO, *, max_bytes: int, naming: Naming = AS_NAMED) -> Iterator[Entry]:
     """Read the jobs of a file whose first row names the columns. Raises UnreadableFile.
 
     A quote that is not closed takes the rows behind it into its cell. What they are is then
@@ -65,7 +66,7 @@ def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
         raise UnreadableFile(f"the row with the names of the columns is not CSV: {error}") from None
     if row.is_cut:
         raise UnreadableFile(f"the row with the names of the columns has over {max_bytes} bytes")
-    columns = _columns(names)
+    table = table_of(names, naming)
     while True:
         number = rows.line_num + passed + 1
         row.begin()
@@ -83,7 +84,7 @@ def read_csv(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
         if cells is None:
             return
         if row.is_cut or any(cell.strip() for cell in cells):
-            yield _entry(number, cells, columns, row)
+            yield table.entry(number, cells, fault=_fault(cells, row), shown=lambda: _shown(row))
 
 
 def delimiter_of(first: str) -> str:
@@ -106,46 +107,14 @@ def _text_lines(file: BinaryIO, max_bytes: int, row: _Row) -> Iterator[str]:
         yield "\n" if is_cut else text
 
 
-def _columns(names: Sequence[str]) -> list[Column | None]:
-    """Find the fields of the columns; None for one without a name, as spreadsheets leave behind."""
-    if not any(name.strip() for name in names):
-        raise UnreadableFile("the file has no first row with the names of the columns")
-    try:
-        columns = [column(name.strip()) if name.strip() else None for name in names]
-    except Misnamed as error:
-        raise UnreadableFile(str(error)) from None
-    paths = sorted((tuple(map(str, one.path)), one.name) for one in columns if one)
-    for (path, name), (following, other) in pairwise(paths):
-        if following[: len(path)] == path:
-            raise UnreadableFile(f"the columns {name} and {other} hold the same field")
-    return columns
-
-
-def _entry(number: int, cells: Sequence[str], columns: Sequence[Column | None], row: _Row) -> Entry:
-    by_name = {one.name: cell for one, cell in zip(columns, cells, strict=False) if one}
-    fault = _fault(cells, columns, row)
-    if not fault:
-        named = [(one, cell) for one, cell in zip(columns, cells, strict=False) if one]
-        try:
-            return Entry(number=number, document=assemble(named), cells=by_name)
-        except Misnamed as error:
-            fault = str(error)
-    return Entry(number=number, fault=fault, text=_shown(row), cells=by_name)
-
-
-def _fault(cells: Sequence[str], columns: Sequence[Column | None], row: _Row) -> str:
-    """Say what is wrong with a row as a whole, empty if nothing is."""
+def _fault(cells: Sequence[str], row: _Row) -> str:
+    """Say what keeps a row's cells from being known, empty if nothing does."""
     if row.is_cut:
         return "the row has a line that is too long"
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
         return "the row is not UTF-8; save the file as UTF-8"
     if any("\0" in cell for cell in cells):
         return "the row contains a NUL character; remove it, or save the file as UTF-8 text"
-    if len(cells) < len(columns) or any(cells[len(columns) :]):
-        return f"the row has {len(cells)} cells; there are {len(columns)} columns"
-    for place, (one, cell) in enumerate(zip(columns, cells, strict=False), start=1):
-        if one is None and cell.strip():
-            return f"the cell in column {place} stands under no name; name the column, or empty it"
     return ""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal
 
-Format = Literal["jsonl", "json", "csv"]
+Format = Literal["jsonl", "json", "csv", "xlsx"]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
@@ -39,6 +40,7 @@ class Entry:
 
 def guess_format(name: str, start: bytes) -> Format:
     """Tell the format by the file's name where that says it, else by its first characters."""
+    name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
     if PurePath(name).suffix.lower() in CSV_SUFFIXES:
         return "csv"
     first = start.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
@@ -64,18 +66,6 @@ class ReturnsAsNewlines(io.RawIOBase):
     def readable(self) -> bool:
         """Say that it is for reading alone."""
         return True
-
-    def seekable(self) -> bool:
-        """Say what the file says."""
-        return self._file.seekable()
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place; bytes keep theirs."""
-        return self._file.seek(offset, whence)
-
-    def fileno(self) -> int:
-        """Return the file's own."""
-        return self._file.fileno()
 
     def readinto(self, buffer: Any, /) -> int:
         """Read some, with the ends of lines replaced."""

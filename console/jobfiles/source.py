@@ -1,4 +1,4 @@
-"""Where jobs are submitted from: a file or standard input, in one of three formats."""
+"""Where jobs are submitted from: a file or standard input, in one of four formats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from console.jobfiles.csv_rows import delimiter_of, read_csv
 from console.jobfiles.file_kind import foreign_kind
@@ -30,10 +31,37 @@ from console.jobfiles.job_file import (
     text_of,
 )
 from console.jobfiles.json_files import read_json_array, read_json_lines
+from console.jobfiles.layers import as_utf8, unpacked
+from console.jobfiles.naming import AS_NAMED, Naming, naming_of
+from console.jobfiles.xlsx_rows import ZIP, is_workbook, read_xlsx
 from tasks.messages.json_text import dumps_compact
 
 STANDARD_INPUT: Final = "-"
-READERS: Final = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a file is read: its format if that is not to be told from it, and as what kind of table.
+
+    `twice` says that it will be read twice: what cannot be is copied to disk first.
+    """
+
+    form: Format | None = None
+    naming: Naming = AS_NAMED
+    sheet: str | None = None
+    twice: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write down what is said, for a later look at the same file."""
+        said = {"sheet": self.sheet, "naming": self.naming.to_dict()}
+        return {name: value for name, value in said.items() if value}
+
+    @classmethod
+    def of(cls, form: Format | None, said: Mapping[str, Any]) -> Self:
+        """Take what `to_dict` wrote down."""
+        return cls(
+            form=form, naming=naming_of(said.get("naming", {})), sheet=said.get("sheet"), twice=True
+        )
 
 
 class Source:
@@ -50,22 +78,33 @@ class Source:
         form: Format,
         *,
         size: int | None,
+        how: How | None = None,
         path: str = "",
         content: str = "",
         delimiter: str = ",",
+        again: Callable[[], BufferedReader] | None = None,
+        on_disk: BufferedReader | None = None,
     ) -> None:
+        """`again` gives the file from its start; `on_disk` is what lies below its layers."""
         self._file = file
+        self._again = again
+        self._on_disk = on_disk or file
+        self._how = how or How()
         self.form = form
         self.size = size
         self.path = path
         self.content = content
         self.delimiter = delimiter
-        self._start = file.tell() if size is not None else 0
 
     @property
     def unit(self) -> str:
         """What the numbers of its entries count."""
-        return "element" if self.form == "json" else "line"
+        return {"json": "element", "xlsx": "row"}.get(self.form, "line")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its entries are rows, under the names of columns."""
+        return self.form in {"csv", "xlsx"}
 
     def fingerprint(self, options: Mapping[str, Any]) -> str:
         """Tell the file, and how it is read, from others; empty for a pipe."""
@@ -76,7 +115,7 @@ class Source:
     def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
         """Read its entries but those up to number `skip`. Raises UnreadableFile."""
         try:
-            for entry in READERS[self.form](self._file, max_bytes=max_bytes):
+            for entry in self._read(max_bytes):
                 if entry.number > skip:
                     yield entry
         except OSError as error:
@@ -84,20 +123,37 @@ class Source:
 
     def position(self) -> int:
         """Return how many bytes have been read; 0 where that is not known."""
-        return self._file.tell() if self.size else 0
+        return self._on_disk.tell() if self.size else 0
 
     def is_at(self, path: Path) -> bool:
         """Tell whether this is the file that a path leads to."""
         with contextlib.suppress(OSError):
             there = path.stat()
             return stat.S_ISREG(there.st_mode) and os.path.samestat(
-                there, os.fstat(self._file.fileno())
+                there, os.fstat(self._on_disk.fileno())
             )
         return False
 
     def rewind(self) -> None:
         """Begin anew; only what was opened to be read twice can."""
-        self._file.seek(self._start)
+        assert self._again is not None
+        self._file = self._again()
+
+    def _read(self, max_bytes: int) -> Iterator[Entry]:
+        match self.form:
+            case "jsonl":
+                return read_json_lines(self._file, max_bytes=max_bytes)
+            case "json":
+                return read_json_array(self._file, max_bytes=max_bytes)
+            case "csv":
+                return read_csv(self._file, max_bytes=max_bytes, naming=self._how.naming)
+            case "xlsx":
+                return read_xlsx(
+                    self._file,
+                    max_bytes=max_bytes,
+                    naming=self._how.naming,
+                    sheet=self._how.sheet,
+                )
 
 
 def _stdin() -> BufferedReader:
@@ -107,43 +163,72 @@ def _stdin() -> BufferedReader:
 
 
 @contextmanager
-def open_source(name: str, form: Format | None, *, twice: bool) -> Iterator[Source]:
-    """Open a file of jobs, or standard input for `-`. Raises OSError, and UnreadableFile.
-
-    `twice` says that it will be read twice: what cannot be is copied to disk first.
-    """
+def open_source(name: str, how: How) -> Iterator[Source]:
+    """Open a file of jobs, or standard input for `-`. Raises OSError, and UnreadableFile."""
     with ExitStack() as stack:
         file = stack.enter_context(Path(name).open("rb")) if name != STANDARD_INPUT else _stdin()
-        if twice and not file.seekable():
+        start = file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
+        if not start:
+            raise UnreadableFile("is empty: there is no job in it")
+        is_archive = start.startswith(ZIP)
+        if (how.twice or is_archive) and not _can_be_read_twice(file, is_archive):
             copy = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(file, copy)
             copy.seek(0)
             file = cast("BufferedReader", copy)
-        start = file.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
-        if not start:
-            raise UnreadableFile("is empty: there is no job in it")
-        if what := foreign_kind(start):
+        begin = file.tell() if file.seekable() else 0
+        is_book = is_archive and is_workbook(file)
+        if is_archive:
+            file.seek(begin)
+        try:
+            text = file if is_book else as_utf8(unpacked(file))
+            start = text.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
+        except UnreadableFile:
+            raise UnreadableFile("is compressed with gzip, and damaged or cut off") from None
+        if not is_book and (what := foreign_kind(start)):
             raise UnreadableFile(what)
+        with_returns = not is_book and ends_lines_with_returns(start)
+
+        def again() -> BufferedReader:
+            file.seek(begin)
+            return file if is_book else _layered(file, with_returns=with_returns)
+
         size = os.fstat(file.fileno()).st_size if file.seekable() else None
-        content = _digest(file) if size is not None else ""
-        if ends_lines_with_returns(start):
-            file = BufferedReader(ReturnsAsNewlines(file))
+        content = ""
+        if size is not None:
+            file.seek(begin)
+            content = _digest(file)
+            text = again()
+        elif with_returns:
+            text = BufferedReader(ReturnsAsNewlines(text))
         yield Source(
-            file,
-            form or guess_format(name, start),
+            text,
+            "xlsx" if is_book else how.form or guess_format(name, start),
             size=size,
+            how=how,
             path=str(Path(name).resolve()) if name != STANDARD_INPUT else "",
             content=content,
-            delimiter=delimiter_of(text_of(start.removeprefix(BYTE_ORDER_MARK))),
+            delimiter=","
+            if is_book
+            else delimiter_of(text_of(start.removeprefix(BYTE_ORDER_MARK))),
+            again=again,
+            on_disk=file,
         )
 
 
+def _layered(file: BufferedReader, *, with_returns: bool) -> BufferedReader:
+    text = as_utf8(unpacked(file))
+    return BufferedReader(ReturnsAsNewlines(text)) if with_returns else text
+
+
+def _can_be_read_twice(file: BufferedReader, is_archive: bool) -> bool:  # noqa: FBT001 - of its kind
+    # An archive has its places counted from its start.
+    return file.seekable() and not (is_archive and file.tell())
+
+
 def _digest(file: BufferedReader) -> str:
-    """Read a file for a digest of what it holds, and go back; empty if it cannot be read whole."""
-    start = file.tell()
+    """Read a file for a digest of what it holds; empty if it cannot be read whole."""
     try:
         return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-    finally:
-        file.seek(start)

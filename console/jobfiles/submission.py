@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -44,11 +44,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """An entry that is no job, and why; `content` is what stood there, to be corrected."""
+    """An entry that is no job, and why; `content` is what stood there, to be corrected.
+
+    `cells` are those of a table's row.
+    """
 
     number: int
     reason: str
     content: dict[str, Any] = field(repr=False)
+    cells: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 def check(
@@ -72,11 +76,11 @@ def check(
         document = as_job(entry.document, consumer_id_from=consumer_id_from)
     except NoJob as error:
         content = {"job": entry.document}
-        return Rejected(number=entry.number, reason=str(error), content=content)
+        return Rejected(number=entry.number, reason=str(error), content=content, cells=entry.cells)
     if entry.fault is not None or not isinstance(document, dict):
         reason = entry.fault or "it is not a JSON object, as a job must be"
         content = {"text": entry.text} if entry.fault is not None else {"job": document}
-        return Rejected(number=entry.number, reason=reason, content=content)
+        return Rejected(number=entry.number, reason=reason, content=content, cells=entry.cells)
     complete = document
     if account_id is not None and "accountId" not in document:
         complete = {**document, "accountId": account_id}
@@ -90,7 +94,12 @@ def check(
             reading=reading,
         )
     except InvalidJob as error:
-        return Rejected(number=entry.number, reason=error.message, content={"job": document})
+        return Rejected(
+            number=entry.number,
+            reason=error.message,
+            content={"job": document},
+            cells=entry.cells,
+        )
     job_id = str(uuid.uuid5(JOB_IDS, job.digest)) if got_id else job.job_id
     return Accepted(
         number=entry.number,

@@ -307,7 +307,7 @@ def test_jobs_are_not_overwritten_by_what_is_rejected(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"PK\x03\x04", "is an Excel workbook (.xlsx), or another ZIP archive, not UTF-8 text: "),
-        ("consumerId\n".encode("utf-16"), "is UTF-16 text (as Windows calls Unicode), not UTF-8"),
+        ("consumerId\n".encode("utf-32"), "is UTF-32 text, not UTF-8"),
         (b"", "is empty: there is no job in it\n"),
     ],
 )
