@@ -11,13 +11,15 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 from redis import Redis
 
 from tasks.messages.outgoing import rfc3339
+from tasks.store.brake import Pause, pauses
 from tasks.store.connection import MILLISECONDS, Keys, text
 from tasks.store.ledger import DAY_SECONDS, today
 
@@ -110,7 +112,8 @@ class View:
     """A submission as it stands: what was sent, and what became of it.
 
     `outcomes` counts the jobs that have ended by `created`, `reused`, and `failed:` and a code.
-    `rate` is its pace, in conversations a second of each account.
+    `rate` is its pace, in conversations a second of each account. `paused` says what keeps its jobs
+    from being sent, by whom and since when, if an operator does.
     """
 
     submission_id: str
@@ -120,6 +123,7 @@ class View:
     is_cancelled: bool
     rate: float | None
     begun_at: int | None
+    paused: str | None = None
 
     @property
     def ended(self) -> int:
@@ -157,8 +161,10 @@ class View:
         if self.is_cancelled:
             return "cancelled"
         if self.about and self.about.sent_at is None:
-            return "sending" if self.about.total else "begun"
-        return "done" if self.waiting == 0 else "running"
+            return "paused" if self.paused else "sending"
+        if self.waiting == 0:
+            return "done"
+        return "paused" if self.paused else "running"
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as JSON shows it, with names like those of the messages."""
@@ -166,6 +172,7 @@ class View:
         return {
             "submissionId": self.submission_id,
             "state": self.state,
+            "paused": self.paused,
             "file": about.file or None if about else None,
             "total": self.total,
             "waiting": self.waiting,
@@ -221,10 +228,18 @@ def _views(store: Redis, accounts: Collection[str], names: Sequence[str]) -> Ite
             for account_id in its_accounts:
                 pipe.hgetall(Keys(account_id).tally(name))
         answers = iter(pipe.execute())
+    paused = {one: pauses(store, one) for one in {None, *chain.from_iterable(everyone)}}
     for name, about, its_accounts in zip(names, abouts, everyone, strict=True):
         tallies = [_tally(next(answers)) for _ in its_accounts]
         if about or any(tallies):
-            yield _view(name, about, tallies)
+            held = (_held(paused[one], one, name) for one in (None, *its_accounts))
+            yield replace(_view(name, about, tallies), paused=next(filter(None, held), None))
+
+
+def _held(found: Iterable[Pause], account_id: str | None, submission_id: str) -> str | None:
+    """Say what of an account, or of all, is paused that holds a submission's jobs."""
+    its_own = [one for one in found if one.submission_id in {None, submission_id}]
+    return its_own[0].sentence(account_id) if its_own else None
 
 
 def _view(name: str, about: About | None, tallies: Sequence[Mapping[str, str]]) -> View:

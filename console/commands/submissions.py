@@ -15,15 +15,25 @@ from config.settings import Settings
 from console.admin.records import known_accounts
 from console.admin.report import OUTCOMES, OWN, FileReport, JobReport, Row, only, summarized
 from console.admin.report_page import TemplatesMissing, write_page
-from console.admin.submissions import View, cancel_submission, view, views
+from console.admin.submissions import (
+    ABOUT_SECONDS,
+    View,
+    cancel_submission,
+    read_about,
+    take_back_cancellation,
+    view,
+    views,
+)
 from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.repeats import NotKept
 from console.jobfiles.source import How, open_source
+from console.operator import operator
 from console.output import Output, Problem, complain, counted, escaped, printable, say
 from console.params import LABEL, NAME
 from console.servers import Reach, demand_account, reach, read_settings
 from console.tables import FAILED, Column, Document, Form, Rows, at
 from tasks.messages.json_text import dumps_compact
+from tasks.store.brake import Scope, accounts_of, pause, resume
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 COLUMNS: Final = (
@@ -103,6 +113,42 @@ def show(submission: str, *, form: Literal["text", "json"]) -> None:
         say(_json(found.to_dict()))
     else:
         say("\n".join(map(printable, _describe(found))))
+
+
+@command.command("pause")
+@click.argument("submission", type=LABEL, metavar="ID")
+def hold(submission: str) -> None:
+    """Send nothing more of a submission, until it is resumed. ID is its submissionId.
+
+    Its jobs wait, also those that are enqueued later. The same as overture pause --submission ID.
+    """
+    settings = read_settings()
+    with reach(settings) as within:
+        scope = Scope(submission_id=submission)
+        found = pause(within.store, scope, known=settings.accounts, by=operator())
+    say(printable(f"{found.sentence()}: nothing more is sent"))
+
+
+@command.command("resume")
+@click.argument("submission", type=LABEL, metavar="ID")
+def release(submission: str) -> None:
+    """Let a submission go on that was paused or cancelled. ID is its submissionId.
+
+    Jobs that have ended as cancelled meanwhile are dead letters: overture dead-letters replay
+    enqueues them again.
+    """
+    settings = read_settings()
+    with reach(settings) as within:
+        store, known = within.store, _accounts(within, settings)
+        was_paused = resume(store, Scope(submission_id=submission), known=settings.accounts)
+        about = read_about(store, submission)
+        accounts = {*known, *(about.accounts if about else ())}
+        seconds = max(ABOUT_SECONDS, settings.dedupe_seconds)
+        was_cancelled = take_back_cancellation(store, accounts, submission, seconds=seconds)
+    if was_paused or was_cancelled:
+        say(printable(f"submission {submission} goes on"))
+    else:
+        say(printable(f"submission {submission} was neither paused nor cancelled"))
 
 
 @command.command()
@@ -270,7 +316,8 @@ def _input(name: str) -> Callable[[Document], object]:
 
 
 def _accounts(within: Reach, settings: Settings) -> list[str]:
-    return known_accounts(within.store, settings)
+    """Return the configured accounts, and those that any worker has worked for."""
+    return accounts_of(within.store, known_accounts(within.store, settings))
 
 
 def _found(within: Reach, settings: Settings, submission: str) -> View:
@@ -285,6 +332,8 @@ def _found(within: Reach, settings: Settings, submission: str) -> View:
 
 def _describe(found: View) -> Iterator[str]:
     yield f"submission {found.submission_id}: {found.state}"
+    if found.paused:
+        yield f"  {found.paused}"
     if found.begun_at:
         yield f"  begun     {found.to_dict()['begunAt']}"
     if found.about and found.about.file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from console.admin.records import reopen
+from tasks.store.answers import Defer, Wait
 from tasks.store.connection import Keys, text
 from tests.jobs import ACCOUNT, job_document, make_job
 from tests.memory_reach import MemoryReach, memory_reach
@@ -257,3 +259,36 @@ def test_what_nobody_knows_of_is_cancelled_when_it_comes(within: MemoryReach) ->
     assert "those that come are cancelled" in result.stdout
     assert text(within.store.hget(Keys(ACCOUNT).tally("theirs"), "cancelled"))
     assert shown(within, "theirs")["state"] == "cancelled"
+
+
+def test_a_submission_is_paused_and_goes_on(within: MemoryReach) -> None:
+    """Jobs that come meanwhile wait; what else is paused holds them as well."""
+    name = submitted(within)
+    result = within.run("submissions", "pause", name)
+    assert re.fullmatch(
+        f"submission {name} is paused since .* by .*: nothing more.*\n", result.stdout
+    )
+    assert shown(within, name)["state"] == "paused"
+    assert (
+        within.run("submissions", "show", name)
+        .stdout.splitlines()[1]
+        .startswith(f"  submission {name} is paused since ")
+    )
+    assert isinstance(within.begin(make_job(1, submissionId=name)), Wait | Defer)
+    within.run("pause")
+    assert within.run("submissions", "resume", name).stdout == f"submission {name} goes on\n"
+    assert str(shown(within, name)["paused"]).startswith("everything is paused since")
+    within.run("resume")
+    assert shown(within, name)["state"] == "running"
+    assert "was neither paused nor cancelled" in within.run("submissions", "resume", name).stdout
+
+
+def test_a_cancellation_can_be_taken_back(within: MemoryReach) -> None:
+    """What has ended by then has ended."""
+    name = submitted(within)
+    within.run("submissions", "cancel", name, "--yes")
+    within.work(most=1)
+    assert within.run("submissions", "resume", name).stdout == f"submission {name} goes on\n"
+    within.work()
+    assert shown(within, name)["outcomes"] == {"created": 2, "failed:cancelled": 1}
+    assert within.store.ttl(Keys(ACCOUNT).tally(name)) > 0
