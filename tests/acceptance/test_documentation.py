@@ -36,7 +36,9 @@ NOT_RUN: Final = {
     "docker ": "no container engine; tests/unit/docs/test_image.py, tests/acceptance/test_image.py",
     "OVERTURE_ENV_FILE=../.env docker ": "the same",
     ".venv/bin/pip install ": "what developers need is installed, and a test needs no network",
-    ".venv/bin/python examples/enqueue_amqp.py": "RabbitMQ: tests/acceptance/test_examples.py",
+    ".venv/bin/python examples/producers/overture_producer.py pika": (
+        "RabbitMQ: tests/acceptance/test_producers.py"
+    ),
 }
 
 

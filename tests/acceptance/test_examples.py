@@ -19,7 +19,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 from redis import Redis
 
-from config.names import CREATED_KEY, JOBS_QUEUE, RESULTS_QUEUE, account_queue
+from config.names import CREATED_KEY, RESULTS_QUEUE
 from tests.broker_client import BrokerClient, publish
 from tests.jobs import SECRET
 from tests.simulator_process import SimulatorProcess
@@ -43,41 +43,6 @@ def simulator() -> Iterator[SimulatorProcess]:
 def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
     """Name LivePerson."""
     return {**settings, "domain_api_url": simulator.url}
-
-
-@pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize(
-    ("name", "broker_url"),
-    [
-        ("enqueue_celery.py", "valkey"),
-        pytest.param("enqueue_celery.py", "rabbitmq", marks=WITH_RABBITMQ),
-        pytest.param("enqueue_amqp.py", "rabbitmq", marks=WITH_RABBITMQ),
-    ],
-    indirect=["broker_url"],
-)
-def test_a_program_enqueues_a_job(name: str, settings: dict[str, object], broker_url: str) -> None:
-    """The job whose id it prints has its conversation, on every broker that it can talk to."""
-    job_id = _run(name, {**settings, "broker_url": broker_url}).strip()
-    with BrokerClient(broker_url) as client:
-        (result,) = client.wait_for(1).results
-    assert (result["jobId"], result["status"]) == (job_id, "created")
-
-
-@WITH_RABBITMQ
-@pytest.mark.parametrize("name", ["enqueue_celery.py", "enqueue_amqp.py"])
-def test_a_program_does_not_lose_a_job_for_want_of_a_queue(
-    name: str, rabbit_url: str, tmp_path: Path
-) -> None:
-    """Where no queue takes the job, its producer fails."""
-    program = tmp_path / name
-    text = (EXAMPLES / name).read_text(encoding="utf-8")
-    assert JOBS_QUEUE in text
-    program.write_text(text.replace(JOBS_QUEUE, account_queue("nobody")))
-    found = _start(program, {"broker_url": rabbit_url})
-    output, complaints = found.communicate(timeout=30)
-    assert found.returncode != 0
-    assert output == ""
-    assert "NO_ROUTE" in complaints or "UnroutableError" in complaints
 
 
 @pytest.mark.usefixtures("worker")
@@ -444,22 +409,6 @@ def second_account(settings: dict[str, object]) -> dict[str, object]:
 def calls(simulator: SimulatorProcess, endpoint: str) -> int:
     """Return how often a service was called."""
     return sum(simulator.stats()["total"]["calls"].get(endpoint, {}).values())
-
-
-def _start(program: Path, settings: dict[str, object]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, program],
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _run(name: str, settings: dict[str, object]) -> str:
-    output, complaints = (found := _start(EXAMPLES / name, settings)).communicate(timeout=30)
-    assert found.returncode == 0, complaints
-    return output
 
 
 def _sent(simulator: SimulatorProcess) -> dict[str, list[str]]:
