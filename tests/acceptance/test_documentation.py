@@ -34,6 +34,8 @@ NOT_RUN: Final = {
     "make demo": "tests/acceptance/test_cli_demo.py runs it",
     "make ": "a test that ran `make test` would run itself; the targets are compared instead",
     "docker ": "no container engine; tests/unit/docs/test_image.py, tests/acceptance/test_image.py",
+    "helm install ": "no cluster; tests/acceptance/test_chart.py renders the chart",
+    "kubectl ": "no cluster",
     "OVERTURE_ENV_FILE=../.env docker ": "the same",
     ".venv/bin/pip install ": "what developers need is installed, and a test needs no network",
     ".venv/bin/python examples/producers/overture_producer.py pika": (
