@@ -7,6 +7,7 @@ import threading
 import click
 import structlog
 
+from config.extras import demand_extra
 from config.logs import configure_logging
 from config.values import address as checked
 from console.output import Problem
@@ -57,13 +58,9 @@ def command(*, address: str | None, workers: int) -> int:
     """
     settings = read_settings()
     where = address or settings.metrics_address or DEFAULT_ADDRESS
-    try:
-        from console.admin.exporter import Exporter  # noqa: PLC0415 - what it imports may be missing
-    except ImportError:
-        raise Problem(
-            "this command needs the extra 'metrics' (prometheus-client), which is not installed: "
-            "run `make install`"
-        ) from None
+    demand_extra("metrics", "prometheus_client")
+    from console.admin.exporter import Exporter  # noqa: PLC0415 - what it imports may be missing
+
     ended = threading.Event()
     on_signals(lambda *_: ended.set())
     configure_logging(

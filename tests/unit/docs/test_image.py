@@ -103,7 +103,7 @@ def test_the_build_sees_the_code_and_no_more() -> None:
     names = {path.name for path in ROOT.iterdir()} | {".env", ".git", ".overture", "overture.toml"}
     seen = {name for name in names if dockerfile.in_context(name)}
     locks = {"requirements.lock", "requirements-production.lock"}
-    assert seen == locks | {"config", "console", "examples", "simulator", "tasks", "worker"}
+    assert seen == locks | {"config", "console", "simulator", "tasks", "worker"}
 
 
 def test_versions_are_pinned(compose: Any) -> None:
