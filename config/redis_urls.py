@@ -84,6 +84,14 @@ def cluster_of(url: str) -> Cluster | None:
     )
 
 
+def cluster_url(url: str) -> str:
+    """Write the URL of one server as that of the cluster of which it is a node."""
+    parts = _parts(url)
+    scheme = "rediss+cluster" if parts["scheme"] in {"rediss", "valkeys"} else "redis+cluster"
+    query = f"?{parts['query']}" if parts["query"] else ""
+    return f"{scheme}://{parts['user']}{parts['hosts']}{query}"
+
+
 def with_first_host(url: str) -> str:
     """Leave all hosts but the first out of a URL that may have several; others stay as they are."""
     parts = _parts(url)

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.names import JOBS_QUEUE
+from config.redis_urls import cluster_of
 from config.settings import Settings
 from config.urls import public_url, said
 from console.admin.records import known_accounts
 from console.output import Problem, complain
-from tasks.store.connection import connect
-from tasks.store.replies import advice, classify
+from tasks.store.connection import connect, open_store
+from tasks.store.replies import advice, classify, report
+from tasks.store.retrying import retry_at_start
 from tasks.store.rights import STORE_WRITE, missing_rights
 from worker.broker.base import Broker, connect_at_once
 from worker.broker.brokers import broker_at
@@ -29,7 +31,7 @@ from worker.embedded.servers import servers
 # A command needs few connections to the store, whatever it does.
 STORE_CONNECTIONS = 8
 # What a broken connection to broker or store looks like, whatever library it comes from.
-BROKEN = (OSError, KombuError, RedisError, NotConfirmed)
+BROKEN = (OSError, KombuError, RedisError, RedisClusterException, NotConfirmed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +60,16 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def reach(settings: Settings) -> Iterator[Reach]:
-    """Give the broker and the store, and say which of them is away if one is."""
+def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
+    """Give the broker and the store, and say which of them is away if one is.
+
+    With `waits` a store is waited for that says that it is not ready yet.
+    """
     try:
         with servers(settings) as found:
-            store = connect(found.store_url, connections=STORE_CONNECTIONS)
+            store_url, store = _open_store(found.store_url, waits=waits)
             broker = broker_at(found.broker_url)
-            within = Reach(broker=broker, store_url=found.store_url, store=store)
+            within = Reach(broker=broker, store_url=store_url, store=store)
             with closing(store):
                 try:
                     yield within
@@ -72,6 +77,20 @@ def reach(settings: Settings) -> Iterator[Reach]:
                     raise Problem(_diagnosis(within, error)) from None
     except EmbeddedServerError as error:
         raise Problem(str(error)) from None
+
+
+def _open_store(url: str, *, waits: bool) -> tuple[str, Redis]:
+    """Connect to a cluster; for one server that is away, whoever needs it will say so."""
+
+    def once() -> tuple[str, Redis]:
+        return open_store(url, connections=STORE_CONNECTIONS)
+
+    try:
+        return retry_at_start(once, report) if waits else once()
+    except RedisError as error:
+        if cluster_of(url):
+            raise Problem(_away("store", url, error)) from None
+        return url, connect(url, connections=STORE_CONNECTIONS)
 
 
 def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:

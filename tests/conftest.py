@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tasks.store.connection import connect
+from tests.cluster_servers import ClusterServers
 from tests.memory_store import memory_store
 from tests.rabbit_server import RabbitServer, rabbitmq_missing
 from tests.redis_server import RedisServer
@@ -60,6 +62,20 @@ def valkey_url(valkey_server: RedisServer) -> str:
     return valkey_server.url
 
 
+@pytest.fixture(scope="session")
+def cluster_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    """Start a private cluster for the tests of this process."""
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def cluster_url(cluster_servers: ClusterServers) -> str:
+    """Give an empty cluster of three nodes."""
+    cluster_servers.flush()
+    return cluster_servers.url
+
+
 @pytest.fixture
 def clock(tmp_path: Path) -> SteppedClock:
     """Give the clock of a server, where one can be set."""
@@ -72,9 +88,14 @@ def clock(tmp_path: Path) -> SteppedClock:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> Iterator[Redis]:
-    """Give a client of an empty Valkey, or of the store in memory (tests/memory_store.py)."""
-    if getattr(request, "param", "valkey") == "memory":
+    """Give a client of an empty Valkey, of a cluster, or of the store in memory."""
+    kind = getattr(request, "param", "valkey")
+    if kind == "memory":
         with memory_store() as client:
+            yield client
+        return
+    if kind == "cluster":
+        with connect(request.getfixturevalue("cluster_url")) as client:
             yield client
         return
     with Redis.from_url(request.getfixturevalue("valkey_url")) as client:

@@ -11,9 +11,10 @@ from redis import Redis
 from tasks.store.connection import prepare
 
 # For tests of a promise that needs neither real disconnects nor a server's own files: each runs on
-# a Valkey and in memory, so that whoever is tested on the latter is tested on what keeps them too.
+# a Valkey, on a cluster of three, and in memory, so that whoever is tested on the latter is tested
+# on what keeps them too.
 ON_EITHER_STORE: Final = pytest.mark.parametrize(
-    "store", ["valkey", pytest.param("memory", marks=pytest.mark.fast)], indirect=True
+    "store", ["valkey", "cluster", pytest.param("memory", marks=pytest.mark.fast)], indirect=True
 )
 
 

@@ -66,6 +66,15 @@ class RedisServer:
             raise
         return self
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither killed nor stopped since."""
+        return self._process is not None
+
+    def option(self, name: str) -> object:
+        """Return one of the options that it was made with."""
+        return self._options[name]
+
     def kill(self) -> None:
         """Kill it as a power cut would."""
         self.signal(signal.SIGKILL)

@@ -10,10 +10,15 @@ from redis import Redis
 
 from tasks.store import connection as scripts
 
-KEY = "test:now"
 START_MS = 1.7e12
+# Whose scripts can read it: in a cluster a script reads what has its keys' tag.
+TAGS = ("12345678", "87654321")
 # Behind the real one, which it hides.
-SCRIPT = f"\nlocal function clock() return tonumber(redis.call('GET', '{KEY}')) end\n"
+SCRIPT = """
+local function clock()
+  return tonumber(redis.call('GET', 'test:now:' .. string.match(KEYS[1], '{.-}')))
+end
+"""
 
 
 class StoreClock:
@@ -32,7 +37,8 @@ class StoreClock:
     def advance(self, seconds: float) -> None:
         """Let time pass; less than none sets the clock back."""
         self._now += seconds * 1000
-        self.store.set(KEY, f"{self._now:.3f}")
+        for tag in TAGS:
+            self.store.set(f"test:now:{{{tag}}}", f"{self._now:.3f}")
 
     def seconds(self) -> float:
         """Return the time, in Unix seconds."""

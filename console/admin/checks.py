@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final
 
 from kombu.exceptions import OperationalError
@@ -12,7 +14,8 @@ from redis.exceptions import RedisError, ResponseError
 from config.names import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import public_url, said
-from tasks.store.connection import greeting, text
+from tasks.store.cluster import primaries
+from tasks.store.connection import greeting, open_store, text
 from tasks.store.pulse import troubles_of, workers_seen
 from tasks.store.replies import advice
 from tasks.store.rights import STORE_RIGHTS, missing_rights
@@ -67,13 +70,22 @@ def _check_queues(broker: Broker, job_queues: Sequence[str]) -> Iterator[Finding
         connection.collect()
 
 
+def check_store_at(url: str) -> Iterator[Finding]:
+    """Connect to the store, and look at it."""
+    try:
+        url, store = open_store(url, connections=1)
+    except RedisError as error:
+        yield _unusable("store", url, error)
+        return
+    with closing(store):
+        yield from check_store(store, url)
+
+
 def check_store(store: Redis, url: str) -> Iterator[Finding]:
     """Ask the server for an answer, for its user's rights, and for how well it keeps its data."""
     name = public_url(url)
-    client: Any = store  # redis-py gives this method no types
     try:
-        store.ping()
-        known = client.execute_command("HELLO")
+        known = _first(store).execute_command("HELLO")
         missing = missing_rights(store, STORE_RIGHTS)
     except RedisError as error:
         yield _unusable("store", url, error)
@@ -86,7 +98,13 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
     yield _rights("store rights", missing)
     if not missing:
         yield from _workers(store)
-    yield from _durability(store)
+    for place, server in primaries(store).items():
+        for finding in _durability(server):
+            yield replace(finding, what=f"{finding.what} {place}".rstrip())
+
+
+def _first(store: Redis) -> Any:
+    return next(iter(primaries(store).values()))  # redis-py gives its methods no types
 
 
 def _workers(store: Redis) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from config.settings import Settings
 from tasks.messages.outgoing import now, rfc3339
 from tasks.retry import REPLAYED
 from tasks.store.brake import accounts_of
+from tasks.store.cluster import primaries
 from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS
 
@@ -196,4 +197,5 @@ def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[st
 
 
 def _names(store: Redis, pattern: str) -> Iterable[str]:
-    return map(text, store.scan_iter(match=pattern, count=SCAN_KEYS))
+    servers = primaries(store).values()
+    return (text(one) for server in servers for one in server.scan_iter(pattern, SCAN_KEYS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Final, TextIO
 
 import click
@@ -12,10 +12,9 @@ import click
 from config.load import InvalidSettings, load_settings, misspelt
 from config.logs import configure_logging
 from config.settings import Settings
-from console.admin.checks import check_broker, check_store
+from console.admin.checks import check_broker, check_store_at
 from console.admin.liveperson_checks import check_account, check_environment
 from console.output import printable, say
-from tasks.store.connection import connect
 from worker.broker.brokers import broker_at
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
@@ -64,8 +63,7 @@ def _findings() -> Iterator[Finding]:
             yield Finding("fails", "embedded server", str(error))
         else:
             yield from check_broker(broker_at(found.broker_url), settings)
-            store = stack.enter_context(closing(connect(found.store_url, connections=1)))
-            yield from check_store(store, found.store_url)
+            yield from check_store_at(found.store_url)
         yield from _accounts(settings)
 
 

@@ -61,7 +61,7 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         tls_context()
     except UnusableEnvironment as error:
         raise Problem(str(error)) from None
-    with reach(settings) as within:
+    with reach(settings, waits=True) as within:
         # The broker is called for its queues; the store would be called by the first job alone.
         retry_at_start(within.store.ping, report)
         missing = retry_at_start(lambda: missing_rights(within.store, STORE_RIGHTS), report)

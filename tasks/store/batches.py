@@ -1,11 +1,13 @@
 """The store's scripts, called by many threads at once: what is waiting goes out together.
 
-One thread and one connection serve them all. Calls that come while an exchange is under way make up
-the next one, so that under load the store reads, and writes to its disk, once for many jobs.
+One thread and one connection serve them all, and in a cluster one of each for every node. Calls
+that come while an exchange is under way make up the next one, so that under load the store reads,
+and writes to its disk, once for many jobs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -14,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, MovedError, NoScriptError
 
+from tasks.store.cluster import look_again, place_named_in, place_of
 from tasks.store.connection import StoreError
 from tasks.store.replies import classify, report
 
@@ -26,13 +29,19 @@ BATCH_CALLS: Final = 100
 REPEAT_SECONDS: Final = 0.5
 # How often a call is repeated whose own error it is: what it stumbles over may be gone by then.
 OWN_REPEATS: Final = 20
+# How often in a row a call follows a cluster's word of where its keys are.
+MOST_REDIRECTIONS: Final = 5
+ASKING: Final = ("ASKING",)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A script, its keys and arguments, and who gets its answer, or an error."""
+    """A script, its keys and arguments, and who gets its answer, or an error.
+
+    One that is `asking` goes to a node of a cluster that does not have its keys for good yet.
+    """
 
     script: Script
     keys: Sequence[str]
@@ -41,21 +50,20 @@ class _Call:
     until_it_succeeds: bool
     group: str = ""
     failures: int = 0
+    redirections: int = 0
+    asking: bool = False
 
     def command(self, name: str, script: str) -> tuple[Any, ...]:
         return (name, script, len(self.keys), *self.keys, *self.arguments)
 
 
 class ScriptBatches:
-    """Calls scripts for any thread. Its own thread starts with the first call."""
+    """Calls scripts for any thread. Its own threads start with the first calls."""
 
     def __init__(self, store: Redis) -> None:
-        self._pool = store.connection_pool
-        self._connection: Any = None
-        self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
-        self._again: list[_Call] = []
-        self._again_at = 0.0
-        self._is_started = threading.Lock()
+        self._store = store
+        self._lanes: dict[str, _Lane] = {}
+        self._lane_lock = threading.Lock()
         self._gathering: dict[str, list[str]] = {}
         self._gather_lock = threading.Lock()
 
@@ -105,10 +113,81 @@ class ScriptBatches:
         call = _Call(script, keys, (), lambda _: None, until_it_succeeds=True, group=group)
         self._put(call)
 
+    def flush(self, script: Script, *, seconds: float) -> None:
+        """Wait until the store has what was called before, for at most so many seconds.
+
+        The script is called without keys, and must do nothing then.
+        """
+        deadline = time.monotonic() + seconds
+        told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            lane.put(_Call(script, (), (), told.put, until_it_succeeds=True))
+        with contextlib.suppress(queue.Empty):
+            for _ in lanes:
+                told.get(timeout=max(0.0, deadline - time.monotonic()))
+
     def _put(self, call: _Call) -> None:
+        self._lane(*place_of(self._store, call.keys)).put(call)
+
+    def _lane(self, name: str, pool: ConnectionPool) -> _Lane:
+        with self._lane_lock:
+            if name not in self._lanes:
+                self._lanes[name] = _Lane(name, pool, self)
+            return self._lanes[name]
+
+    def sealed(self, call: _Call) -> _Call:
+        """Take no more keys into the call of a group, which is on its way now."""
+        if not call.group:
+            return call
+        with self._gather_lock:
+            del self._gathering[call.group]
+        return replace(call, group="")
+
+    def belongs(self, call: _Call, lane: str) -> bool:
+        """Tell whether a call is for this lane still; else it has gone to the one it is for."""
+        if not call.keys or place_of(self._store, call.keys)[0] == lane:
+            return True
+        self._put(call)
+        return False
+
+    def redirect(self, call: _Call, answer: AskError) -> bool:
+        """Send a call where the cluster says that its keys are; False if it goes round in circles.
+
+        For the time that its slot moves, a node may name the one that it moves to.
+        """
+        place = place_named_in(self._store, answer)
+        if place is None or call.redirections >= MOST_REDIRECTIONS:
+            return False
+        asking = not isinstance(answer, MovedError)
+        call = replace(call, redirections=call.redirections + 1, asking=asking)
+        self._lane(*place).put(call)
+        return True
+
+    def look_again(self, lane: str) -> None:
+        """Find out where a cluster's keys are, after an error of the server of this lane."""
+        look_again(self._store, failed=lane)
+
+
+class _Lane:
+    """The calls to one server, by a thread and over a connection of their own."""
+
+    def __init__(self, name: str, pool: ConnectionPool, batches: ScriptBatches) -> None:
+        self._name = name
+        self._pool: Any = pool
+        self._batches = batches
+        self._connection: Any = None
+        self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._again: list[_Call] = []
+        self._again_at = 0.0
+        self._is_started = threading.Lock()
+
+    def put(self, call: _Call) -> None:
+        """Have a call go out with the next ones. For any thread."""
         self._waiting.put(call)
         if self._is_started.acquire(blocking=False):
-            threading.Thread(target=self._run, name="scripts", daemon=True).start()
+            name = f"scripts {self._name}".rstrip()
+            threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         while True:
@@ -117,6 +196,7 @@ class ScriptBatches:
                 answers = self._exchange(calls)
             except Exception as error:  # noqa: BLE001 - without this thread nothing goes on
                 self._disconnect()
+                self._batches.look_again(self._name)
                 answers = [error if isinstance(error, StoreError) else StoreError(error)]
                 answers *= len(calls)
             for call, answer in zip(calls, answers, strict=True):
@@ -132,25 +212,25 @@ class ScriptBatches:
                 calls.append(self._waiting.get_nowait())
         except queue.Empty:
             pass
-        for call in calls:
-            if call.group:
-                with self._gather_lock:
-                    del self._gathering[call.group]
+        calls = list(map(self._batches.sealed, calls))
         if self._again and time.monotonic() >= self._again_at:
-            calls, self._again = self._again + calls, []
+            again, self._again = self._again, []
+            calls = [one for one in again if self._batches.belongs(one, self._name)] + calls
         return calls
 
     def _exchange(self, calls: list[_Call]) -> list[Any]:
-        answers = self._send([call.command("EVALSHA", call.script.sha) for call in calls])
+        if not calls:
+            return []
+        answers = self._send(calls, [call.command("EVALSHA", call.script.sha) for call in calls])
         unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            in_full = [calls[at] for at in unknown]
-            late = self._send([call.command("EVAL", str(call.script.script)) for call in in_full])
-            for at, answer in zip(unknown, late, strict=True):
+            again = [calls[at] for at in unknown]
+            in_full = [call.command("EVAL", str(call.script.script)) for call in again]
+            for at, answer in zip(unknown, self._send(again, in_full), strict=True):
                 answers[at] = answer
         return answers
 
-    def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    def _send(self, calls: list[_Call], commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one write; errors that are answers stand among the answers.
 
         Raises what says that the connection is no good.
@@ -158,18 +238,23 @@ class ScriptBatches:
         if self._connection is None:
             self._connection = self._pool.get_connection()
         connection = self._connection
-        connection.send_packed_command(connection.pack_commands(commands))
+        sent = []
+        for call, command in zip(calls, commands, strict=True):
+            sent += [ASKING, command] if call.asking else [command]
+        connection.send_packed_command(connection.pack_commands(sent))
         answers: list[Any] = []
         is_gone = False
-        for _ in commands:
+        for command in sent:
             try:
-                answers.append(connection.read_response())
+                answer = connection.read_response()
             except StoreError as error:
                 if not connection.is_connected:
                     raise
-                answers.append(error)
+                answer = error
                 # A demoted server stays one; its address may lead to the primary now.
                 is_gone = is_gone or classify(error).kind == "gone"
+            if command is not ASKING:
+                answers.append(answer)
         if is_gone:
             self._disconnect()
             # The pool's other connections are as old as this one.
@@ -183,13 +268,16 @@ class ScriptBatches:
             self._pool.release(connection)
 
     def _answer(self, call: _Call, answer: Any) -> None:
+        if isinstance(answer, AskError) and self._batches.redirect(call, answer):
+            return
         if call.until_it_succeeds and isinstance(answer, StoreError):
             trouble = classify(answer)
             is_own = trouble.kind == "ours"
             if is_own or not self._again:
                 report(trouble, retry_in=REPEAT_SECONDS)
             if call.failures < OWN_REPEATS:
-                self._again.append(replace(call, failures=call.failures + is_own))
+                failures = call.failures + is_own
+                self._again.append(replace(call, failures=failures, redirections=0, asking=False))
                 self._again_at = time.monotonic() + REPEAT_SECONDS
                 return
         try:

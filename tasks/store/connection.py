@@ -1,9 +1,11 @@
-"""The store: one Redis or Valkey server that holds the ledger, the limits and the shared tokens."""
+"""The store, which holds the ledger, the limits and the shared tokens: Redis or Valkey."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -11,9 +13,10 @@ from redis.commands.core import Script
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
-from config.redis_urls import sentinels_of
+from config.redis_urls import cluster_of, cluster_url, sentinels_of
 from config.urls import for_redis_py
-from tasks.store.replies import WrongServer
+from tasks.store.cluster import CONNECT_SECONDS, ClusterClient, drop_idle, server_of
+from tasks.store.replies import NodeOfCluster, WrongServer
 from tasks.store.sentinels import sentinel_pool
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
@@ -37,26 +40,43 @@ DROP: Final = Retry(NoBackoff(), 0, supported_errors=(RedisError, OSError))
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
-    """Return a client of the store; it connects at its first use.
+    """Return a client of the store; it connects at its first use, to a cluster at once.
 
     Valkey's URL schemes are read as Redis's. A call is never repeated by the client itself: its
-    caller knows whether that is safe. A connection is made to a primary alone, see `prepare`.
+    caller knows whether that is safe. A connection is made to a primary alone, see `prepare`. A
+    cluster's client has the same commands, so that nobody but `tasks.store.cluster` need know it.
     """
-    known = for_redis_py(url)
     options: dict[str, Any] = {
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
         "health_check_interval": HEALTH_SECONDS,
-        "retry": DROP,
-        "redis_connect_func": prepare,
         "max_connections": connections,
     }
+    if cluster := cluster_of(url):
+        options["socket_connect_timeout"] = CONNECT_SECONDS
+        return cast("Redis", ClusterClient(cluster, socket_keepalive=True, **options))
+    options |= {"retry": DROP, "redis_connect_func": prepare}
+    known = for_redis_py(url)
     # A socket of the file system has no connection that could be kept alive.
     if not known.startswith("unix:"):
         options["socket_keepalive"] = True
     if sentinels := sentinels_of(url):
         return Redis.from_pool(sentinel_pool(sentinels, **options))
     return Redis.from_url(known, **options)
+
+
+def open_store(url: str, *, connections: int) -> tuple[str, Redis]:
+    """Connect to the store, and return its client with the URL under which it is one.
+
+    The URL is that of the cluster where a plain one leads to a node of it. Raises StoreError.
+    """
+    store = connect(url, connections=connections)
+    try:
+        store.ping()
+    except NodeOfCluster:
+        store.close()
+        return open_store(cluster_url(url), connections=connections)
+    return url, store
 
 
 def prepare(connection: Any) -> None:
@@ -87,7 +107,10 @@ def demand_primary(said: Any) -> None:
     """Raise ReadOnlyError or WrongServer for an answer to HELLO that is no primary's."""
     facts = greeting(said)
     if text(facts.get("mode")) == "cluster":
-        raise WrongServer("the server is a node of a cluster, which Overture does not support yet")
+        raise NodeOfCluster(
+            "the server is a node of a cluster, which can be the store, as redis+cluster://host, "
+            "but not the broker"
+        )
     if text(facts.get("mode")) == "sentinel":
         raise WrongServer(
             "the server is a Sentinel, which holds no data: name its master with it, as in "
@@ -97,23 +120,54 @@ def demand_primary(said: Any) -> None:
         raise ReadOnlyError("the server is a replica", status_code="READONLY")
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the clock of a server says, in milliseconds; `server` is its name in a cluster."""
+
+    server: str
+    now_ms: float
+
+
 def ask(store: Redis, *command: str) -> Any:
     """Run a command that only reads, at the primary. Raises StoreError.
 
     A server that was demoted goes on answering reads over the connections it has, from data that
-    stand still: its role is asked for in the same round trip.
+    stand still: its role is asked for in the same round trip. In a cluster such a server sends
+    whoever asks on to the primary.
     """
+    if isinstance(store, ClusterClient):
+        return store.execute_command(*command)
+    return _at_primary(store, command)[0]
+
+
+def ask_with_clock(store: Redis, key: str, *command: str) -> tuple[Any, Clock]:
+    """Run a command, and read the clock of the server that has the key. Raises StoreError."""
+    if isinstance(store, ClusterClient):
+        answer = store.execute_command(*command)
+        server, client = server_of(store, key)
+        return answer, Clock(server, _milliseconds(client.execute_command("TIME")))
+    answer, said = _at_primary(store, command, ("TIME",))
+    return answer, Clock("", _milliseconds(said))
+
+
+def _at_primary(store: Redis, *commands: Sequence[str]) -> list[Any]:
     pipe: Any  # redis-py gives this method no types
     with store.pipeline(transaction=False) as pipe:
         pipe.execute_command("HELLO")
-        pipe.execute_command(*command)
-        said, answer = pipe.execute()
+        for command in commands:
+            pipe.execute_command(*command)
+        said, *answers = pipe.execute()
     try:
         demand_primary(said)
     except StoreError:
-        store.connection_pool.disconnect(inuse_connections=False)
+        drop_idle(store)
         raise
-    return answer
+    return cast("list[Any]", answers)
+
+
+def _milliseconds(said: Any) -> float:
+    """Read the answer to TIME: seconds, and microseconds of the next."""
+    return float(said[0]) * MILLISECONDS + float(said[1]) / MILLISECONDS
 
 
 def script(store: Redis, *names: str) -> Script:

@@ -8,7 +8,6 @@ step in one round trip, and take the limiter's permit with it.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -261,9 +260,7 @@ class Ledger:
 
     def close(self, *, seconds: float) -> None:
         """Wait until the store has what it was yet to be told, for at most so many seconds."""
-        told = threading.Event()
-        self._batches.post(self._published, [], [], lambda _: told.set())
-        told.wait(seconds)
+        self._batches.flush(self._published, seconds=seconds)
 
     def _ending(
         self,

@@ -13,7 +13,8 @@ from typing import Any, Final
 import structlog
 from redis import Redis
 
-from tasks.store.connection import MILLISECONDS, StoreError, ask, text
+from tasks.store.cluster import drop_idle
+from tasks.store.connection import MILLISECONDS, Clock, StoreError, ask_with_clock, text
 from tasks.store.replies import classify, count_error
 
 BEAT_SECONDS: Final = 2.0
@@ -65,8 +66,8 @@ class Pulse:
         self._numbers = 0
         self._lock = threading.Lock()
         self._shown_at = -math.inf
-        # When this worker last beat, as monotonic seconds and as the store's milliseconds.
-        self._beat: tuple[float, float] | None = None
+        # When each server's clock was last read, as monotonic seconds and as its milliseconds.
+        self._read: dict[str, tuple[float, float]] = {}
         self._doubted_until = -math.inf
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
@@ -99,41 +100,45 @@ class Pulse:
         worker = owner.partition("/")[0]
         if worker == self.worker:
             return True
-        left = ask(self._store, "PTTL", _key(worker))
+        left, clock = ask_with_clock(self._store, _key(worker), "PTTL", _key(worker))
         if left > GONE_MS:
             self._store.pexpire(_key(worker), GONE_MS)
-        return left > 0 or self._is_clock_in_doubt(_milliseconds(ask(self._store, "TIME")))
+        return left > 0 or self._is_in_doubt(clock)
 
     def is_shown(self) -> bool:
         """Tell whether the others still see this worker, and so leave it what it holds."""
         return time.monotonic() - self._shown_at < GONE_SECONDS
 
-    def _is_clock_in_doubt(self, now_ms: float) -> bool:
-        """Tell whether the store's clock was set forward lately, so that all pulses ended early."""
+    def _is_in_doubt(self, clock: Clock) -> bool:
+        """Tell whether a server's clock was set forward lately, so that all pulses ended early."""
         at = time.monotonic()
-        if self._beat is not None:
-            beat_at, beat_ms = self._beat
-            if (now_ms - beat_ms) / MILLISECONDS - (at - beat_at) > SET_SECONDS:
+        with self._lock:
+            read_at, read_ms = self._read.get(clock.server, (at, clock.now_ms))
+            self._read[clock.server] = at, clock.now_ms
+            if (clock.now_ms - read_ms) / MILLISECONDS - (at - read_at) > SET_SECONDS:
                 self._doubted_until = at + GONE_SECONDS
-        return at < self._doubted_until
+            return at < self._doubted_until
 
     def _show(self) -> None:
         """Show this worker, and see what the store's clock says."""
         self._before()
         at = time.monotonic()
+        key, words = _key(self.worker), self._trouble()[:MOST_CHARACTERS]
+        _, clock = ask_with_clock(self._store, key, "SET", key, words, "PX", str(GONE_MS))
+        self._is_in_doubt(clock)
+        self._shown_at = at
+        self._note()
+
+    def _note(self) -> None:
+        """Note this worker's name, and what it took; in a cluster that may be on other nodes."""
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:
-            pipe.set(_key(self.worker), self._trouble()[:MOST_CHARACTERS], px=GONE_MS)
             pipe.sadd(WORKERS, self.worker)
             taken = dict(self._taken())
             for queue, count in taken.items():
                 pipe.hincrby(TAKEN, queue, count - self._told.get(queue, 0))
-            pipe.time()
-            *_, said = pipe.execute()
+            pipe.execute()
         self._told = taken
-        self._is_clock_in_doubt(_milliseconds(said))
-        self._beat = at, _milliseconds(said)
-        self._shown_at = at
 
     def _run(self) -> None:
         is_first = True
@@ -148,7 +153,7 @@ class Pulse:
                 trouble, pause = classify(error), MISSED_SECONDS
                 count_error()
                 log.warning("pulse.missed", kind=trouble.kind, error=trouble.cause)
-                self._store.connection_pool.disconnect(inuse_connections=False)
+                drop_idle(self._store)
             self._stop.wait(pause)
         try:
             self._store.delete(_key(self.worker))
@@ -191,11 +196,6 @@ def _signs(store: Redis) -> dict[str, bytes | None]:
         for worker in workers:
             pipe.get(_key(worker))
         return dict(zip(workers, pipe.execute(), strict=True))
-
-
-def _milliseconds(said: Any) -> float:
-    """Read the answer to TIME: seconds, and microseconds of the next."""
-    return float(said[0]) * MILLISECONDS + float(said[1]) / MILLISECONDS
 
 
 def _key(worker: str) -> str:

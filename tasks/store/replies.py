@@ -37,7 +37,7 @@ MOST_CHARACTERS: Final = 200
 
 _RIGHTS: Final = "give its user the commands and keys that docs/operations.md lists"
 _LOGIN: Final = "correct the user or the password, in the URL or on the server"
-_CLUSTER: Final = "it is a node of a cluster: name a server that is none"
+_CLUSTER: Final = "it is a node of a cluster: name it as redis+cluster://host, for the store alone"
 
 _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "READONLY": ("gone", ""),
@@ -58,8 +58,9 @@ _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "WRONGPASS": ("refused", _LOGIN),
     "DENIED": ("refused", "turn its protected mode off, or give it a password"),
     "NOPROTO": ("refused", "use Redis 6.2 or newer, or Valkey"),
-    "MOVED": ("refused", _CLUSTER),
-    "ASK": ("refused", _CLUSTER),
+    # The cluster's client goes where they say; they come through while slots move to and fro.
+    "MOVED": ("not yet", ""),
+    "ASK": ("not yet", ""),
     "CROSSSLOT": ("refused", _CLUSTER),
 }
 # What the servers say under the common code ERR, in lower case.
@@ -102,6 +103,10 @@ _errors = 0
 
 class WrongServer(RedisError):
     """The server is of a kind that Overture does not work with; the text says which."""
+
+
+class NodeOfCluster(WrongServer):
+    """The server is a node of a cluster, and was not named as one."""
 
 
 class NoMasterYet(MasterNotFoundError):
@@ -201,7 +206,7 @@ def _redis(error: BaseException, text: str) -> tuple[Kind, str]:
 def _by_class(error: BaseException) -> tuple[Kind, str]:
     match error:
         case WrongServer():
-            return "refused", "name a server that is no cluster node and no Sentinel"
+            return "refused", "name a server of another kind, or name it in another way"
         case UnknownMaster():
             return "refused", "correct the master's name, which stands after the hosts in the URL"
         case NoMasterYet():

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tasks.store.cluster import keys_on_each, needs_asking
 from tasks.store.replies import classify
 
 # Commands in the order in which they are tried, each with its arguments; KEY stands for a key.
@@ -23,6 +25,8 @@ KEY: Final = "KEY"
 # Whoever is in one would have the other commands queued.
 _TRANSACTION: Final = frozenset({"multi", "exec"})
 LIFE_MS: Final = "1000"
+# Errors that say nothing against it: the script is new there, or the key's slot moves.
+_ALLOWED: Final = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN")
 SCRIPT: Final = "return 1"
 
 # Each command with arguments that change nothing, or only a key that is gone soon. The first ones
@@ -71,20 +75,25 @@ STORE_RIGHTS: Final = {"overture:*": _STORE}
 STORE_WRITE: Final = {"overture:*": {"set": _STORE["set"], "del": _STORE["del"]}}
 
 
-def missing_rights(server: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
-    """Try everything that is needed, and return what is not allowed.
+def missing_rights(store: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
+    """Try everything that is needed, on each primary of a cluster, and return what is not allowed.
 
     Each right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`. Raises StoreError, also
     of a server that may be written to and cannot be: one that is out of memory, say.
     """
     rules: dict[str, None] = {}
     for pattern, commands in needed.items():
-        key = pattern.replace("*", f"check:{uuid.uuid4()}")
-        for name, arguments in commands.items():
-            command = [*name.split("|"), *(key if part is KEY else part for part in arguments)]
-            if refusal := _refusal(server, command):
-                rules[f"~{pattern}" if "key" in refusal else f"+{name}"] = None
+        tried = {"asking": (), **commands} if needs_asking(store) else commands
+        for server, key in keys_on_each(store, partial(_key, pattern)):
+            for name, arguments in tried.items():
+                command = [*name.split("|"), *(key if part is KEY else part for part in arguments)]
+                if refusal := _refusal(server, command):
+                    rules[f"~{pattern}" if "key" in refusal else f"+{name}"] = None
     return tuple(rules)
+
+
+def _key(pattern: str) -> str:
+    return pattern.replace("*", f"check:{uuid.uuid4()}")
 
 
 def _refusal(server: Redis, command: Sequence[str]) -> str:
@@ -98,7 +107,7 @@ def _refusal(server: Redis, command: Sequence[str]) -> str:
         trouble = classify(error)
         if "NOPERM" in trouble.cause:
             return trouble.cause
-        is_unable = trouble.kind in {"gone", "not yet"} and "NOSCRIPT" not in trouble.cause
+        is_unable = trouble.kind in {"gone", "not yet"} and not trouble.cause.startswith(_ALLOWED)
         if is_unable or not connection.is_connected:
             raise
     finally:

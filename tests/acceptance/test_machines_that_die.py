@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.crc import key_slot
 
+from tasks.store.connection import Keys
 from tests.broker_client import BrokerClient
-from tests.jobs import ONE_ACCOUNT, job_document
+from tests.cluster_servers import ClusterServers
+from tests.jobs import ACCOUNT, ONE_ACCOUNT, job_document
 from tests.overture_command import overture
 from tests.rabbit_server import RabbitServer
 from tests.redis_server import free_port
@@ -113,3 +116,32 @@ def _lose_the_delays(url: str) -> None:
     with broker_at(url).connection() as connection:
         channel: Any = connection.default_channel
         channel.exchange_delete("celery_delayed_delivery")
+
+
+def test_a_cluster_is_the_store(
+    cluster_servers: ClusterServers, cluster_url: str, valkey_url: str, simulator: SimulatorProcess
+) -> None:
+    """It is known for one by any of its nodes, and an account's keys change their node meanwhile."""
+    node = cluster_servers.nodes[-1]
+    settings = {
+        **ONE_ACCOUNT,
+        "broker_url": valkey_url,
+        "store_url": f"redis://127.0.0.1:{node.port}/0",
+        "domain_api_url": simulator.url,
+        "max_rate": 40,
+    }
+    with BrokerClient(valkey_url) as client, WorkerProcess(settings) as worker:
+        client.put([job_document(number) for number in range(JOBS)])
+        client.wait_for(JOBS // 4)
+        cluster_servers.move(key_slot(Keys(ACCOUNT).limit.encode()))
+        client.wait_for(JOBS, seconds=20)
+        assert client.out.dead_letters == []
+        found = overture("check", settings=settings)
+        assert f"✓ store: redis+cluster://127.0.0.1:{node.port} answers" in found.stdout
+        for command in (["status"], ["status", "job-0"], ["limits", "set", "--max-rate", "5"]):
+            done = overture(*command, settings={**settings, "store_url": cluster_url})
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+        refused = overture("check", settings={**settings, "broker_url": settings["store_url"]})
+        assert "can be the store, as redis+cluster://host, but not the broker" in refused.stdout
+        assert worker.stop() == 0
+    assert len(simulator.conversations()) == JOBS

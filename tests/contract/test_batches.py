@@ -78,7 +78,8 @@ def test_posts_outlast_the_store(server: RedisServer) -> None:
 
 
 MARK = (
-    "redis.call('RPUSH', 'calls', #KEYS) for _, key in ipairs(KEYS) do redis.call('INCR', key) end"
+    "redis.call('RPUSH', '{t}calls', #KEYS) "
+    "for _, key in ipairs(KEYS) do redis.call('INCR', key) end"
 )
 
 
@@ -93,17 +94,21 @@ def test_keys_are_gathered_while_the_store_is_busy(store: Redis) -> None:
         entered.set()
         held.wait(ANSWER_SECONDS)
 
-    batches.post(add, ["other"], [1], hold)
+    batches.post(add, ["{t}other"], [1], hold)
     assert entered.wait(ANSWER_SECONDS)
     for number in range(300):
-        batches.gather(mark, f"key-{number}", group="a")
-    batches.gather(mark, "key-of-b", group="b")
+        batches.gather(mark, f"{{t}}key-{number}", group="a")
+    batches.gather(mark, "{t}key-of-b", group="b")
     held.set()
-    assert batches.call(add, ["other"], [1]) == 2
-    batches.gather(mark, "key-0", group="a")
-    assert batches.call(add, ["other"], [1]) == 3
-    assert store.lrange("calls", 0, -1) == [b"300", b"1", b"1"]
-    assert [store.get(key) for key in ("key-0", "key-299", "key-of-b")] == [b"2", b"1", b"1"]
+    assert batches.call(add, ["{t}other"], [1]) == 2
+    batches.gather(mark, "{t}key-0", group="a")
+    assert batches.call(add, ["{t}other"], [1]) == 3
+    assert store.lrange("{t}calls", 0, -1) == [b"300", b"1", b"1"]
+    assert [store.get(key) for key in ("{t}key-0", "{t}key-299", "{t}key-of-b")] == [
+        b"2",
+        b"1",
+        b"1",
+    ]
 
 
 def test_what_was_gathered_outlasts_the_store(server: RedisServer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.admin.checks import check_store
+from console.admin.checks import check_store_at
 from tasks.store.connection import StoreError, ask, connect
 from tasks.store.pulse import Pulse
 from tasks.store.replies import classify
@@ -49,8 +49,7 @@ def test_no_connection_is_made_to_a_replica(server: RedisServer, protocol: str) 
 def test_check_reads_both_protocols(server: RedisServer, protocol: str) -> None:
     """The older one answers with a list where the newer one has a map."""
     url = f"{server.url}?protocol={protocol}"
-    with connect(url) as store:
-        found = {finding.what: finding.verdict for finding in check_store(store, url)}
+    found = {finding.what: finding.verdict for finding in check_store_at(url)}
     assert found == {"store": "works", "store rights": "works", "durability": "works"}
 
 
@@ -91,7 +90,7 @@ def test_a_pulse_beats_on_after_a_failover(servers: list[RedisServer]) -> None:
 
 
 def test_a_cluster_node_is_refused_by_name(tmp_path: Path) -> None:
-    """Its keys would lie elsewhere; a cluster is no store yet."""
+    """Where it is taken for a server by itself: its keys would lie elsewhere."""
     server = RedisServer(tmp_path, options=cluster_node()).start()
     with connect(server.url) as store:
         with pytest.raises(StoreError, match="node of a cluster") as caught:
