@@ -131,10 +131,10 @@ class ScriptBatches:
         self._lane(*place_of(self._store, call.keys)).put(call)
 
     def _lane(self, name: str, pool: ConnectionPool) -> _Lane:
+        if (lane := self._lanes.get(name)) is not None:
+            return lane
         with self._lane_lock:
-            if name not in self._lanes:
-                self._lanes[name] = _Lane(name, pool, self)
-            return self._lanes[name]
+            return self._lanes.setdefault(name, _Lane(name, pool, self))
 
     def sealed(self, call: _Call) -> _Call:
         """Take no more keys into the call of a group, which is on its way now."""

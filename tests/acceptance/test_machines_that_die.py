@@ -121,7 +121,7 @@ def _lose_the_delays(url: str) -> None:
 def test_a_cluster_is_the_store(
     cluster_servers: ClusterServers, cluster_url: str, valkey_url: str, simulator: SimulatorProcess
 ) -> None:
-    """It is known for one by any of its nodes, and an account's keys change their node meanwhile."""
+    """It is known for one by any of its nodes; an account's keys change their node meanwhile."""
     node = cluster_servers.nodes[-1]
     settings = {
         **ONE_ACCOUNT,
