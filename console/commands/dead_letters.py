@@ -1,25 +1,30 @@
-"""`overture dead-letters`: lists, exports and replays the jobs that got no conversation."""
+"""`overture dead-letters`: lists, exports, replays and discards what got no conversation."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from kombu import Message
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
 from console.admin.dead_letters import Dead, read_dead
+from console.admin.discard import Discarder
 from console.admin.replay import Replayer
-from console.output import Output, Problem, complain, counted, escaped, printable, say
+from console.asking import demand_yes, is_anybody_there, yes_option
+from console.listing import FORMS, AnyForm, as_json, format_option, output_option, write_list
+from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
 from console.servers import Reach, reach, read_settings
-from console.tables import Column, Form, Rows, at
+from console.tables import Column, at
+from tasks.messages.result import ERROR_CODES
+from worker.broker.base import Taker
 from worker.broker.message import received
 
 COLUMNS: Final = (
@@ -35,81 +40,94 @@ COLUMNS: Final = (
     Column("job", at("job")),
     Column("raw", at("raw")),
 )
+chosen_code_option = click.option(
+    "--code",
+    type=click.Choice(ERROR_CODES),
+    metavar="CODE",
+    help="All dead letters with this error code.",
+)
+all_option = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 code_option = click.option(
-    "--code", type=NAME, help="Only those with this error code, such as in_doubt."
+    "--code",
+    type=click.Choice(ERROR_CODES),
+    metavar="CODE",
+    help="Only those with this error code, such as in_doubt.",
 )
 
 
 @click.group()
 def command() -> None:
-    """Inspect and replay the jobs that got no conversation.
+    r"""Inspect, replay and discard the jobs that got no conversation.
 
-    Only replay takes anything off the queue. RabbitMQ cannot show a queue without taking its
-    messages: they are in hand for a moment, then return to the front of the queue, possibly
-    in a different order.
+    Only replay and discard take anything off the queue. RabbitMQ cannot show a queue without taking
+    its messages: they are in hand for a moment, then return to the front of the queue, possibly in
+    a different order.
+
+    \b
+    Example:
+      overture dead-letters list --code in_doubt
     """
 
 
 @command.command("list")
 @code_option
 @click.option("--limit", type=click.IntRange(min=1), help="List at most this many.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "jsonl", "csv"]),
-    default="table",
-    show_default=True,
-)
-def list_letters(*, code: str | None, limit: int | None, form: Form) -> None:
-    """List the dead letters, one per line."""
-    _write(form, None, code=code, limit=limit)
+@format_option(*FORMS)
+@output_option
+def list_letters(
+    *, code: str | None, limit: int | None, form: AnyForm, output: Path | None
+) -> None:
+    r"""List the dead letters.
+
+    \b
+    Examples:
+      overture dead-letters list
+      overture dead-letters list --code rejected --format json
+    """
+    _write(form, output, code=code, limit=limit)
 
 
 @command.command()
 @code_option
-@click.option(
-    "--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True
-)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file, replacing it.  [default: standard output]",
-)
-def export(*, code: str | None, form: Form, output: Path | None) -> None:
-    """Export the dead letters in full."""
+@format_option("jsonl", "json", "csv")
+@output_option
+def export(*, code: str | None, form: AnyForm, output: Path | None) -> None:
+    r"""Export the dead letters in full.
+
+    \b
+    Example:
+      overture dead-letters export --format csv --output dead-letters.csv
+    """
     _write(form, output, code=code, limit=None)
 
 
 @command.command()
 @click.argument("job", type=NAME)
 def show(job: str) -> None:
-    """Show a job's dead letters in full. JOB is its id."""
+    r"""Show a job's dead letters in full. JOB is its id.
+
+    \b
+    Example:
+      overture dead-letters show order-1001
+    """
     with _letters() as letters:
         found = [letter for letter in letters if letter.job_id == job]
     if not found:
         raise Problem(f"there is no dead letter for job {job}")
     for letter in found:
-        say(escaped(json.dumps(letter.document, indent=2, ensure_ascii=False)))
+        say(as_json(letter.document))
 
 
-def _write(form: Form, output: Path | None, *, code: str | None, limit: int | None) -> None:
-    rows = Rows(form, COLUMNS)
-    left = limit
-    with _letters() as letters, closing(Output(output, append=False)) as out:
-        if rows.header:
-            out.write(rows.header)
-        for letter in letters:
-            if code is not None and letter.code != code:
-                continue
-            out.write(rows.line(_row(letter, form)))
-            left = None if left is None else left - 1
-            if left == 0:
-                break
-        out.commit()
+def _write(form: AnyForm, output: Path | None, *, code: str | None, limit: int | None) -> None:
+    with _letters() as letters:
+        chosen = (letter for letter in letters if code in {None, letter.code})
+        rows = (_row(letter, form) for letter in islice(chosen, limit))
+        write_list(rows, COLUMNS, form=form, output=output)
 
 
-def _row(letter: Dead, form: Form) -> dict[str, Any]:
-    return dict(letter.document) if form == "jsonl" else {**letter.document, "id": letter.job_id}
+def _row(letter: Dead, form: AnyForm) -> dict[str, Any]:
+    is_whole = form in {"json", "jsonl"}
+    return {**letter.document} if is_whole else {**letter.document, "id": letter.job_id}
 
 
 @contextmanager
@@ -122,13 +140,13 @@ def _letters() -> Iterator[Iterator[Dead]]:
             yield (read_dead(one.body, one.headers) for one in seen)
 
 
-# What is not replayed is in hand until the end; more of it than this is not passed over.
+# What is passed over is in hand until the end; more of it than this is not.
 MOST_HELD: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which dead letters are to be replayed."""
+    """Which dead letters are to be replayed or discarded."""
 
     jobs: Collection[str]
     code: str | None
@@ -144,14 +162,14 @@ class Choice:
             return True
         job = printable(letter.job_id)
         question = f"job {job} is in doubt: it may already have a conversation. Replay it?"
-        return sys.stdin.isatty() and click.confirm(question, default=False, err=True)
+        return is_anybody_there() and click.confirm(question, default=False, err=True)
 
 
 @dataclass(slots=True, kw_only=True)
 class Count:
     """What a run has come to."""
 
-    replayed: int = 0
+    done: int = 0
     held: int = 0
     in_doubt: int = 0
     unreadable: int = 0
@@ -161,8 +179,8 @@ class Count:
 
 @click.command()
 @click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
-@click.option("--code", type=NAME, help="Replay the dead letters with this error code.")
-@click.option("--all", "everything", is_flag=True, help="Replay all dead letters.")
+@chosen_code_option
+@all_option
 @click.option("--yes", is_flag=True, help="Replay in_doubt jobs without asking.")
 @click.option(
     "--queue",
@@ -174,14 +192,18 @@ class Count:
 def replay(
     jobs: tuple[str, ...], *, code: str | None, everything: bool, yes: bool, queue: str
 ) -> int:
-    """Enqueue the jobs of dead letters again. JOB is a job's id.
+    r"""Enqueue the jobs of dead letters again. JOB is a job's id.
 
     A dead letter is removed once its job is enqueued. The ledger still knows what was sent for the
     job, so a conversation that an earlier attempt opened is found, not opened twice. An in_doubt
     job is replayed only if you confirm it. A message that is not a job cannot be replayed.
+
+    \b
+    Examples:
+      overture dead-letters replay order-1001
+      overture dead-letters replay --code retries_exhausted
     """
-    if bool(jobs) + bool(code) + everything != 1:
-        raise click.UsageError("name jobs, or give --code or --all")
+    _demand_choice(jobs, code, everything=everything)
     settings = read_settings()
     choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)
     with reach(settings) as within:
@@ -197,23 +219,28 @@ def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Co
         taker = stack.enter_context(within.broker.taking(DEAD_LETTERS_QUEUE))
         producer = within.broker.producer(connection)
         replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
-        # What fails anew meanwhile comes back behind these, and is left for another time.
-        for _ in range(taker.ready()):
-            if count.held == MOST_HELD:
-                count.is_cut_short = True
-                break
-            if (message := taker.take()) is None:
-                break
-            read = received(message)
-            letter = read_dead(read.body, read.headers)
-            count.missing.discard(letter.job_id)
+        for message, letter in _taken(taker, count):
             if _may_go(letter, choice, count):
                 replayer.add(message, letter)
-                count.replayed += 1
+                count.done += 1
             else:
                 count.held += 1
         replayer.flush()
     return count
+
+
+def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
+    """Take what lies in the queue, once: what fails anew meanwhile is left for another time."""
+    for _ in range(taker.ready()):
+        if count.held == MOST_HELD:
+            count.is_cut_short = True
+            return
+        if (message := taker.take()) is None:
+            return
+        read = received(message)
+        letter = read_dead(read.body, read.headers)
+        count.missing.discard(letter.job_id)
+        yield message, letter
 
 
 def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
@@ -230,9 +257,8 @@ def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
 
 
 def _report(count: Count) -> int:
-    say(f"replayed {counted(count.replayed, 'dead letter')}")
-    for job_id in sorted(count.missing):
-        complain(f"there is no dead letter for job {job_id}")
+    say(f"replayed {counted(count.done, 'dead letter')}")
+    _complain_of_missing(count)
     if count.unreadable:
         verb = "is not a job" if count.unreadable == 1 else "are not jobs"
         complain(f"{counted(count.unreadable, 'message')} {verb} and cannot be replayed")
@@ -245,4 +271,71 @@ def _report(count: Count) -> int:
     return int(bool(count.missing or count.unreadable or count.in_doubt or count.is_cut_short))
 
 
+@click.command()
+@click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
+@chosen_code_option
+@all_option
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("discarded-dead-letters.jsonl"),
+    show_default=True,
+    help="Append what is discarded to this file.",
+)
+@yes_option
+def discard(
+    jobs: tuple[str, ...], *, code: str | None, everything: bool, output: Path, yes: bool
+) -> int:
+    r"""Take dead letters off the queue for good. JOB is a job's id.
+
+    Each one is written to a file first, as JSON Lines, and is gone from the queue once it is on
+    disk. The ledger still knows that its job has failed, so the job is not done if it is enqueued
+    again with the same jobId.
+
+    \b
+    Examples:
+      overture dead-letters discard order-1001
+      overture dead-letters discard --code expired --yes --output expired.jsonl
+    """
+    _demand_choice(jobs, code, everything=everything)
+    choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)
+    with _letters() as letters:
+        found = sum(choice.takes(letter) for letter in letters)
+    count = Count(missing=set(choice.jobs))
+    if found:
+        what = counted(found, "dead letter")
+        demand_yes(f"Discard {what} for good, after writing to {output}?", sure=yes)
+        with reach(read_settings()) as within, closing(Output(output, append=True)) as out:
+            _discard(within, choice, count, Discarder(out))
+        say(f"discarded {counted(count.done, 'dead letter')}, written to {output}")
+    else:
+        say("there is nothing to discard")
+    _complain_of_missing(count)
+    if count.is_cut_short:
+        complain(f"stopped after {MOST_HELD} dead letters that stay in the queue")
+    return int(bool(count.missing or count.is_cut_short))
+
+
+def _discard(within: Reach, choice: Choice, count: Count, discarder: Discarder) -> None:
+    with within.broker.taking(DEAD_LETTERS_QUEUE) as taker:
+        for message, letter in _taken(taker, count):
+            if choice.takes(letter):
+                discarder.add(message, letter)
+                count.done += 1
+            else:
+                count.held += 1
+        discarder.flush()
+
+
+def _complain_of_missing(count: Count) -> None:
+    for job_id in sorted(count.missing):
+        complain(f"there is no dead letter for job {job_id}")
+
+
+def _demand_choice(jobs: Collection[str], code: str | None, *, everything: bool) -> None:
+    if bool(jobs) + bool(code) + everything != 1:
+        raise click.UsageError("name jobs, or give --code or --all")
+
+
 command.add_command(replay)
+command.add_command(discard)

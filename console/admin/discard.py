@@ -1,0 +1,35 @@
+"""Discarding dead letters: each one is kept in a file, and only then it is gone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kombu import Message
+
+from console.admin.dead_letters import Dead
+from console.output import Output, escaped
+from tasks.messages.json_text import dumps_compact
+
+BATCH_LETTERS: Final = 200
+
+
+class Discarder:
+    """Writes dead letters down in batches, and takes each one off once it is on disk."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._batch: list[Message] = []
+
+    def add(self, message: Message, letter: Dead) -> None:
+        """Discard one more dead letter, with the next batch."""
+        self._out.write(escaped(dumps_compact(letter.document).decode()))
+        self._batch.append(message)
+        if len(self._batch) == BATCH_LETTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Take off what is written. Stopped at any point, it can be done again."""
+        self._out.commit()
+        for message in self._batch:
+            message.ack()
+        self._batch = []

@@ -1,0 +1,71 @@
+"""What lists or reports: its forms, its `--format` and `--output`, and how it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+
+from console.output import Output, escaped
+from console.tables import Column, Document, Form, Rows
+
+AnyForm = Form | Literal["json"]
+FORMS: Final = ("table", "json", "jsonl", "csv")
+
+output_option = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file, replacing it.  [default: standard output]",
+)
+
+
+def format_option(*forms: str) -> Callable[[Any], Any]:
+    """Return the option `--format`; the first form is what it is without it."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="A table for reading, one JSON document, a JSON object per line, or CSV."
+        if "table" in forms
+        else None,
+    )
+
+
+def write_list(
+    documents: Iterable[Document],
+    columns: Sequence[Column],
+    *,
+    form: AnyForm,
+    output: Path | None,
+) -> None:
+    """Write them as they come."""
+    with closing(Output(output, append=False)) as out:
+        if form == "json":
+            write_array(out, documents)
+        else:
+            rows = Rows(form, columns)
+            if rows.header:
+                out.write(rows.header)
+            for one in documents:
+                out.write(rows.line(one))
+        out.commit()
+
+
+def write_array(out: Output, documents: Iterable[Document]) -> None:
+    """Write documents as one JSON array, an element at a time."""
+    before = "["
+    for one in documents:
+        out.write(f"{before}{as_json(one)}")
+        before = ","
+    out.write("]" if before == "," else "[]")
+
+
+def as_json(document: Any) -> str:
+    """Write a document as JSON that steers no terminal."""
+    return escaped(json.dumps(document, indent=2, ensure_ascii=False))
