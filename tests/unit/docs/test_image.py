@@ -112,7 +112,7 @@ def test_versions_are_pinned(compose: Any) -> None:
     arguments = [one.rest for one in dockerfile.instructions() if one.name == "ARG"]
     images += [text for text in arguments if text.startswith(("BUILDER=", "RUNTIME="))]
     assert len(images) == len(compose["services"]) + 2
-    assert [image for image in images if not re.search(r":\d", image)] == []
+    assert [image for image in images if not re.search(r":v?\d", image)] == []
 
 
 def test_a_worker_has_the_time_to_drain(compose: Any) -> None:
@@ -124,7 +124,10 @@ def test_a_worker_has_the_time_to_drain(compose: Any) -> None:
 def test_the_compose_file_holds_no_settings(compose: Any) -> None:
     """They come from a file that is named from outside; nothing is reachable from outside."""
     for service in compose["services"].values():
-        assert service.keys().isdisjoint({"environment", "ports", "secrets"})
+        assert service.keys().isdisjoint({"environment", "secrets"})
+        # Only who watches has a port, and only on this machine.
+        assert "ports" not in service or service["profiles"] == ["monitoring"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert compose["services"]["worker"]["env_file"] == "${OVERTURE_ENV_FILE:-simulator.env}"
 
 
