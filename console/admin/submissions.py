@@ -290,7 +290,7 @@ def cancel_submission(store: Redis, accounts: Iterable[str], submission_id: str)
     """
     for account_id in accounts:
         keys = Keys(account_id)
-        with store.pipeline(transaction=True) as pipe:
+        with store.pipeline(transaction=False) as pipe:
             pipe.hset(keys.tally(submission_id), "cancelled", str(milliseconds()))
             pipe.persist(keys.tally(submission_id))
             pipe.zadd(keys.submissions, {submission_id: float("inf")})

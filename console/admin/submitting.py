@@ -323,7 +323,9 @@ class _Sending:
 @contextmanager
 def held_back() -> Iterator[None]:
     """Have Ctrl-C wait for the end of the block; a second one does not wait."""
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # What runs in a shell's background is told to heed no Ctrl-C.
         yield
         return
     came: list[int] = []
