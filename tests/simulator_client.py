@@ -96,9 +96,9 @@ class Client:
             headers={"Authorization": app_jwt or self.app_jwt()},
         )
 
-    def tokens(self, consumer: str) -> dict[str, str]:
-        """Get both tokens, as the headers that carry them."""
-        app_jwt = self.app_jwt()
+    def tokens(self, consumer: str, app_jwt: str | None = None) -> dict[str, str]:
+        """Get both tokens, or the second one alone, as the headers that carry them."""
+        app_jwt = app_jwt or self.app_jwt()
         consumer_jws = self.identify(consumer, app_jwt).json()["token"]
         return {"Authorization": app_jwt, "X-LP-ON-BEHALF": consumer_jws}
 

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 from pydantic import SecretStr
@@ -55,6 +55,21 @@ def liveperson(running: SimulatorProcess) -> Iterator[LivePersonClient]:
     built.close()
 
 
+@pytest.fixture(scope="module")
+def asking(running: SimulatorProcess) -> Iterator[Asking]:
+    """Ask the simulator with one AppJWT; every consumer is new, so that nothing is begun again."""
+    client = Client(running.url)
+    yield Asking(client, client.app_jwt())
+    client.http.close()
+
+
+class Asking(NamedTuple):
+    """Who asks the simulator, and with which AppJWT."""
+
+    client: Client
+    app_jwt: str
+
+
 def payload(name: str) -> dict[str, Any]:
     text = (PAYLOADS / f"{name}.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
@@ -96,8 +111,9 @@ def _engaged(client: LivePersonClient, job: Job) -> dict[str, Any]:
     return client.engage(job).merged_into(job.conversation)
 
 
-def is_taken(client: Client, document: dict[str, Any]) -> bool:
+def is_taken(asking: Asking, document: dict[str, Any]) -> bool:
     """Tell whether the simulator takes what stands there, as its source sends it."""
+    client, app_jwt = asking
     conversation = document.get("conversation", {})
     if isinstance(conversation, dict):
         conversation = {"brandId": ACCOUNT, **conversation}
@@ -118,7 +134,7 @@ def is_taken(client: Client, document: dict[str, Any]) -> bool:
         }
         items.append({"id": "3", "type": "ms.PublishEvent", "body": {"event": event}})
     items = document.get("batch", items)
-    headers = client.tokens(document["consumerId"])
+    headers = client.tokens(document["consumerId"], app_jwt)
     if "clientProperties" in document:
         headers["Client-Properties"] = json.dumps(document["clientProperties"])
     engaged = "engagement" not in document or client.engage(document["engagement"]).ok
@@ -130,33 +146,33 @@ def verdict(is_good: object) -> str:
 
 
 def verdicts(
-    document: dict[str, Any], liveperson: LivePersonClient, client: Client, reading: Reading
+    document: dict[str, Any], liveperson: LivePersonClient, asking: Asking, reading: Reading
 ) -> list[str]:
     """Give those of dry run, client and simulator; each opens a conversation of its own."""
     checked = dry_run(document, reading)
     ready = checked.document if checked else document
     sent = is_sent(liveperson, ready | {"consumerId": str(uuid.uuid4())}, reading)
-    taken = is_taken(client, document)
+    taken = is_taken(asking, document)
     return [verdict(one) for one in (checked, sent, taken)]
 
 
 @pytest.mark.parametrize("name", [*BATCHES, *JOBS])
-def test_all_three_say_the_same(name: str, liveperson: LivePersonClient, client: Client) -> None:
+def test_all_three_say_the_same(name: str, liveperson: LivePersonClient, asking: Asking) -> None:
     """What docs/fidelity.md says of each, too."""
     document = job_of(documented(name)) if name in BATCHES else payload(name)
-    found = verdicts(document, liveperson, client, Reading())
+    found = verdicts(document, liveperson, asking, Reading())
     assert found == [found[0]] * 3
     assert found == TABLE[name]
 
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_all_three_say_what_the_documentation_says(
-    name: str, liveperson: LivePersonClient, client: Client
+    name: str, liveperson: LivePersonClient, asking: Asking
 ) -> None:
     """Of requests that no source has, each with the words that judge it."""
     case = JUDGED[name]
     document = {"jobId": name, "consumerId": str(uuid.uuid4()), **case["job"]}
-    assert verdicts(document, liveperson, client, Reading()) == [case["verdict"]] * 3
+    assert verdicts(document, liveperson, asking, Reading()) == [case["verdict"]] * 3
 
 
 def test_every_sample_has_its_row() -> None:
@@ -164,14 +180,14 @@ def test_every_sample_has_its_row() -> None:
     assert TABLE.keys() == {*BATCHES, *JOBS, "req_34_monitoring_engagement"}
 
 
-def test_the_documented_engagement_is_taken(liveperson: LivePersonClient, client: Client) -> None:
+def test_the_documented_engagement_is_taken(liveperson: LivePersonClient, asking: Asking) -> None:
     """The sample body of the Monitoring API, as a job's engagement."""
     document = {
         "jobId": "1",
         "consumerId": str(uuid.uuid4()),
         "engagement": documented("req_34_monitoring_engagement"),
     }
-    found = verdicts(document, liveperson, client, Reading())
+    found = verdicts(document, liveperson, asking, Reading())
     assert found == TABLE["req_34_monitoring_engagement"]
 
 
@@ -183,5 +199,5 @@ def test_what_is_new_can_be_passed_on() -> None:
     job = parse_job(document, accounts=[ACCOUNT], reading=passing)
     with SimulatorProcess("--lenient") as lenient:
         new = Client(lenient.url)
-        assert is_taken(new, {**document, "conversation": job.conversation})
+        assert is_taken(Asking(new, new.app_jwt()), {**document, "conversation": job.conversation})
         new.http.close()
