@@ -19,6 +19,7 @@ END_SECONDS: Final = 45
 SERVICES: Final = {
     "overture simulate": "simulator ready",
     "overture worker": "worker.ready",
+    "celery --quiet -A worker.app worker": "worker.ready",
     "overture watch": "",
     "overture exporter": "exporter.ready",
     "examples/send_stage.py": "",

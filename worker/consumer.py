@@ -33,6 +33,9 @@ LEAST_AHEAD: Final = 4
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 1
 LONGEST_PAUSE_SECONDS: Final = 5
+# What Celery's command has on unless it is told otherwise. It needs fanout queues, and its events
+# would go through the loop that also answers AMQP's own heartbeats.
+NOT_OURS: Final = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
 class JobConsumer(Consumer):
@@ -55,16 +58,20 @@ class JobConsumer(Consumer):
             step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step
         ]
 
-    def __init__(self, *args: Any, parts: Parts, **kwargs: Any) -> None:
-        self._parts = parts
+    def __init__(
+        self, *args: Any, controller: Any, worker_options: dict[str, Any], **kwargs: Any
+    ) -> None:
+        """Take the parts of `controller`, which is Celery's worker, and the options it has."""
+        self._parts: Parts = controller.parts
         self._untouched: list[Message] = []
         self.turned_at = self.received_at = time.monotonic()
         self.is_consuming = False
-        super().__init__(*args, **kwargs)
+        kwargs |= {"controller": controller, "worker_options": worker_options | NOT_OURS}
+        super().__init__(*args, **kwargs | {"task_events": False})
         ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
         self.initial_prefetch_count += ahead
         self._in_hand = InHand(
-            self._soon, self._now, enough=ahead // 2, multiple=parts.broker.acks_multiple
+            self._soon, self._now, enough=ahead // 2, multiple=self._parts.broker.acks_multiple
         )
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:

@@ -42,7 +42,6 @@ _STORE: Final[Arguments] = {
     "hget": (KEY, "f"),
     "hgetall": (KEY,),
     "hincrby": (KEY, "f", "1"),
-    "hlen": (KEY,),
     "hmget": (KEY, "f"),
     "hset": (KEY, "f", "1"),
     "hsetnx": (KEY, "f", "1"),

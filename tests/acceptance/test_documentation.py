@@ -61,7 +61,10 @@ def folder(tmp_path: Path) -> Path:
         program = programs / name
         program.write_text(f'#!/bin/sh\n{before}exec "{sys.executable}" {module}"$@"\n')
         program.chmod(0o755)
-    (programs / INSTRUMENT.name).symlink_to(INSTRUMENT)
+    for beside in (INSTRUMENT, INSTRUMENT.with_name("celery")):
+        (programs / beside.name).symlink_to(beside)
+    for package in ("config", "tasks", "worker"):
+        (tmp_path / package).symlink_to(ROOT / package)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     return tmp_path
 

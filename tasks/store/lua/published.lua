@@ -1,7 +1,6 @@
 -- Marks finished jobs as published. KEYS: jobs
 for _, job in ipairs(KEYS) do
-  local value = redis.call('GET', job)
-  if value and string.byte(value) == 100 then
-    redis.call('SET', job, 'p' .. string.sub(value, 2), 'KEEPTTL')
+  if redis.call('HGET', job, 'state') == 'done' then
+    redis.call('HSET', job, 'state', 'published')
   end
 end

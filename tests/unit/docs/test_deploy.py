@@ -13,7 +13,7 @@ import pytest
 
 from config.settings import Settings
 from tests.documents import blocks, read
-from worker.run import CLOSE_SECONDS
+from worker.stop import CLOSE_SECONDS
 
 UNIT: Final = next(
     block.text for block in blocks(read("docs/deploy.md")) if block.text.startswith("[Unit]")

@@ -18,7 +18,7 @@ from config.sources import PREFIX
 from tasks.liveperson.domains import require_trusted_api, trusted_origin
 from tests import dockerfile
 from tests.documents import ROOT, read
-from worker.run import CLOSE_SECONDS
+from worker.stop import CLOSE_SECONDS
 
 TOOLS: Final = Path(sys.executable).parent
 

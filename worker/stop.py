@@ -1,0 +1,94 @@
+"""How a worker ends: by a signal, in order and in bounded time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+from celery import signals
+from celery.worker import state
+
+from config.settings import Settings
+from config.streams import write_last_lines
+from config.urls import passwords_of
+from tasks.liveperson.environment import proxy_passwords
+from worker.consumer import JobConsumer
+from worker.parts import Parts
+
+LOOK_SECONDS: Final = 0.1
+# What is left after the drain: confirms to await, connections to close, in seconds.
+CLOSE_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """Return the values that may appear in no line of the log."""
+    urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
+    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
+    return passwords | {
+        account.client_secret.get_secret_value() for account in settings.accounts.values()
+    }
+
+
+def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have a function called when the process is asked to end.
+
+    `nohup` has a process ignore SIGHUP, and means it.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
+
+
+class Stop:
+    """Ends a worker by signal, in order and in bounded time."""
+
+    def __init__(self, worker: Any, parts: Parts, *, drain_seconds: float) -> None:
+        self._worker = worker
+        self._parts = parts
+        self._drain_seconds = drain_seconds
+        self._asked = 0
+
+    def listen(self) -> None:
+        """Take the signals that end a process over from Python."""
+        on_signals(self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        is_first = not self._asked
+        # A terminal that is closed says so more than once, and systemd says it behind SIGTERM:
+        # only the first of them asks for anything.
+        if is_first or number != signal.SIGHUP:
+            self._asked += 2 if number == signal.SIGQUIT else 1
+        if is_first:
+            self._parts.shutdown.draining.set()
+            threading.Thread(target=self._drain, args=(number,), name="drain", daemon=True).start()
+
+    def _drain(self, number: int) -> None:
+        consumer: JobConsumer = self._worker.consumer
+        name = signal.Signals(number).name
+        log.info("worker.draining", signal=name, in_hand=consumer.in_hand())
+        signals.worker_shutting_down.send(
+            sender=self._worker.hostname, sig=name, how="Warm", exitcode=0
+        )
+        consumer.stop_taking()
+        deadline = time.monotonic() + self._drain_seconds
+        while consumer.in_hand() and time.monotonic() < deadline and self._asked == 1:
+            time.sleep(LOOK_SECONDS)
+        left = consumer.in_hand()
+        log.info("worker.drained", handed_back=left)
+        # Celery's loop looks at this flag in every turn.
+        state.should_stop = 0  # type: ignore[assignment] # typed by its first value, None
+        if left:
+            # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
+            self._parts.close(seconds=CLOSE_SECONDS)
+            write_last_lines()
+            os._exit(0)
