@@ -141,6 +141,26 @@ def test_the_operators_pages(
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
 
 
+def test_the_page_for_a_file(
+    reader: Callable[..., Reader], server: RedisServer, folder: Path
+) -> None:
+    """Its commands in order, without a worker; the report is there, with each row."""
+    one = reader(broker_url=server.url, **ONE_ACCOUNT)
+    text = read("docs/files.md")
+    said = follow(one, text, port=free_port())
+    assert "2 valid jobs" in "".join(said.values())
+    assert said["overture submit --template"].startswith("jobId,consumerId,")
+    assert "submission spring: running" in said["overture submissions show spring"]
+    report = (folder / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(";")[:2] for line in report[:2]] == [
+        ["line", "Customer no."],
+        ["2", "c-7f0e3c52-1d7b-4f5e-8a5b-0f2d6c1e9a01"],
+    ]
+    assert "<svg" in (folder / "report.html").read_text()
+    (mapping,) = [block.text for block in blocks(text) if block.language == "toml"]
+    assert mapping in (ROOT / "examples/customers.toml").read_text()
+
+
 def test_the_page_on_tracing(reader: Callable[..., Reader], server: RedisServer) -> None:
     """A worker that is started so sends its spans where the page says."""
     with (
