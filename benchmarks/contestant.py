@@ -28,6 +28,7 @@ class Case:
     """What is run: who, against which latency (ms), with how many jobs at a time.
 
     Overture keeps to one processor by itself; `is_pinned` has a contestant kept there from outside.
+    Overture is measured, and shows that, where it has a `metrics_address`.
     """
 
     broker: str
@@ -36,6 +37,7 @@ class Case:
     concurrency: int
     jobs: int
     is_pinned: bool = False
+    metrics_address: str = ""
 
 
 def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
@@ -54,7 +56,10 @@ def worker(case: Case, servers: Servers, api: FakeApi, total: int) -> Iterator[P
         pin = ["taskset", "--cpu-list", "0"] if case.is_pinned else []
         process = subprocess.Popen(
             [*pin, *_command(case, total)],
-            env=environment(servers, api, case.concurrency),
+            env={
+                **environment(servers, api, case.concurrency),
+                "OVERTURE_METRICS_ADDRESS": case.metrics_address,
+            },
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,
             stdout=log,
