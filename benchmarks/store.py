@@ -31,6 +31,7 @@ ACCOUNT = "12345678"
 CEILING = Ceiling(rate=1e6, in_flight=1000)
 THREADS = 20
 WARM_UP = 500
+CAUSE = "asyncMessagingEnt va.msg.liveperson.net: HTTP 400 (40000)"
 MICROSECONDS = 1_000_000
 
 
@@ -95,7 +96,7 @@ def run(ledger: Ledger, kind: str, jobs: list[Job]) -> None:
 
     def one(job: Job) -> None:
         owner = f"4711-abcdef01/{job.job_id}"
-        begun = ledger.begin(job, owner, ceiling=CEILING, send=True, patience=60)
+        begun = ledger.begin(job, owner, ceiling=CEILING, purpose="send", patience=60)
         assert isinstance(begun, Go), begun
 
         def recorded(_: object) -> None:
@@ -121,13 +122,14 @@ def fresh(number: int) -> Job:
 def outcome(kind: str, job: Job) -> Outcome:
     """Make what comes of it."""
     if kind == "failed":
-        attempt = Attempt(at=now(), http_status=400, outcome="rejected", cause="CONVERSATION: 400")
+        attempt = Attempt(at=now(), http_status=400, outcome="rejected", cause=CAUSE)
         return failed(
             job,
             {**document(1), "jobId": job.job_id, "consumerId": job.consumer_id},
             code="rejected",
-            message="LivePerson refused the conversation: campaignInfo is not valid",
+            message="HTTP 400: Bad Request: skillId has more than 10 digits",
             http_status=400,
+            error_code=40000,
             attempts=[attempt],
         )
     return opened(

@@ -27,11 +27,13 @@ from tasks.retry import Policy
 from tasks.stopping import Shutdown
 from tasks.store.answers import Claimed, Go
 from tasks.store.brake import Brake
-from tasks.store.connection import Keys, text
+from tasks.store.connection import Keys
+from tasks.store.finished import unpack
 from tasks.store.ledger import Ceiling, Feedback, Ledger, Purpose
 from tasks.store.pulse import GONE_MS, WORKER_PREFIX, Pulse
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
+from tests.ledger_records import recorded_fields
 from tests.memory_store import memory_store
 from tests.scripted_liveperson import ScriptedLivePerson
 from tests.store_clock import StoreClock
@@ -121,13 +123,20 @@ class World:
 
     def history(self, job: Job) -> tuple[str, ...]:
         """Return what the ledger keeps of a job's attempts, each with its note."""
-        kept = text(self.store.hget(Keys(ACCOUNT).job(job.job_id), "history"))
+        kept = self.field(job, "history")
         attempts = [Attempt.from_dict(one) for one in json.loads(f"[{kept}]")]
         return tuple(f"{one.outcome}:{one.note}".rstrip(":") for one in attempts)
 
     def field(self, job: Job, name: str) -> str:
         """Return a field of the ledger's record of a job; empty if it has none."""
-        return text(self.store.hget(Keys(ACCOUNT).job(job.job_id), name))
+        return str(recorded_fields(self.store, job.job_id).get(name, ""))
+
+    def recorded(self, job: Job) -> bytes:
+        """Return the outcome that the ledger would publish again."""
+        record: Any = self.store.get(Keys(ACCOUNT).job(job.job_id))
+        outcome = unpack(job, record)
+        assert outcome is not None
+        return outcome.body
 
     # What others did before
 

@@ -17,6 +17,7 @@ from tasks.store.brake import accounts_of
 from tasks.store.cluster import primaries
 from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS
+from tasks.store.records import Fields, fields_of, look_up, look_up_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +63,10 @@ class Record:
 
 def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     """Read what the ledger knows of a job; None if it knows nothing. Raises StoreError."""
-    raw: Any = store.hgetall(Keys(account_id).job(job_id))
-    if not raw:
+    fields = look_up(store, account_id, job_id)
+    if fields is None:
         return None
-    fields = {text(name): text(value) for name, value in raw.items()}
-    outcome = json.loads(fields["outcome"]) if fields.get("outcome") else None
+    outcome = fields.get("outcome")
     history = json.loads(f"[{fields.get('history', '')}]")
     waits = fields.get("state") == "waiting"
     failed = outcome.get("error", {}).get("attempts", []) if outcome else []
@@ -90,32 +90,34 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
 class Ending:
     """How a job stands in the ledger: its outcome as it is published, or what it waits for.
 
-    Of a job that the ledger does not know, `digest` is empty. `key` is the routing key and `body`
-    the message of an outcome, which is certain once there is one. A job that waits comes back at
-    `due`, in milliseconds since 1970.
+    Of a job that the ledger does not know, `digest` is empty. `key` is the routing key and
+    `outcome` the message of an outcome, which is certain once there is one; it lacks what the job
+    brought itself, but for its consumer and its label. A job that waits comes back at `due`, in
+    milliseconds since 1970.
     """
 
     digest: str = ""
     key: str = ""
-    body: str = field(default="", repr=False)
+    outcome: Mapping[str, Any] = field(default_factory=dict, repr=False)
     waits_for: str = ""
-    due: str = ""
+    due: float | None = None
+
+    def is_of(self, digest: str) -> bool:
+        """Tell whether it can be that of a job with this digest."""
+        return digest.startswith(self.digest)
 
 
 def read_endings(store: Redis, jobs: Iterable[tuple[str, str]]) -> list[Ending]:
     """Read how jobs stand, each given by its account and its id. Raises StoreError."""
-    names = ["digest", "state", "key", "outcome", "waits_for", "due"]
-    with store.pipeline(transaction=False) as pipe:
-        for account_id, job_id in jobs:
-            pipe.hmget(Keys(account_id).job(job_id), names)
-        return [_ending(*map(text, answer)) for answer in pipe.execute()]
+    return [_ending(fields or {}) for fields in look_up_all(store, jobs)]
 
 
-def _ending(digest: str, state: str, key: str, body: str, waits_for: str, due: str) -> Ending:
+def _ending(fields: Fields) -> Ending:
+    digest = fields.get("digest", "")
     # What is recorded will be published: nothing can change it any more.
-    if state in {"done", "published"}:
-        return Ending(digest, key=key, body=body)
-    return Ending(digest, waits_for=waits_for, due=due)
+    if fields.get("state") in {"done", "published"}:
+        return Ending(digest, key=fields["routing_key"], outcome=fields["outcome"] or {})
+    return Ending(digest, waits_for=fields.get("waits_for", ""), due=fields.get("due"))
 
 
 def cancel(store: Redis, account_id: str, job_id: str) -> str:
@@ -125,7 +127,8 @@ def cancel(store: Redis, account_id: str, job_id: str) -> str:
     remembered until its message comes, however late. One that is `done` or `published` stays as it
     is. Raises StoreError.
     """
-    names = [Keys(account_id).job(job_id)]
+    keys = Keys(account_id)
+    names = [keys.job(job_id), keys.old_job(job_id)]
     return text(script(store, "clock", "record", "cancel")(names, [job_id]))
 
 
@@ -145,8 +148,8 @@ def reopen(
     Raises StoreError.
     """
     keys = Keys(account_id)
-    recorded: Any = store.hget(keys.job(job_id), "outcome")
-    if recorded and json.loads(recorded) != letter:
+    recorded = _recorded(store, account_id, job_id, letter)
+    if recorded is None:
         return False
     error = letter["error"]
     attempts = error.get("attempts") or []
@@ -156,25 +159,49 @@ def reopen(
     label = letter.get("job", {}).get("submissionId")
     submission = label if isinstance(label, str) else ""
     arguments: list[Any] = [
-        recorded or b"",
+        recorded,
         count,
         history,
         len(attempts),
         _ms(max(seconds, OPEN_SECONDS)),
         submission,
     ]
-    names = [keys.job(job_id), keys.counts, keys.tally(submission)]
+    names = [keys.job(job_id), keys.old_job(job_id), keys.counts, keys.tally(submission)]
     return bool(script(store, "clock", "record", "reopen")(names, arguments))
+
+
+def _recorded(
+    store: Redis, account_id: str, job_id: str, letter: Mapping[str, Any]
+) -> bytes | None:
+    """Return the record that holds a dead letter; empty if there is no outcome, None for another.
+
+    What a record lacks, the job itself, has the digest that the record holds: a job of other
+    content could not have taken its place.
+    """
+    keys = Keys(account_id)
+    record: Any = store.get(keys.job(job_id))
+    if record is None:
+        outcome: Any = store.hget(keys.old_job(job_id), "outcome")
+        return (outcome or b"") if not outcome or json.loads(outcome) == letter else None
+    fields = fields_of(record, account_id, job_id)
+    if fields["state"] not in {"done", "published"}:
+        return b""
+    kept = _without_job(fields.get("outcome") or {})
+    return bytes(record) if kept == _without_job(letter) else None
+
+
+def _without_job(letter: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in letter.items() if name != "job"}
 
 
 def _ms(seconds: float) -> int:
     return int(seconds * MILLISECONDS)
 
 
-def _moment(milliseconds: str | None) -> str | None:
+def _moment(milliseconds: float | None) -> str | None:
     if not milliseconds:
         return None
-    return rfc3339(datetime.fromtimestamp(float(milliseconds) / MILLISECONDS, UTC))
+    return rfc3339(datetime.fromtimestamp(milliseconds / MILLISECONDS, UTC))
 
 
 # How many keys one step of a search through the whole store looks at.
@@ -193,7 +220,9 @@ def known_accounts(store: Redis, settings: Settings) -> list[str]:
 
 def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[str]:
     """Return the accounts whose ledger has a record of a job. Raises StoreError."""
-    return [one for one in accounts if store.exists(Keys(one).job(job_id))]
+    return [
+        one for one in accounts if store.exists(Keys(one).job(job_id), Keys(one).old_job(job_id))
+    ]
 
 
 def _names(store: Redis, pattern: str) -> Iterable[str]:

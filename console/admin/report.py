@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -151,7 +150,7 @@ class FileReport:
             "account_id": job.account_id,
             "consumer_id": job.document["consumerId"],
         }
-        if ending.digest and ending.digest != job.digest:
+        if not ending.is_of(job.digest):
             reason = "the jobId was used before with other content"
             return Row(**known, outcome="failed", code="conflict", reason=reason)
         if ending.key:
@@ -209,8 +208,7 @@ class JobReport:
                 yield account_id, batch
 
     def _row(self, account_id: str, job_id: str, ending: Ending) -> Row:
-        outcome = json.loads(ending.body)
-        job = outcome.get("job") or outcome
+        job = ending.outcome.get("job") or ending.outcome
         return Row(
             line=None,
             given={},
@@ -223,7 +221,7 @@ class JobReport:
 
 def _ended(ending: Ending) -> dict[str, Any]:
     """Say what came of a job that has ended."""
-    outcome = json.loads(ending.body)
+    outcome = ending.outcome
     if ending.key == FAILED_KEY:
         error = outcome["error"]
         return {
@@ -241,8 +239,8 @@ def _ended(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _moment(milliseconds: str) -> str:
-    return rfc3339(datetime.fromtimestamp(float(milliseconds) / MILLISECONDS, UTC))
+def _moment(milliseconds: float) -> str:
+    return rfc3339(datetime.fromtimestamp(milliseconds / MILLISECONDS, UTC))
 
 
 def _given(entry: Entry) -> Mapping[str, object]:

@@ -6,11 +6,11 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 
@@ -122,8 +122,8 @@ def with_outcomes_before(store: Redis, jobs: Sequence[Sent]) -> list[Sent]:
     """Note of jobs that are about to be submitted which are done already. Raises StoreError."""
     found = _look_up(store, jobs)
     return [
-        job if outcome in {"", CONFLICT} else replace(job, before=outcome, label=_label(body))
-        for job, (outcome, body) in zip(jobs, found, strict=True)
+        job if outcome in {"", CONFLICT} else replace(job, before=outcome, label=_label(message))
+        for job, (outcome, message) in zip(jobs, found, strict=True)
     ]
 
 
@@ -132,24 +132,23 @@ def outcomes_of(store: Redis, jobs: Sequence[Sent]) -> list[str]:
     return [outcome for outcome, _ in _look_up(store, jobs)]
 
 
-def _look_up(store: Redis, jobs: Sequence[Sent]) -> list[tuple[str, str]]:
+def _look_up(store: Redis, jobs: Sequence[Sent]) -> list[tuple[str, Mapping[str, Any]]]:
     """Look the outcomes of jobs up, each with the message that says so."""
     endings = read_endings(store, [(job.account_id, job.job_id) for job in jobs])
-    return [(_outcome(job, one), one.body) for job, one in zip(jobs, endings, strict=True)]
+    return [(_outcome(job, one), one.outcome) for job, one in zip(jobs, endings, strict=True)]
 
 
-def _label(body: str) -> str:
+def _label(outcome: Mapping[str, Any]) -> str:
     """Return the submission that an outcome is of."""
-    outcome = json.loads(body)
     return str((outcome.get("job") or outcome).get("submissionId") or "")
 
 
 def _outcome(job: Sent, ending: Ending) -> str:
-    if ending.digest and ending.digest != job.digest:
+    if not ending.is_of(job.digest):
         # The record is another job's, which had this id first.
         return CONFLICT
     if not ending.key:
         return ""
     if ending.key == FAILED_KEY:
-        return f"failed:{json.loads(ending.body)['error']['code']}"
+        return f"failed:{ending.outcome['error']['code']}"
     return "created" if ending.key == CREATED_KEY else "reused"

@@ -91,6 +91,7 @@ class Job:
     submission_id: str | None
     metadata: JsonObject | None = field(repr=False)
     digest: str
+    content: bytes = field(repr=False)
     warnings: tuple[str, ...] = ()
 
 
@@ -143,7 +144,7 @@ def parse_job(
     if canonical is None or faults:
         raise _invalid(faults)
     warnings = (*unknown, *_oddities(complete))
-    return _job(complete, digest=sha256(canonical).hexdigest(), warnings=warnings)
+    return _job(complete, canonical, warnings=warnings)
 
 
 def _with_context_type(conversation: Conversation) -> Conversation:
@@ -270,7 +271,7 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
             yield f"{name}: is {size} bytes as compact JSON; the limit is {most}"
 
 
-def _job(complete: JobDocument, *, digest: str, warnings: tuple[str, ...]) -> Job:
+def _job(complete: JobDocument, canonical: bytes, *, warnings: tuple[str, ...]) -> Job:
     return Job(
         job_id=complete["jobId"],
         account_id=complete["accountId"],
@@ -286,7 +287,8 @@ def _job(complete: JobDocument, *, digest: str, warnings: tuple[str, ...]) -> Jo
         priority=complete["priority"],
         submission_id=complete.get("submissionId"),
         metadata=complete.get("metadata"),
-        digest=digest,
+        digest=sha256(canonical).hexdigest(),
+        content=canonical,
         warnings=warnings,
     )
 

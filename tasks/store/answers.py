@@ -14,6 +14,7 @@ from tasks.messages.outcome import REPEATED, Outcome
 from tasks.messages.result import Attempt
 from tasks.messages.trace import read_trace
 from tasks.store.connection import MILLISECONDS, text
+from tasks.store.finished import unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
     """Read what the script answered that ends an attempt; None if nothing was in its way."""
     match text(answer[0]):
         case "replay":
-            return Replay(_outcome(job, answer))
+            return _replay(job, answer) or Lost()
         case "lost":
             return Lost()
     return None
@@ -135,7 +136,7 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
         case "held":
             return Held(text(answer[1]))
         case "replay":
-            return Replay(_outcome(job, answer))
+            return _replay(job, answer) or Conflict()
         case "conflict":
             return Conflict()
         case other:
@@ -156,12 +157,19 @@ def _claim(facts: Sequence[Any]) -> Claim:
     )
 
 
-def _outcome(job: Job, answer: Sequence[Any]) -> Outcome:
-    return Outcome(
-        message_id=job.job_id,
-        account_id=job.account_id,
-        routing_key=text(answer[1]),
-        body=bytes(answer[2]),
-        count=REPEATED,
-        trace=read_trace(bytes(answer[3])),
+def _replay(job: Job, answer: Sequence[Any]) -> Replay | None:
+    """Make the outcome again that is recorded; None if it is that of another job with this id."""
+    if record := bytes(answer[1]):
+        outcome = unpack(job, record)
+        return Replay(outcome) if outcome else None
+    _, _, key, body, trace = answer
+    return Replay(
+        Outcome(
+            message_id=job.job_id,
+            account_id=job.account_id,
+            routing_key=text(key),
+            body=bytes(body),
+            count=REPEATED,
+            trace=read_trace(bytes(trace)),
+        )
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,6 +27,9 @@ LIMITER: Final = ("clock", "account", "circuit", "limit", "brake")
 
 # The scripts count in these.
 MILLISECONDS: Final = 1000
+
+# So much of the digest of a job's id names its record.
+KEY_BYTES: Final = 12
 
 # A store that does not answer within this many seconds counts as away; nothing is sent then.
 ANSWER_SECONDS: Final = 5.0
@@ -197,13 +202,20 @@ class Keys:
         self.paused = f"{self._prefix}paused"
         self.in_flight = f"{self._prefix}in-flight"
         self.counts = f"{self._prefix}counts"
+        # Before the names of the notes for which jobs conversations were opened.
+        self.opened = f"{self._prefix}opened"
         self.submissions = f"{self._prefix}submissions"
         self.app_token = f"{self._prefix}app-token"
         self.token_lock = f"{self._prefix}token-lock"
         self.token_pause = f"{self._prefix}token-pause"
 
     def job(self, job_id: str) -> str:
-        """Name the ledger's record of a job."""
+        """Name the ledger's record of a job: as short for a long id as for any other."""
+        digest = sha256(job_id.encode()).digest()[:KEY_BYTES]
+        return f"{self._prefix}j:{urlsafe_b64encode(digest).decode()}"
+
+    def old_job(self, job_id: str) -> str:
+        """Name the record of a job as it was written before there were packed ones."""
         return f"{self._prefix}job:{job_id}"
 
     def tally(self, submission_id: str | None) -> str:
@@ -214,8 +226,8 @@ class Keys:
         """Name the list of a submission's jobs that ended on a day, counted from 1970."""
         return f"{self._prefix}ended:{day}:{submission_id or ''}"
 
-    def conversation(self, conversation_id: str) -> str:
-        """Name the note of the job that a conversation was opened for."""
+    def old_conversation(self, conversation_id: str) -> str:
+        """Name a note of the job that a conversation was opened for, as it was written before."""
         return f"{self._prefix}conversation:{conversation_id}"
 
     def doubts(self, consumer_id: str) -> str:

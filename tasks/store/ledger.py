@@ -8,6 +8,7 @@ step in one round trip, and take the limiter's permit with it.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,16 @@ from typing import Any, Final, Literal
 from redis import Redis
 
 from tasks.messages.job import Job
+from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import Outcome
 from tasks.messages.outgoing import now
 from tasks.messages.result import Attempt
-from tasks.messages.trace import write_trace
 from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
-from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, ask, script, text
+from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text
+from tasks.store.finished import note_name, pack, read_note, short_digest, write_note
 from tasks.store.limits import log_learned
+from tasks.store.records import look_up
 
 # A claim that was not renewed for so long is over, whatever its worker says, in seconds.
 CLAIM_SECONDS: Final = 120.0
@@ -75,11 +78,12 @@ class Ledger:
         self._store = store
         self._batches = ScriptBatches(store)
         self._begin = script(store, *LIMITER, "record", "submission", "begin")
-        self._finish = script(store, *LIMITER, "record", "submission", "finish")
+        self._finish = script(store, *LIMITER, "record", "submission", "opened", "finish")
         self._put_off = script(store, *LIMITER, "record", "submission", "put_off")
         self._wait = script(store, "clock", "record", "submission", "wait")
         self._published = script(store, "published")
-        self._abandon = script(store, "abandon")
+        self._abandon = script(store, "record", "abandon")
+        self._opener = script(store, "clock", "opened", "opener")
 
     def begin(
         self,
@@ -102,27 +106,28 @@ class Ledger:
         that names a visitor itself; a wait of more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
-        args: list[Any] = [
-            owner,
-            job.digest,
-            job.job_id,
-            purpose,
-            ceiling.rate,
-            ceiling.in_flight,
-            slot,
-            dead_owner,
-            self._flight_ms,
-            int(CLAIM_SECONDS * MILLISECONDS),
-            self._open_ms,
-            now(),
-            patience * MILLISECONDS,
-            self._max_losses,
-            int(self._repeat_unknown),
-            visit,
-            job.submission_id or "",
-        ]
+        asked = {
+            "owner": owner,
+            "digest": short_digest(job),
+            "job_id": job.job_id,
+            "submission": job.submission_id or "",
+            "purpose": purpose,
+            "dead": dead_owner,
+            "at": now(),
+            "rate": ceiling.rate,
+            "cap": ceiling.in_flight,
+            "slot": slot,
+            "flight_ms": self._flight_ms,
+            "lease_ms": int(CLAIM_SECONDS * MILLISECONDS),
+            "record_ms": self._open_ms,
+            "patience": patience * MILLISECONDS,
+            "max_losses": self._max_losses,
+            "repeat_unknown": self._repeat_unknown,
+            "visit": visit,
+        }
         names = [
             keys.job(job.job_id),
+            keys.old_job(job.job_id),
             keys.consumer(job.consumer_id),
             keys.limit,
             keys.in_flight,
@@ -134,7 +139,7 @@ class Ledger:
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
-        return beginning(job, self._batches.call(self._begin, names, args))
+        return beginning(job, self._batches.call(self._begin, names, [dumps_compact(asked)]))
 
     def finish(
         self,
@@ -210,17 +215,18 @@ class Ledger:
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if none is known."""
-        return text(ask(self._store, "GET", Keys(account_id).conversation(conversation_id)))
+        keys = Keys(account_id)
+        names = [keys.opened, keys.old_conversation(conversation_id)]
+        days = math.ceil(self._record_ms / MILLISECONDS / DAY_SECONDS) + 1
+        note, old = self._opener(names, [note_name(conversation_id), days])
+        return read_note(note) if note else text(old)
 
     def opened_with(self, account_id: str, conversation_id: str) -> dict[str, Any] | None:
         """Return the client properties that a conversation was opened with, if they are known."""
         job_id = self.opener(account_id, conversation_id)
-        if not job_id:
-            return None
-        result = text(ask(self._store, "HGET", Keys(account_id).job(job_id), "outcome"))
-        properties: dict[str, Any] | None = (
-            json.loads(result).get("clientProperties") if result else None
-        )
+        record = look_up(self._store, account_id, job_id) if job_id else None
+        outcome = record.get("outcome") if record else None
+        properties: dict[str, Any] | None = outcome.get("clientProperties") if outcome else None
         return properties
 
     def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
@@ -240,6 +246,7 @@ class Ledger:
         names = [
             keys.limit,
             keys.job(job.job_id),
+            keys.old_job(job.job_id),
             keys.tally(job.submission_id),
             keys.submissions,
             keys.paused,
@@ -251,7 +258,12 @@ class Ledger:
         """Note of a job that is not begun yet until when it waits, and for what."""
         keys = Keys(job.account_id)
         args = [seconds * MILLISECONDS, waits_for, self._open_ms, job.submission_id or ""]
-        names = [keys.job(job.job_id), keys.tally(job.submission_id), keys.submissions]
+        names = [
+            keys.job(job.job_id),
+            keys.old_job(job.job_id),
+            keys.tally(job.submission_id),
+            keys.submissions,
+        ]
         self._batches.call(self._wait, names, args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
@@ -277,31 +289,28 @@ class Ledger:
         earlier: Sequence[Attempt] = (),
         due: float = 0,
         waits_for: str = "",
-    ) -> tuple[list[str], list[Any]]:
+    ) -> tuple[list[str], list[bytes]]:
         keys = Keys(job.account_id)
         ceiling = self._ceilings.get(job.account_id)
-        args: list[Any] = [
-            owner,
-            job.job_id,
-            verb,
-            _written(attempts),
-            feedback,
-            retry_after * MILLISECONDS,
-            self._record_ms if outcome else self._open_ms,
-            outcome.body if outcome else "",
-            outcome.routing_key if outcome else "",
-            outcome.count if outcome else "",
-            visit,
-            job.digest,
-            _written(earlier),
-            due * MILLISECONDS,
-            ceiling.rate if ceiling else "",
-            ceiling.in_flight if ceiling else "",
-            cause,
-            waits_for,
-            write_trace(outcome.trace) if outcome else "",
-            job.submission_id or "",
-        ]
+        told = {
+            "owner": owner,
+            "job_id": job.job_id,
+            "digest": short_digest(job),
+            "submission": job.submission_id or "",
+            "verb": verb,
+            "attempts": _written(attempts),
+            "earlier": _written(earlier),
+            "feedback": feedback,
+            "cause": cause,
+            "retry_after_ms": retry_after * MILLISECONDS,
+            **({"rate": ceiling.rate, "cap": ceiling.in_flight} if ceiling else {}),
+            "record_ms": self._record_ms if outcome else self._open_ms,
+            "count": outcome.count if outcome else "",
+            "visit": visit,
+            "due_ms": due * MILLISECONDS,
+            "waits_for": waits_for,
+        }
+        args = [dumps_compact(told)]
         names = [
             keys.job(job.job_id),
             keys.consumer(job.consumer_id),
@@ -313,8 +322,11 @@ class Ledger:
             keys.submissions,
             keys.ended(job.submission_id, today()),
         ]
-        if outcome and outcome.created_id:
-            names.append(keys.conversation(outcome.created_id))
+        if outcome:
+            args.append(pack(job, outcome))
+            if outcome.created_id:
+                names.append(keys.opened)
+                args += [note_name(outcome.created_id), write_note(job.job_id)]
         return names, args
 
 

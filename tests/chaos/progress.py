@@ -55,9 +55,8 @@ class Progress:
         """Tell whether every job has its outcome, and nothing has come out for a while."""
         if self.share() < 1 or time.monotonic() - self._changed < QUIET_SECONDS:
             return False
-        states = self._stage.job_states()
-        return self._stage.broker.waiting() == 0 and all(
-            states.get(job_id) in FINISHED for job_id in self._job_ids
+        return (
+            self._stage.broker.waiting() == 0 and self._stage.job_states(self._job_ids) <= FINISHED
         )
 
     def _look(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Final
 
 from redis import Redis
 
+from tasks.store.connection import Keys
+from tasks.store.records import fields_of
 from tests.chaos.brokers import Broker, start_broker
 from tests.chaos.on_valkey import restart_redis
 from tests.chaos.plan import BrokerName, Plan
@@ -71,18 +73,15 @@ class Stage:
         """End the store, in good order or as a power cut would, and start it after a while."""
         restart_redis(self.stores.primary, orderly=orderly, down=down)
 
-    def job_states(self) -> dict[str, str]:
-        """Return the state of every job in the ledger."""
-        prefix = f"overture:{{{ACCOUNT}}}:job:"
-        with self.store_client() as client:
-            names = [name.decode() for name in client.scan_iter(f"{prefix}*", count=1000)]
-            with client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(name, "state")
-                states = pipe.execute()
+    def job_states(self, job_ids: Iterable[str]) -> set[str]:
+        """Return the states that jobs have in the ledger; empty for one that it does not know."""
+        keys = Keys(ACCOUNT)
+        with self.store_client() as client, client.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.get(keys.job(job_id))
+            records = pipe.execute()
         return {
-            name.removeprefix(prefix): (state or b"").decode()
-            for name, state in zip(names, states, strict=True)
+            fields_of(record, ACCOUNT, "").get("state", "") if record else "" for record in records
         }
 
     def leftovers(self) -> list[str]:

@@ -17,6 +17,7 @@ def test_accounts_are_known_by_those_who_have_worked_for_them(store: Redis) -> N
     """Where none is configured; whatever the ids of their jobs look like."""
     for accounts in (["1"], ["a-b_c", "1"]):
         Brake(store, accounts).look()
-    store.hset(Keys("1").job("x}:counts"), "state", "done")
+    store.hset(Keys("1").old_job("x}:counts"), "state", "done")
+    store.set(Keys("1").job("x}:counts"), "{}")
     store.hset(Keys("2").limit, "max_rate", 1)
     assert known_accounts(store, Settings()) == ["1", "a-b_c"]

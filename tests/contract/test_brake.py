@@ -16,6 +16,7 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger, Purpose
 from tasks.store.limits import read_standing
 from tests.jobs import ACCOUNT, make_job
+from tests.ledger_records import recorded_fields
 from tests.memory_store import ON_EITHER_STORE
 
 pytestmark = ON_EITHER_STORE
@@ -69,9 +70,9 @@ def test_what_is_paused_waits(
     assert begun.why == "paused"
     assert "is paused since 2" in begun.cause
     assert begun.cause.endswith(" by anna@host")
-    record = store.hgetall(Keys(ACCOUNT).job(job.job_id))
-    assert (record[b"state"], record[b"waits_for"]) == (b"waiting", b"paused")
-    assert not {b"owner", b"sent", b"sending"} & record.keys()
+    record = recorded_fields(store, job.job_id)
+    assert (record["state"], record["waits_for"]) == ("waiting", "paused")
+    assert not {"owner", "sent", "sending"} & record.keys()
     assert store.zcard(Keys(ACCOUNT).in_flight) == 0
     assert go_on(store, account, submission)
     begun = begin(ledger, job)

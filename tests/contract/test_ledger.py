@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
+from console.admin.records import cancel
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
@@ -18,6 +19,7 @@ from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger, Purpose
 from tests.finishing import finish
 from tests.jobs import ACCOUNT, make_job
+from tests.ledger_records import recorded_fields
 from tests.memory_store import ON_EITHER_STORE
 
 pytestmark = ON_EITHER_STORE
@@ -80,9 +82,9 @@ def test_an_attempt_is_written_down_before_it_leaves(ledger: Ledger, store: Redi
     """What `begin` allows to send is in the store already."""
     job = make_job()
     claim = gone(ledger, job).claim
-    record = store.hgetall(Keys(ACCOUNT).job(job.job_id))
+    record = recorded_fields(store, job.job_id)
     assert (claim.sent, claim.history, claim.losses) == (1, (), 0)
-    assert (record[b"state"], record[b"sent"]) == (b"sending", b"1")
+    assert (record["state"], record["sent"]) == ("sending", 1)
     lock = store.get(Keys(ACCOUNT).consumer(job.consumer_id))
     assert lock is not None
     assert lock.split()[-1] == job.job_id.encode()
@@ -94,7 +96,7 @@ def test_who_asks_again_because_the_answer_was_lost_sends_once(
     """It gets the same answer: one attempt is counted, one request is in flight."""
     job = make_job()
     assert gone(ledger, job) == gone(ledger, job)
-    assert store.hget(Keys(ACCOUNT).job(job.job_id), "sent") == b"1"
+    assert recorded_fields(store, job.job_id)["sent"] == 1
     assert store.zcard(Keys(ACCOUNT).in_flight) == 1
 
 
@@ -129,7 +131,7 @@ def test_published_outcomes_are_replayed_too(ledger: Ledger, store: Redis) -> No
     finish(ledger, job, "w1/1", outcome=outcome(job))
     ledger.mark_published(ACCOUNT, job.job_id)
     ledger.close(seconds=10)
-    assert store.hget(Keys(ACCOUNT).job(job.job_id), "state") == b"published"
+    assert recorded_fields(store, job.job_id)["state"] == "published"
     assert isinstance(begin(ledger, job), Replay)
 
 
@@ -330,7 +332,7 @@ def test_an_id_that_was_read_counts_whoever_read_it(ledger: Ledger) -> None:
 def test_cancelled_jobs_are_claimed_but_not_sent(ledger: Ledger, store: Redis) -> None:
     """Also one that was cancelled before any worker saw it."""
     job = make_job()
-    store.hset(Keys(ACCOUNT).job(job.job_id), "cancelled", "1")
+    cancel(store, ACCOUNT, job.job_id)
     assert isinstance(begin(ledger, job), Cancelled)
 
 
@@ -350,7 +352,13 @@ def test_finished_jobs_are_forgotten_in_time(ledger: Ledger, store: Redis) -> No
     finish(ledger, job, "w1/1", outcome=outcome(job))
     key = Keys(ACCOUNT).job(job.job_id)
     assert 3590 < int(str(store.ttl(key))) <= 3600
-    assert set(store.hkeys(key)) == {b"digest", b"state", b"seen", b"outcome", b"key"}
+    assert set(recorded_fields(store, job.job_id)) == {
+        "digest",
+        "state",
+        "seen",
+        "routing_key",
+        "outcome",
+    }
 
 
 def test_requests_in_flight_stay_below_the_cap(ledger: Ledger) -> None:
@@ -397,8 +405,7 @@ def test_the_history_is_what_dead_letters_show(ledger: Ledger, store: Redis) -> 
     job = make_job()
     gone(ledger, job)
     ledger.release(job, "w1/1", attempts=[Attempt(at=AT, http_status=503, outcome="unknown")])
-    history = store.hget(Keys(ACCOUNT).job(job.job_id), "history")
-    assert history is not None
+    history = recorded_fields(store, job.job_id)["history"]
     assert json.loads(history) == {"at": AT, "httpStatus": 503, "outcome": "unknown"}
 
 

@@ -11,10 +11,10 @@ from redis import Redis
 
 from console.admin.records import read_record
 from tasks.store.answers import Claim, Claimed, Defer, Go, Wait
-from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Feedback, Ledger
 from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
+from tests.ledger_records import recorded_fields
 from tests.memory_store import ON_EITHER_STORE
 from tests.store_clock import StoreClock
 
@@ -524,7 +524,7 @@ def test_how_an_account_stands(pool: Pool) -> None:
 def test_a_jobs_record_keeps_nothing_of_its_permit(pool: Pool) -> None:
     """What the limiter wrote into it is gone with the attempt."""
     number = pool.go()
-    key = Keys(ACCOUNT).job(make_job(number).job_id)
-    assert pool.store.hexists(key, "permit")
+    job_id = make_job(number).job_id
+    assert "permit" in recorded_fields(pool.store, job_id)
     pool.end(number)
-    assert not pool.store.hexists(key, "permit")
+    assert "permit" not in recorded_fields(pool.store, job_id)

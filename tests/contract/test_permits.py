@@ -14,10 +14,10 @@ from tasks.messages.intake import Work
 from tasks.permits import Permits
 from tasks.stopping import Shutdown
 from tasks.store.answers import Go, Held
-from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.pulse import Pulse
-from tests.jobs import ACCOUNT, make_job
+from tests.jobs import make_job
+from tests.ledger_records import recorded_fields
 from tests.memory_store import ON_EITHER_STORE
 from tests.waiting import wait_until
 
@@ -58,10 +58,12 @@ def test_a_worker_that_the_others_do_not_see_does_not_send(store: Redis) -> None
     frozen, other = Worker(store), Worker(store)
     other.pulse.start()
     wait_until(other.pulse.is_shown, "the other worker shows itself")
-    job = Keys(ACCOUNT).job("job-1")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(frozen.begin)
-        wait_until(lambda: store.hget(job, "state") == b"sending", "the frozen one has its go")
+        wait_until(
+            lambda: recorded_fields(store, "job-1").get("state") == "sending",
+            "the frozen one has its go",
+        )
         taken = other.begin()
         frozen.pulse.start()
         answer = waiting.result(10)

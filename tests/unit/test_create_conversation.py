@@ -181,12 +181,12 @@ def test_a_message_is_acknowledged_once_its_outcome_is_confirmed(
 
 def test_an_outcome_is_recorded_before_it_is_published(worker: Worker) -> None:
     """To the byte: a later delivery publishes the same."""
-    states: list[tuple[str, str]] = []
+    states: list[tuple[str, bytes]] = []
     worker.publisher.watch = lambda _: states.append(
-        (worker.state, worker.world.field(make_job(), "outcome"))
+        (worker.state, worker.world.recorded(make_job()))
     )
     worker.take(created())
-    assert states == [("done", worker.publisher.sent[0].body.decode())]
+    assert states == [("done", worker.publisher.sent[0].body)]
 
 
 def test_a_result_says_when_its_job_was_enqueued(worker: Worker) -> None:

@@ -62,6 +62,7 @@ def test_the_smallest_job() -> None:
         submission_id=None,
         metadata=None,
         digest=parse(job()).digest,
+        content=parse(job()).content,
     )
 
 

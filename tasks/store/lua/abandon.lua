@@ -1,6 +1,8 @@
 -- Ends a claim after an error of our own: who takes the job next finds it lost.
 -- KEYS: job; ARGV: owner
-if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then
-  redis.call('HSET', KEYS[1], 'lease', '0')
+local is = read_job(KEYS[1])
+if is.owner == ARGV[1] then
+  is.lease = 0
+  write_job(KEYS[1], is)
 end
 return 0

@@ -1,16 +1,15 @@
 -- Has a job given up at its next attempt. Returns the state it was in, empty for one unseen.
--- KEYS: job
+-- KEYS: job, its old record
 -- ARGV: job id
 local job, job_id = KEYS[1], ARGV[1]
-local is = redis.call('HMGET', job, 'state', 'lock')
-local state, lock = is[1], is[2]
-if state == 'done' or state == 'published' then
-  return state
+local is, ended = read_job(job, KEYS[2])
+if ended then
+  return is.state
 end
-redis.call('HSET', job, 'cancelled', 1)
-keep(job, 0, false, true)
-if state == 'waiting' and lock and locked_for(lock, clock()) == job_id then
+is.cancelled = 1
+write_job(job, is)
+if is.state == 'waiting' and is.lock and locked_for(is.lock, clock()) == job_id then
   -- Whether its message comes or not: its consumer's other jobs need not wait for it.
-  lock_for(lock, job_id, clock(), -OVERDUE_MS)
+  lock_for(is.lock, job_id, clock(), -OVERDUE_MS)
 end
-return state or ''
+return is.state or ''

@@ -1,6 +1,7 @@
 -- Marks finished jobs as published. KEYS: jobs
 for _, job in ipairs(KEYS) do
-  if redis.call('HGET', job, 'state') == 'done' then
-    redis.call('HSET', job, 'state', 'published')
+  local value = redis.call('GET', job)
+  if value and string.byte(value) == 100 then
+    redis.call('SET', job, 'p' .. string.sub(value, 2), 'KEEPTTL')
   end
 end

@@ -1,11 +1,11 @@
 -- Says when a job comes back that cannot wait here, in ms, and what holds its account, if anything
 -- does; writes it down where nobody has the job.
--- KEYS: limit, job, the submission's tally, the account's submissions, what is paused
+-- KEYS: limit, job, its old record, the submission's tally, the account's submissions, what is paused
 -- ARGV: rate, cap, how long at least in ms, what the job waits for,
 --       record ms, submission
 local at_least, waits_for, record_ms, submission = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = clock()
-local pause = paused_by(KEYS[5], submission)
+local pause = paused_by(KEYS[6], submission)
 local account = recall(KEYS[1], now)
 give(account, tonumber(ARGV[1]), tonumber(ARGV[2]))
 local shut = math.max((account.pause or 0) - now, blocked(account, now) or 0)
@@ -18,7 +18,7 @@ else
   cause = cause_of(account, why)
 end
 save(account, KEYS[1])
-if note_wait(KEYS[2], now, ms, why ~= '' and why or waits_for, record_ms) then
-  count_seen(KEYS[3], KEYS[4], submission, now, ms + record_ms)
+if note_wait(KEYS[2], KEYS[3], now, ms, why ~= '' and why or waits_for, record_ms) then
+  count_seen(KEYS[4], KEYS[5], submission, now, ms + record_ms)
 end
 return { tostring(ms), why, cause }

@@ -1,34 +1,98 @@
--- How long the ledger keeps what it knows of a job without an outcome, and a consumer for that job.
+-- What the ledger knows of a job, how long it keeps it, and a consumer for that job.
+--
+-- A job that is under way is a JSON object. One that has its outcome is packed, and made again by
+-- the worker (tasks/store/finished.py); its first byte tells its state, and six more when it was seen.
 
 -- What may have opened a conversation is remembered for as long as its message can be away: a year.
 local UNKNOWN_MS = 366 * 86400000
 -- A job that is so much later than it was due may never come again: its consumer waits no longer.
 local OVERDUE_MS = 60000
+local DIGITS = 24 -- of the job's digest are kept
 
 local function is_unknown(history)
   return string.find(history, '"unknown"', 1, true)
 end
 
--- Keeps a record; what was cancelled stays so until its message comes, however late that is.
-local function keep(job, ms, may_be_sent, is_cancelled)
-  if is_cancelled then
-    redis.call('PERSIST', job)
-  else
-    redis.call('PEXPIRE', job, string.format('%d', may_be_sent and math.max(ms, UNKNOWN_MS) or ms))
+-- As it was written before there were packed ones: a hash under another name, of texts.
+local function read_old(old)
+  local values = redis.call('HGETALL', old)
+  local is = {}
+  for at = 1, #values, 2 do
+    is[values[at]] = values[at + 1]
   end
+  for _, name in ipairs({ 'seen', 'lease', 'losses', 'sent', 'due', 'refused_at' }) do
+    is[name] = tonumber(is[name])
+  end
+  is.digest = is.digest and string.sub(is.digest, 1, DIGITS)
+  is.old = old
+  if is.state == 'done' or is.state == 'published' then
+    return is, { 'replay', '', is.key, is.outcome, is.trace or '' }
+  end
+  return is
+end
+
+-- Returns a job's record, empty for one unseen, and what to answer where it has its outcome.
+local function read_job(job, old)
+  local value = redis.call('GET', job)
+  if not value then
+    if old and redis.call('EXISTS', old) == 1 then
+      return read_old(old)
+    end
+    return {}
+  end
+  local first = string.byte(value)
+  if first == 123 then -- {
+    return cjson.decode(value)
+  end
+  local seen, digest = 0, ''
+  for at = 2, 7 do
+    seen = seen * 256 + string.byte(value, at)
+  end
+  for at = 8, 7 + DIGITS / 2 do
+    digest = digest .. string.format('%02x', string.byte(value, at))
+  end
+  local is = { state = first == 100 and 'done' or 'published', seen = seen, digest = digest }
+  return is, { 'replay', value }
+end
+
+-- Writes the record of a job that is under way, for so long, or for as long as it was kept before.
+-- What was cancelled stays so until its message comes, however late that is.
+local function write_job(job, is, ms, may_be_sent)
+  local old = is.old
+  if old then
+    is.old = nil
+    ms = ms or math.max(1, redis.call('PTTL', old))
+    redis.call('DEL', old)
+  end
+  local value = cjson.encode(is)
+  if is.cancelled then
+    redis.call('SET', job, value)
+  elseif ms then
+    redis.call('SET', job, value, 'PX', string.format('%d', may_be_sent and math.max(ms, UNKNOWN_MS) or ms))
+  else
+    redis.call('SET', job, value, 'KEEPTTL')
+  end
+end
+
+-- Writes the record of a job that has its outcome; `packed` begins with its digest.
+local function write_outcome(job, packed, seen, ms)
+  seen = math.floor(seen)
+  local head = string.char(100, math.floor(seen / 2 ^ 40) % 256, math.floor(seen / 2 ^ 32) % 256,
+    math.floor(seen / 2 ^ 24) % 256, math.floor(seen / 65536) % 256, math.floor(seen / 256) % 256, seen % 256)
+  redis.call('SET', job, head .. packed, 'PX', ms)
 end
 
 -- Notes until when a job waits that nobody has, and for what; the note outlives the wait.
 -- Returns whether the job is seen for the first time.
-local function note_wait(job, now, ms, waits_for, record_ms)
-  local is = redis.call('HMGET', job, 'state', 'history', 'cancelled')
-  if is[1] and is[1] ~= 'waiting' then
+local function note_wait(job, old, now, ms, waits_for, record_ms)
+  local is = read_job(job, old)
+  if is.state and is.state ~= 'waiting' then
     return false
   end
-  local left = redis.call('PTTL', job)
-  local is_new = redis.call('HSETNX', job, 'seen', string.format('%.3f', now)) == 1
-  redis.call('HSET', job, 'state', 'waiting', 'due', string.format('%.3f', now + ms), 'waits_for', waits_for)
-  keep(job, math.max(left, ms + record_ms), is_unknown(is[2] or ''), is[3])
+  local left, is_new = redis.call('PTTL', is.old or job), not is.seen
+  is.seen = is.seen or math.floor(now)
+  is.state, is.due, is.waits_for = 'waiting', math.floor(now + ms), waits_for
+  write_job(job, is, math.max(left, ms + record_ms), is_unknown(is.history or ''))
   return is_new
 end
 

@@ -1,0 +1,362 @@
+"""How the ledger keeps a finished job: packed, and to be made again to the byte.
+
+What the job brought itself is left out, since whoever asks again has the job; whatever else was
+published is kept, so that nothing depends on how a later version writes its messages. A record is
+
+    state      1 byte: `d` for done, `p` for published; other letters are left for other layouts
+    seen       6 bytes: when a worker first saw the job, in ms of the store's clock
+    digest    12 bytes of the job's
+    check      4 bytes: CRC-32 of the facts and the message
+    facts      the message without what the job gives, its trace context and routing key
+    spelling   how the message differs from what facts and job make together; most need none
+
+The store's scripts write the first two. The last two are raw DEFLATE (RFC 1951), each with a preset
+dictionary: a text of what facts usually look like, and the message as facts and job make it.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from binascii import hexlify, unhexlify
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
+from tasks.messages.job import Job
+from tasks.messages.json_text import dumps_compact
+from tasks.messages.outcome import REPEATED, Outcome
+from tasks.messages.outgoing import rfc3339
+from tasks.messages.trace import NO_TRACE, Trace
+
+DIGEST_BYTES: Final = 12
+# What a dead letter's record tells of its job.
+_KEPT: Final = ("consumerId", "submissionId")
+# Of an account's conversations of a week, one in many millions of millions bears another's name.
+NOTE_BYTES: Final = 8
+STATES: Final = {b"d": "done", b"p": "published"}
+
+_SEEN: Final = slice(1, 7)
+_DIGEST: Final = slice(7, 7 + DIGEST_BYTES)
+_CHECK: Final = slice(_DIGEST.stop, _DIGEST.stop + 4)
+_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY, "failed": FAILED_KEY}
+
+# Ids, hexadecimal numbers and moments are random, or nearly: half of their characters say nothing.
+# As bytes they stand behind characters that JSON text does not contain.
+_LONG: Final = re.compile(
+    rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    rb"|20\d\d-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z"
+    rb"|[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16}"
+)
+_SHORT: Final = re.compile(
+    rb"\x00(?P<uuid>.{16})|\x01(?P<moment>.{6})"
+    rb"|\x02(?P<hex64>.{32})|\x03(?P<hex32>.{16})|\x04(?P<hex16>.{8})",
+    re.DOTALL,
+)
+_UUID_LENGTH, _MOMENT_LENGTH = 36, 24
+_HEX_MARKS: Final = {64: b"\x02", 32: b"\x03", 16: b"\x04"}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+# What facts usually look like, the most usual last. A record is read with the text that it was
+# written with: another text is another layout.
+_USUAL: Final = (
+    rb'"resolvedBy":"monitoring","features":["PHOTO_SHARING","CO_BROWSE","QUICK_REPLIES",'
+    rb'"AUTO_MESSAGES","MULTI_DIALOG","FILE_SHARING","RICH_CONTENT","LINK_PREVIEW"],'
+    rb'"clientProperties":{"appId":"","appVersion":"1.0.0","browser":"CHROME","browserVersion":"",'
+    rb'"deviceFamily":"DESKTOP","deviceManufacture":"","deviceModel":"","integration":"WEB_SDK",'
+    rb'"integrationVersion":"","ipAddress":"","os":"WINDOWS","osName":"ANDROID","osVersion":"",'
+    rb'"timeZone":"Europe/","type":".ClientProperties"},'
+    rb'"code":"cancelled","message":"an operator cancelled the job",'
+    rb'"code":"expired","message":"expiresAt passed before the job could be sent",'
+    rb'"code":"already_open","message":"the consumer has an open conversation; set \"onOpenConver'
+    rb'sation\": \"reuse\" to get its id",'
+    rb'"code":"in_doubt","message":"a request was sent, and whether it opened a conversation could '
+    rb'not be determined",'
+    rb'"code":"retries_exhausted","message":"every attempt failed, the last with: HTTP 503: Service'
+    rb' Unavailable; replay it once LivePerson answers again",'
+    rb'"code":"unauthorized","message":"HTTP 401: Unauthorized: ","code":"internal_error",'
+    rb'"note":"probe","outcome":"not_sent"},"outcome":"throttled"},"outcome":"unresolved"},'
+    rb'"outcome":"already_open"},'
+    rb'{"at":"'
+    b"\x01"
+    rb'","httpStatus":null,"cause":"asyncMessagingEnt va.msg.liveperson.net: HTTP 503","outcome":"'
+    rb'unknown"}]},"failedAt":"'
+    b"\x01"
+    rb'"}]'
+    rb'[{"job":{"consumerId":"c-'
+    b"\x00"
+    rb'","submissionId":"'
+    b"\x00"
+    rb'"},"status":"failed","error":{"code":"rejected","message":"HTTP 400: Bad Request: '
+    rb'","httpStatus":400,"errorCode":40000,"errorCode":null,"attempts":[{"at":"'
+    b"\x01"
+    rb'","httpStatus":400,"cause":"asyncMessagingEnt va.msg.liveperson.net: HTTP 400 (40000)",'
+    rb'"outcome":"rejected"}]},"failedAt":"'
+    b"\x01"
+    rb'"}],{"traceparent":"00-'
+    b"\x03-\x04"
+    rb'-01","tracestate":"[{"jobId":null,"accountId":null,"consumerId":"c-","lpConsumerId":"'
+    b"\x02"
+    rb'","status":"reused","conversationId":"'
+    b"\x00"
+    rb'","dialogId":null,"attempts":2,"enqueuedAt":"'
+    b"\x01"
+    rb'","createdAt":"'
+    b"\x01"
+    rb'","resolvedBy":"monitoring","submissionId":"'
+    b"\x00"
+    rb'","metadata":null}]'
+    rb'[{"jobId":null,"accountId":null,"consumerId":"'
+    b"\x00"
+    rb'","lpConsumerId":"'
+    b"\x02"
+    rb'","status":"created","conversationId":"'
+    b"\x00"
+    rb'","dialogId":null,"attempts":1,"enqueuedAt":"'
+    b"\x01"
+    rb'","createdAt":"'
+    b"\x01"
+    rb'","campaignInfo":null,"conversationContext":null,"submissionId":"'
+    b"\x00"
+    rb'","metadata":null}]'
+)
+
+
+# The order in which most producers write these names, since it is the documentation's; others
+# follow by the alphabet. As with _USUAL, another order is another layout.
+_NAMES: Final = (
+    "jobId accountId consumerId profile conversation engagement clientProperties itemMetadata "
+    "onOpenConversation notBefore expiresAt priority submissionId metadata authenticatedData "
+    "firstName lastName nickName userId avatarUrl backgndImgUri role description privateData "
+    "lp_sdes lang type info auth ctype cstatus balance currency customerId socialId imei userName "
+    "companySize companyBranch accountName lastPaymentDate registrationDate loginStatus "
+    "storeZipCode storeNumber day month year amr iss personal firstname lastname age contacts "
+    "gender company language email phone phoneType address country region mobileNum mail "
+    "pushNotificationData serviceName certName token brandId channelType ttrDefName skillId "
+    "campaignInfo conversationContext campaignId engagementId features visitorId sessionId "
+    "interactionContextId originConversationId identities entryPoints engagementAttributes acr "
+    "sub appId appVersion ipAddress deviceFamily os osName osVersion integration "
+    "integrationVersion browser browserVersion timeZone deviceManufacture deviceModel id reasonId "
+    "reason externalConversationId businessCases intents name confidence "
+)
+_ORDER: Final = {name: place for place, name in enumerate(_NAMES.split())}
+
+
+class Unreadable(Exception):
+    """A record does not make the message that was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a record tells by itself. `message` lacks what the job brought; None if it is no JSON.
+
+    `seen` is in ms, `digest` the beginning of the job's.
+    """
+
+    state: str
+    seen: int
+    digest: str
+    message: Mapping[str, Any] | None = field(repr=False)
+    trace: Trace
+    routing_key: str
+
+    def is_of(self, digest: str) -> bool:
+        """Tell whether it is the record of a job with this digest."""
+        return digest.startswith(self.digest)
+
+
+def short_digest(job: Job) -> str:
+    """Return as much of a job's digest as the ledger keeps, in hexadecimal."""
+    return job.digest[: 2 * DIGEST_BYTES]
+
+
+def pack(job: Job, outcome: Outcome) -> bytes:
+    """Write the record of a job that has its outcome, from its digest on."""
+    facts, again = _facts(job, outcome.body)
+    told: list[Any] = [facts, dict(outcome.trace) or None, outcome.routing_key]
+    if facts is not None and _KEYS.get(facts.get("status", "")) == outcome.routing_key:
+        del told[2:]
+        if not outcome.trace:
+            del told[1:]
+    text = squeeze(dumps_compact(told))
+    head = unhexlify(short_digest(job)) + _check(text, outcome.body)
+    spelling = b"" if again == outcome.body else _deflate(outcome.body, again, wbits=15, level=4)
+    return head + _deflate(text, _USUAL, wbits=12, level=8) + spelling
+
+
+def read(record: bytes) -> Finished:
+    """Read what a record tells without its job. Raises Unreadable."""
+    return _read(record)[0]
+
+
+def unpack(job: Job, record: bytes) -> Outcome | None:
+    """Make the outcome of a job again, to the byte; None if the record is of other content.
+
+    Raises Unreadable.
+    """
+    found, text, spelling = _read(record)
+    if not found.is_of(job.digest):
+        return None
+    body = _made(job, found.message)
+    if spelling:
+        body = _inflate(spelling, body)[0]
+    if _check(text, body) != record[_CHECK]:
+        raise Unreadable(f"the record of job {job.job_id} does not make what was published")
+    return Outcome(
+        message_id=job.job_id,
+        account_id=job.account_id,
+        routing_key=found.routing_key,
+        body=body,
+        count=REPEATED,
+        trace=found.trace,
+    )
+
+
+def squeeze(text: bytes) -> bytes:
+    """Write ids, hexadecimal numbers and moments in a JSON text as bytes."""
+    return _LONG.sub(_shorter, text)
+
+
+def stretch(short: bytes) -> bytes:
+    """Undo `squeeze`."""
+    return _SHORT.sub(_longer, short)
+
+
+def note_name(conversation_id: str) -> bytes:
+    """Name the note of the job that a conversation was opened for."""
+    return sha256(conversation_id.encode()).digest()[:NOTE_BYTES]
+
+
+def write_note(job_id: str) -> bytes:
+    """Write the note of a job."""
+    return squeeze(dumps_compact(job_id))
+
+
+def read_note(note: bytes) -> str:
+    """Read what `write_note` wrote."""
+    return str(orjson.loads(stretch(note)))
+
+
+def _facts(job: Job, body: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """Return what a message says beside what the job gives, and what both make together."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        message = None
+    if not isinstance(message, dict) or None in message.values():
+        return None, _made(job, None)
+    given = _given(job, message)
+    facts = {
+        name: None if name in given and given[name] == value else value
+        for name, value in message.items()
+    }
+    if isinstance(received := message.get("job"), dict):
+        # How it was written only its spelling says.
+        facts["job"] = {name: received[name] for name in _KEPT if name in received}
+    return facts, _made(job, facts)
+
+
+def _made(job: Job, facts: Mapping[str, Any] | None) -> bytes:
+    if facts is None:
+        return job.content
+    given = _given(job, facts)
+    made = {name: given.get(name) if value is None else value for name, value in facts.items()}
+    if isinstance(kept := facts.get("job"), dict):
+        made["job"] = {**given["job"], **kept}
+    return dumps_compact(made)
+
+
+def _given(job: Job, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a message has of its job: the same, to the byte, for the same digest."""
+    content = orjson.loads(job.content)
+    if "job" in message:
+        return {"job": _in_order({"jobId": job.job_id, **content})}
+    conversation = content["conversation"]
+    return {
+        "jobId": job.job_id,
+        "accountId": job.account_id,
+        "dialogId": message.get("conversationId"),
+        "campaignInfo": _in_order(conversation.get("campaignInfo")),
+        "conversationContext": _in_order(conversation.get("conversationContext")),
+        "metadata": _in_order(content.get("metadata")),
+    }
+
+
+def _in_order(value: Any) -> Any:
+    """Bring an object's names, which are sorted, to the order that is usual; at every level."""
+    if isinstance(value, list):
+        return [_in_order(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    names = sorted(value, key=lambda name: _ORDER.get(name, len(_ORDER)))
+    return {name: _in_order(value[name]) for name in names}
+
+
+def _read(record: bytes) -> tuple[Finished, bytes, bytes]:
+    """Read a record, the text of its facts, and how the message is spelled."""
+    text, spelling = _inflate(record[_CHECK.stop :], _USUAL)
+    try:
+        message, trace, key = [*orjson.loads(stretch(text)), None, None][:3]
+        found = Finished(
+            state=STATES[record[:1]],
+            seen=int.from_bytes(record[_SEEN], "big"),
+            digest=hexlify(record[_DIGEST]).decode(),
+            message=message,
+            trace=trace or NO_TRACE,
+            routing_key=_KEYS[message["status"]] if key is None else key,
+        )
+    except (LookupError, TypeError, ValueError):
+        raise Unreadable("a record is damaged, or a newer version's") from None
+    return found, text, spelling
+
+
+def _check(text: bytes, body: bytes) -> bytes:
+    return zlib.crc32(body, zlib.crc32(text)).to_bytes(4, "big")
+
+
+def _deflate(data: bytes, dictionary: bytes, *, wbits: int, level: int) -> bytes:
+    """Compress; `wbits` and `level` are zlib's sizes, of which small ones are begun faster."""
+    packer = zlib.compressobj(
+        zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -wbits, level, zdict=dictionary
+    )
+    return packer.compress(data) + packer.flush()
+
+
+def _inflate(data: bytes, dictionary: bytes) -> tuple[bytes, bytes]:
+    """Return what was compressed, and what stands behind it."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=dictionary)
+    try:
+        text = unpacker.decompress(data)
+    except zlib.error as error:
+        raise Unreadable(f"a record is damaged, or a newer version's: {error}") from None
+    return text, unpacker.unused_data
+
+
+def _shorter(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    length = len(text)
+    if length == _UUID_LENGTH:
+        return b"\x00" + unhexlify(text.replace(b"-", b""))
+    if length != _MOMENT_LENGTH:
+        return _HEX_MARKS[length] + unhexlify(text)
+    try:
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:  # such as a 31st of February
+        return text
+    return b"\x01" + ((moment - _EPOCH) // _MILLISECOND).to_bytes(6, "big")
+
+
+def _longer(found: re.Match[bytes]) -> bytes:
+    kind, data = str(found.lastgroup), found[0][1:]
+    if kind == "moment":
+        return rfc3339(_EPOCH + int.from_bytes(data, "big") * _MILLISECOND).encode()
+    text = hexlify(data)
+    if kind == "uuid":
+        return b"-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return text

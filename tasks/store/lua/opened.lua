@@ -1,0 +1,38 @@
+-- For which job a conversation was opened. One key for each would take more memory than what it says:
+-- the notes of a day are spread over small hashes, which a server keeps in one piece, and over four
+-- times as many as soon as one of these is full. They go together, a day late.
+local DAY_MS = 86400000
+local FULL = 100 -- notes in a hash; servers keep up to 128 in one piece by default
+local MOST = 12  -- how often they are spread: 24 bits of a name tell the hash
+
+local function notes_of(opened, day, level, name)
+  local a, b, c = string.byte(name, 1, 3)
+  return string.format('%s:%d:%d:%d', opened, day, level, (a * 65536 + b * 256 + c) % 4 ^ level)
+end
+
+local function note_opened(opened, name, job, now, ms)
+  local day, ends = math.floor(now / DAY_MS), string.format('%d', ms + DAY_MS)
+  local level = tonumber(redis.call('GET', opened .. ':' .. day) or 0)
+  local notes = notes_of(opened, day, level, name)
+  redis.call('HSET', notes, name, job)
+  local count = redis.call('HLEN', notes)
+  if count == 1 then
+    redis.call('PEXPIRE', notes, ends)
+  elseif count >= FULL and level < MOST then
+    redis.call('SET', opened .. ':' .. day, level + 1, 'PX', ends)
+  end
+end
+
+-- Looks a note up among those of the last days; the clock may have been set back by a day.
+local function opened_for(opened, name, now, days)
+  local today = math.floor(now / DAY_MS)
+  for day = today + 1, today - days, -1 do
+    local level = tonumber(redis.call('GET', opened .. ':' .. day) or 0)
+    for each = level, 0, -1 do
+      local job = redis.call('HGET', notes_of(opened, day, each, name), name)
+      if job then
+        return job
+      end
+    end
+  end
+end
