@@ -4,14 +4,28 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
 
 import structlog
-from requests import PreparedRequest
+from requests import PreparedRequest, Session
 
 from tasks.liveperson.response_reader import MAX_BODY_BYTES, TooLarge
 from tasks.liveperson.transport import Adapter, BeforeSending, innermost, tls_context
 from tasks.measures import UNMEASURED, Measures
 from tasks.tracing import UNTRACED, Tracing
+
+# What the adapter decides itself; all of it is given, so that requests looks nothing up for a call.
+AS_IT_IS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "allow_redirects": False,
+        "stream": True,
+        "timeout": None,
+        "verify": True,
+        "cert": None,
+        "proxies": {},
+    }
+)
 
 log = structlog.get_logger()
 
@@ -71,11 +85,17 @@ class Http:
         measures: Measures = UNMEASURED,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        self._adapter = Adapter(
+        adapter = Adapter(
             pool_size=pool_size,
             timeout=(connect_timeout, read_timeout),
             context=context or tls_context(),
         )
+        # Whatever hangs on requests, such as instrumentation, meets a session of it. Its own pools
+        # are never used, and threads share no more of it than the adapter.
+        self._session = Session()
+        self._session.trust_env = False
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, adapter)
         self._read_timeout = read_timeout
         self._measures, self._tracing = measures, tracing
         self.ended_at = time.monotonic()
@@ -108,7 +128,7 @@ class Http:
         ended = self._tracing.call(method, url, service=service, resends=resends)
         began_at, status, fault = time.monotonic(), None, ""
         try:
-            response = self._adapter.send(request)
+            response = self._session.send(request, **AS_IT_IS)
             log.debug("http.answered", method=method, url=url, status=response.status_code)
             answer = HttpResponse(response.status_code, response.headers, response.raw.read())
             status = answer.status
@@ -128,7 +148,7 @@ class Http:
 
     def close(self) -> None:
         """Close the idle connections; calls under way end as they would."""
-        self._adapter.close()
+        self._session.close()
 
     def _failure(self, error: BaseException) -> FateUnknown:
         match error:

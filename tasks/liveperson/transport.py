@@ -51,6 +51,15 @@ def innermost(error: BaseException) -> BaseException:
     return innermost(inner) if inner else error
 
 
+class WholeResponse(Response):
+    """A response whose whole body is in `raw`; a redirect is an answer like any other."""
+
+    @property
+    def is_redirect(self) -> bool:
+        """Tell requests that there is nothing to follow, nor to prepare for that."""
+        return False
+
+
 class Connection:
     """One kept-alive connection to an origin, `https://host` or `http://host`."""
 
@@ -109,7 +118,8 @@ class Connection:
         self._used_at = time.monotonic()
         if self._proxy is not None and answer.head.status == _PROXY_REFUSES:
             raise BeforeSending(f"the proxy {self._proxy} asks for credentials (HTTP 407)")
-        response = Response()
+        response = WholeResponse()
+        response.request, response.url = request, str(request.url)
         response.status_code = answer.head.status
         response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
         response.raw = io.BytesIO(answer.content())

@@ -10,8 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from structlog.testing import capture_logs
 
 from tasks.liveperson import transport
@@ -289,3 +291,47 @@ def test_thirty_two_threads_share_one_client() -> None:
             kinds = list(pool.map(lambda _: create(client).kind, range(threads * rounds)))
         assert server.connections <= threads + 1
     assert kinds == [Kind.CREATED] * threads * rounds
+
+
+def test_whatever_hangs_on_requests_sees_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As instrumentation does that wraps `requests.Session.send`, and gets what it returns."""
+    seen: list[tuple[str | None, str | None, int, str]] = []
+    send = requests.Session.send
+
+    def wrapped(
+        self: requests.Session, request: requests.PreparedRequest, **options: Any
+    ) -> requests.Response:
+        answer = send(self, request, **options)
+        seen.append((request.method, request.url, answer.status_code, answer.url))
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", wrapped)
+    with RawServer(LivePerson(says(http_answer()))) as server, client_of(server) as client:
+        assert create(client).kind is Kind.CREATED
+        origin = f"http://{server.host}"
+    look_up, creation = seen
+    assert look_up[:3] == ("GET", look_up[3], 200)
+    url = f"{origin}/api/account/12345678/messaging/consumer/conversation?v=3"
+    assert creation == ("POST", url, 200, url)
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "ftp://elsewhere/", "http://[", ""])
+def test_a_redirect_is_an_answer_like_any_other(location: str) -> None:
+    """It leads nowhere, and its body is there, however its address is written; no cookie stays."""
+    answer = (
+        f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: a=b\r\n"
+        "Content-Length: 4\r\n\r\nbody"
+    )
+    requested: list[Request] = []
+
+    def found(connection: Connection, request: Request) -> None:
+        requested.append(request)
+        connection.send(answer.encode())
+
+    with RawServer(found) as server:
+        http = Http(pool_size=1, connect_timeout=1, read_timeout=5, user_agent="test")
+        answers = [http.call("GET", f"http://{server.host}/x", headers={}) for _ in range(2)]
+        http.close()
+    assert [(one.status, one.body) for one in answers] == [(302, b"body")] * 2
+    assert not any("cookie" in request.headers for request in requested)
+    assert len(requested) == 2
