@@ -34,6 +34,7 @@ COMMANDS: Final = MappingProxyType(
         "pause": "Stop sending: everything, an account or a submission.",
         "resume": "Let what was paused go on.",
         "cancel": "Cancel jobs that have not been sent yet.",
+        "workers": "List the workers that run.",
         "limits": "Show or change the limits of an account.",
         "broker-url": "Print the broker's URL, for producers.",
         "check": "Test settings, broker, store, hosts and credentials.",

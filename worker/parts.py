@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,9 +66,9 @@ class Parts:
         calls = (account.client.called_at for account in self.accounts)
         return max(self.permits.answered_at, *calls)
 
-    def start(self) -> None:
-        """Start the threads."""
-        self.pulse.start()
+    def start(self, about: Callable[[], Mapping[str, object]]) -> None:
+        """Start the threads; others see what is `about` this worker."""
+        self.pulse.start(about)
         self.publisher.start()
 
     def close(self, *, seconds: float) -> None:

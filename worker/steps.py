@@ -5,8 +5,10 @@ Source: Celery, "Extensions and Bootsteps".
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -60,7 +62,8 @@ class Pipeline(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Start their threads."""
-        worker.parts.start()
+        since = time.monotonic()
+        worker.parts.start(lambda: _about(worker, since))
 
     def stop(self, worker: Any) -> None:
         """Publish what is left, and let go."""
@@ -115,6 +118,20 @@ class Supervision(bootsteps.StartStopStep):
             )
         watchdog.start()
         relax_collector()
+
+
+def _about(worker: Any, since: float) -> dict[str, object]:
+    """Say of a worker what an operator wants to know; it has been up `since` then."""
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "version": VERSION,
+        "uptimeSeconds": round(time.monotonic() - since),
+        "queues": tuple(worker.app.amqp.queues.consume_from),
+        "threads": worker.concurrency,
+        "inHand": worker.consumer.in_hand(),
+        "draining": worker.parts.shutdown.draining.is_set(),
+    }
 
 
 @signals.worker_ready.connect

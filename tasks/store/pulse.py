@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
@@ -61,6 +62,7 @@ class Pulse:
         self._before = before
         self._trouble = trouble
         self._taken = taken
+        self._about: Callable[[], Mapping[str, object]] = dict
         self._told: Mapping[str, int] = {}
         self._stop = threading.Event()
         self._numbers = 0
@@ -72,8 +74,9 @@ class Pulse:
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
-    def start(self) -> None:
-        """Show the first sign of life and keep it up."""
+    def start(self, about: Callable[[], Mapping[str, object]] = dict) -> None:
+        """Show the first sign of life and keep it up; with each one goes what is `about` it."""
+        self._about = about
         self._thread.start()
 
     def stop(self, *, seconds: float) -> None:
@@ -123,8 +126,9 @@ class Pulse:
         """Show this worker, and see what the store's clock says."""
         self._before()
         at = time.monotonic()
-        key, words = _key(self.worker), self._trouble()[:MOST_CHARACTERS]
-        _, clock = ask_with_clock(self._store, key, "SET", key, words, "PX", str(GONE_MS))
+        facts = {**self._about(), "trouble": self._trouble()[:MOST_CHARACTERS]}
+        key, sign = _key(self.worker), json.dumps(facts)
+        _, clock = ask_with_clock(self._store, key, "SET", key, sign, "PX", str(GONE_MS))
         self._is_in_doubt(clock)
         self._shown_at = at
         self._note()
@@ -162,18 +166,18 @@ class Pulse:
             log.warning("pulse.left_behind", error=str(error)[:200])
 
 
-def workers_seen(store: Redis) -> dict[str, str]:
-    """Return the workers that have shown themselves lately, and in words what keeps each.
+def workers_seen(store: Redis) -> dict[str, dict[str, Any]]:
+    """Return the workers that have shown themselves lately, and what each says of itself.
 
     Raises StoreError.
     """
-    seen = _signs(store)
-    return {worker: text(sign) for worker, sign in sorted(seen.items()) if sign is not None}
+    seen = sorted(_signs(store).items())
+    return {worker: json.loads(sign or "{}") for worker, sign in seen if sign is not None}
 
 
-def troubles_of(workers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of these workers that something keeps."""
-    return {worker: words for worker, words in workers.items() if words}
+def troubles_of(workers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return in words what keeps those of these workers that something keeps."""
+    return {worker: said["trouble"] for worker, said in workers.items() if said.get("trouble")}
 
 
 def forget_gone(store: Redis) -> None:

@@ -34,8 +34,9 @@ def test_what_keeps_a_worker_is_told_to_whoever_looks_on(store: Redis) -> None:
     """In its words, for as long as it lasts; of the others nothing is said."""
     kept, fine = Pulse(store, trouble=lambda: "memory alarm"), Pulse(store)
     for pulse in (kept, fine):
-        pulse.start()
+        pulse.start(lambda: {"pid": 7})
     wait_until(lambda: len(workers_seen(store)) == 2, "both show themselves")
+    assert workers_seen(store)[fine.worker] == {"pid": 7, "trouble": ""}
     assert troubles_of(workers_seen(store)) == {kept.worker: "memory alarm"}
     (found,) = [one for one in check_store(store, "redis://") if one.what == "worker"]
     assert (found.verdict, found.text) == ("warning", f"{kept.worker} is held up: memory alarm")
@@ -49,7 +50,7 @@ def test_a_worker_that_was_killed_is_forgotten_when_the_next_one_starts(store: R
     """Until then its name alone is left, and it counts for no worker."""
     store.sadd(WORKERS, "1-killed", "2-alive")
     store.set(f"{WORKER_PREFIX}2-alive", "", px=GONE_MS)
-    assert workers_seen(store) == {"2-alive": ""}
+    assert workers_seen(store) == {"2-alive": {}}
     pulse = Pulse(store)
     pulse.start()
     wait_until(lambda: not store.sismember(WORKERS, "1-killed"), "it is forgotten")
