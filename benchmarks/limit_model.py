@@ -17,7 +17,7 @@ from redis import Redis
 
 from benchmarks.chart import Line, write_chart
 from benchmarks.limit_rivals import Aimd, Bbr, Cubic, Gradient2, Rival, Rule
-from benchmarks.limit_servers import Bucket, Cap, Server, Window
+from benchmarks.limit_servers import Bucket, Cap, Server, Sliding, Window
 from benchmarks.limit_simulation import Limiter, OurLimiter, Pool, Run, Simulation
 from tests.redis_server import RedisServer
 
@@ -132,6 +132,12 @@ SCENARIOS: Final = (
     Scenario(
         name="50 in each second of the clock, ceiling ten times that",
         server=lambda: Window(50),
+        ceiling=500,
+        possible=50,
+    ),
+    Scenario(
+        name="50 in any second, ceiling ten times that",
+        server=lambda: Sliding(50),
         ceiling=500,
         possible=50,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 
@@ -46,6 +47,25 @@ class Window:
             self._second, self._count = int(now), 0
         self._count += 1
         return self._count <= self._rate
+
+    def leave(self) -> None:
+        pass
+
+
+class Sliding:
+    """`rate` calls in any second; with `strict` those that are refused count, too."""
+
+    def __init__(self, rate: int, *, strict: bool = False) -> None:
+        self._rate, self._strict = rate, strict
+        self._calls: deque[float] = deque()
+
+    def enter(self, now: float) -> bool:
+        while self._calls and self._calls[0] <= now - 1:
+            self._calls.popleft()
+        free = len(self._calls) < self._rate
+        if free or self._strict:
+            self._calls.append(now)
+        return free
 
     def leave(self) -> None:
         pass

@@ -8,13 +8,13 @@ local LONG_MS = 300000
 local TIMES = {
   'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
   'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at',
-  'since', 'opened', 'try_at', 'usual_at', 'fell_at',
+  'since', 'opened', 'try_at', 'usual_at', 'fell_at', 'raised_at',
   'failing_since', 'probe_at',
 }
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
-  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'before', 'share', 'strays', 'alike', 'stood',
+  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'spare', 'clean', 'before', 'share', 'strays', 'alike', 'stood',
   'usual', 'wait', 'doubts', 'flow', 'learned_at', 'learned_from',
   'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
   'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',

@@ -2,7 +2,7 @@
 -- is explained, with these names, in docs/limits.md.
 --
 -- An account's `level` is what may be asked of LivePerson: calls a second or, where `lever` says
--- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise` or `check`.
+-- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise`, `settle` or `check`.
 
 local SECOND_MS = 1000  -- what is accepted is measured over so long; slots are booked so far ahead
 local LATE_MS = 100     -- a slot this late is made up for; later ones are lost, so nobody bursts
@@ -140,11 +140,16 @@ local function try(a, now)
     set_level(a, now, (1 - STEP) * (1 - a.share) * a.level, 'check')
   else
     put(a, 'share', nil)
+    -- What a bucket may have saved meanwhile, where the level is a step too low.
+    local gained = (1 + STEP) * a.level * (now - a.since) / SECOND_MS - calls
+    put(a, 'spare', math.min(gained * SECOND_MS, a.level * BURST_MS))
+    put(a, 'clean', refusals == 0 and 1 or nil)
     put(a, 'base', a.level)
     put(a, 'passed', a.level)
     put(a, 'step', STEP)
     put(a, 'above', 0)
     set_level(a, now, (1 + STEP) * a.level, 'raise')
+    put(a, 'raised_at', a.since)
   end
 end
 
@@ -156,7 +161,7 @@ local function supposes_a_cap(a, now)
     return false
   end
   local alone = a.lowest >= math.max(4, a.places / a.accepted + 0.5)
-  put(a, 'crowded', alone and (a.crowded or 0) + a.refused or 0)
+  put(a, 'crowded', alone and (a.crowded or 0) + math.min(a.refused, CALLS / 2) or 0)
   put(a, 'crowded_from', alone and math.min(a.crowded_from or a.lowest, a.lowest) or nil)
   if a.crowded < CALLS * 2 ^ (a.doubts or 0) then
     return false
@@ -185,7 +190,7 @@ local function cut(a, now, flow)
   if a.lever == 'in_flight' then
     set_level(a, now, math.min(math.floor(a.level), a.lowest or a.level) - 1, 'check')
   else
-    set_level(a, now, math.min((1 - STEP) * a.level, math.max((1 - STEP) * flow, a.level / GROW)), 'check')
+    set_level(a, now, math.min((1 - STEP) * a.level, (1 - STEP) * flow), 'check')
   end
 end
 
@@ -198,11 +203,25 @@ local function alarm(a, now, flow)
   cut(a, now, flow)
 end
 
--- The level above `base` was refused: back to it, since a bucket's burst explains all that passed.
+-- A bucket's burst explains what passed above `base`: back to it.
 local function give_up(a, now)
   local again = a.wait * (now - (a.fell_at or 0) > WAIT_MS * GROW ^ 2 and GROW or 1)
-  local level = a.base * (a.step > STEP and 1 + STEP / GROW or 1)
+  local level = a.base * (a.clean and a.step > STEP and 1 + STEP / GROW or 1)
   keep(a, now, a.lever == 'in_flight' and a.passed or level, math.min(again, GROW * WAIT_MS))
+end
+
+-- A raised level was refused. The bucket is empty now: what passed above `base` holds without a
+-- burst, or a bucket had saved it.
+local function stop_raising(a, now)
+  local above = a.above + (a.level - a.base) * math.max(0, now - a.since)
+  if supposes_a_cap(a, now) then
+    return
+  end
+  if a.lever == 'in_flight' or a.state == 'settle' or above <= a.spare or a.passed <= a.base then
+    give_up(a, now)
+  else
+    set_level(a, now, a.passed, 'settle')
+  end
 end
 
 local function rise(a, now)
@@ -231,7 +250,7 @@ local function conclude(a, now, flow)
       put(a, 'fell_at', now)
     end
     put(a, 'usual', nil)
-    keep(a, now, a.level, WAIT_MS)
+    keep(a, now, a.level, math.min(a.wait, WAIT_MS))
     note(a, 'limit.learned', a.before, a.learned_from)
     return
   end
@@ -260,7 +279,8 @@ local function weigh(a, now)
   put(a, 'flow', flow)
   if not used then
     -- Something else kept the pool from its level: what was accepted says too little of it.
-    flow = math.max(flow, (1 - share_refused(a)) * (a.lever == 'in_flight' and flow or a.level))
+    local refused = share_refused(a)
+    flow = math.max(flow, a.lever ~= 'in_flight' and (refused < MOST and 1 - refused or 1 / GROW) * a.level or 0)
   end
   if a.state == 'check' then
     if math.abs(a.verdict) < SURE then
@@ -285,6 +305,10 @@ local function weigh(a, now)
       put(a, 'refusals', a.refusals + a.first_refused)
       measure(a, now)
     end
+  elseif a.state == 'settle' then
+    local base = a.base
+    keep(a, now, a.level, SECOND_MS)
+    note(a, 'limit.raised', base)
   elseif refused and (a.state == 'raise' or share_refused(a) >= MOST or not used) then
     alarm(a, now, flow)
   elseif not supposes_a_cap(a, now) then
@@ -303,7 +327,17 @@ end
 -- An answer came to a call; `record` is what `depart` returned.
 local function learn(a, now, record, was_refused, retry_after_ms)
   local left, place, again = string.match(record or '', '^(%S+) (%d+) (%d)$')
-  if not left or tonumber(left) < (a.since or 0) then
+  if not left then
+    return
+  end
+  if tonumber(left) < (a.since or 0) then
+    -- While the level is raised step by step, the step before may be what was too high.
+    if a.state == 'raise' and was_refused and again == '0' and tonumber(left) >= a.raised_at then
+      put(a, 'evidence', a.evidence + odds(usual(a), usual(a) + STEP, true))
+      if a.evidence >= SURE / 2 then
+        stop_raising(a, now)
+      end
+    end
     return
   end
   if not a.state then
@@ -311,7 +345,8 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'passed', 0)
     put(a, 'step', GROW - 1)
     put(a, 'above', 0)
-    put(a, 'wait', WAIT_MS)
+    put(a, 'spare', 0)
+    put(a, 'wait', SECOND_MS)
     set_level(a, now, rate_in_force(a), 'start')
     put(a, 'since', tonumber(left))
   elseif a.state == 'keep' and now >= a.try_at and a.level < ceiling(a)
@@ -336,7 +371,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
   if was_refused and retry_after_ms > 0 then
     put(a, 'asked', math.max(a.asked or 0, retry_after_ms))
   end
-  if again == '0' then
+  if again == '0' or (a.share or 0) >= MOST then
     put(a, 'firsts', a.firsts + 1)
     put(a, 'first_refused', a.first_refused + (was_refused and 1 or 0))
     if a.state == 'check' then
@@ -345,15 +380,10 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     end
     put(a, 'evidence', math.max(0, a.evidence + odds(usual(a), usual(a) + STEP, was_refused)))
   end
-  if a.state == 'raise' and was_refused and a.evidence >= SURE / 2 then
-    local above = a.above + (a.level - a.base) * (now - a.since)
-    if supposes_a_cap(a, now) then
-      return
-    end
-    if a.lever == 'in_flight' or above <= a.base * BURST_MS then
-      give_up(a, now)
-      return
-    end
+  if was_refused and (a.state == 'raise' and a.evidence >= SURE / 2
+    or a.state == 'settle' and a.evidence >= 2 * SURE) then
+    stop_raising(a, now)
+    return
   end
   local calls, passed = a.accepted + a.refused, a.opened and now - a.opened
   if passed >= SECOND_MS and calls >= CALLS then
