@@ -330,9 +330,13 @@ local function learn(a, now, record, was_refused, retry_after_ms)
   if not left then
     return
   end
-  if tonumber(left) < (a.since or 0) then
-    -- While the level is raised step by step, the step before may be what was too high.
-    if a.state == 'raise' and was_refused and again == '0' and tonumber(left) >= a.raised_at then
+  left = tonumber(left)
+  -- A level is measured from its first accepted call on: until then the bucket, or the second, that
+  -- the one before used up may be to blame.
+  local early = left < (a.since or 0) or a.state and not a.opened and was_refused and now < a.since + SECOND_MS
+  if early then
+    -- But whatever was refused since the level is raised says that it is too high.
+    if a.state == 'raise' and was_refused and again == '0' and left >= a.raised_at then
       put(a, 'evidence', a.evidence + odds(usual(a), usual(a) + STEP, true))
       if a.evidence >= SURE / 2 then
         stop_raising(a, now)
@@ -348,18 +352,13 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'spare', 0)
     put(a, 'wait', SECOND_MS)
     set_level(a, now, rate_in_force(a), 'start')
-    put(a, 'since', tonumber(left))
+    put(a, 'since', left)
   elseif a.state == 'keep' and now >= a.try_at and a.level < ceiling(a)
     and a.evidence < 4 * SURE then
     try(a, now)
     return
   end
-  -- A level is measured from its first accepted call on: until then the bucket, or the second, that
-  -- the one before used up may be to blame.
   if not a.opened then
-    if was_refused and now < a.since + SECOND_MS then
-      return
-    end
     put(a, 'opened', now)
   elseif was_refused then
     put(a, 'refused', a.refused + 1)
