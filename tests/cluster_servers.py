@@ -69,6 +69,11 @@ class ClusterServers:
         owners = self._owners()
         return [next(node for node in self.nodes if node.port == port) for _, _, port in owners]
 
+    @property
+    def primary(self) -> RedisServer:
+        """One of the servers that take writes."""
+        return self.primaries()[0]
+
     def kill_primary(self, number: int = 0) -> RedisServer:
         """Kill a primary as a power cut would, and wait until its replica has its place."""
         killed = self.primaries()[number]

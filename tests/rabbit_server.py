@@ -18,6 +18,8 @@ from tests.redis_server import free_port
 from tests.waiting import wait_until
 
 START_SECONDS: Final = 90.0
+# The nodes of a cluster know each other by it.
+COOKIE: Final = "overture"
 # RabbitMQ's own start script: the one on the PATH changes to the user rabbitmq.
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 CONTROL: Final = PROGRAM.with_name("rabbitmqctl")
@@ -40,12 +42,14 @@ class RabbitServer:
 
     def __init__(self, folder: Path, *, heartbeat_seconds: int = 60, options: str = "") -> None:
         self._folder = folder
+        # The names of the nodes that make up a cluster with this one.
+        self.cluster: list[str] = []
         self._heartbeat_seconds = heartbeat_seconds
         self._options = options
         self.port = free_port()
         self._distribution_port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
-        self._node = f"overture{self.port}@localhost"
+        self.node = f"overture{self.port}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RabbitServer:
@@ -54,9 +58,21 @@ class RabbitServer:
         plugins.write_text("[].")
         # A configuration of its own: the machine's may name the standard port.
         settings = self._folder / "rabbitmq.conf"
-        settings.write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nheartbeat = {self._heartbeat_seconds}\n"
-        )
+        lines = [
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}",
+            f"heartbeat = {self._heartbeat_seconds}",
+        ]
+        if self.cluster:
+            lines.append("cluster_formation.peer_discovery_backend = classic_config")
+            lines += [
+                f"cluster_formation.classic_config.nodes.{number} = {node}"
+                for number, node in enumerate(self.cluster, start=1)
+            ]
+        settings.write_text("\n".join([*lines, ""]))
+        cookie = self._folder / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.write_text(COOKIE)
+            cookie.chmod(0o400)
         environment = {
             **os.environ,
             # A delayed job that comes due while the node starts finds its exchange missing, and is
@@ -65,7 +81,7 @@ class RabbitServer:
                 f"-rabbit dead_letter_worker_publisher_confirm_timeout 5000 {self._options}"
             ),
             "HOME": str(self._folder),
-            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_CONFIG_FILE": str(settings),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
@@ -107,7 +123,7 @@ class RabbitServer:
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl on it, and return what it writes."""
         done = subprocess.run(
-            [str(CONTROL), "--node", self._node, "--quiet", *arguments],
+            [str(CONTROL), "--node", self.node, "--quiet", *arguments],
             env={**os.environ, "HOME": str(self._folder), "RABBITMQ_CONF_ENV_FILE": "/dev/null"},
             check=True,
             capture_output=True,
@@ -150,3 +166,16 @@ class RabbitServer:
             connection.connect()
             return True
         return False
+
+
+def rabbit_nodes(folder: Path, count: int) -> list[RabbitServer]:
+    """Start a node, or several that make up a cluster."""
+    nodes = []
+    for number in range(count):
+        place = folder / f"node-{number}" if count > 1 else folder
+        place.mkdir(parents=True, exist_ok=True)
+        nodes.append(RabbitServer(place))
+    for node in nodes:
+        node.cluster = [one.node for one in nodes] if count > 1 else []
+        node.start()
+    return nodes

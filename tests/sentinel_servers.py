@@ -18,6 +18,8 @@ from tests.waiting import wait_until
 
 MASTER: Final = "mymaster"
 DOWN_AFTER_MS: Final = 1000
+# A Sentinel begins no other failover for twice as long; two that begin one each promote two.
+FAILOVER_TIMEOUT_MS: Final = 10_000
 
 
 class Sentinel:
@@ -70,7 +72,7 @@ class WatchedServers:
         lines = [
             f"sentinel monitor {MASTER} 127.0.0.1 {self.servers[0].port} 2",
             f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}",
-            f"sentinel failover-timeout {MASTER} 5000",
+            f"sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT_MS}",
             *([f"sentinel auth-pass {MASTER} {password}"] if password else []),
             *([f"requirepass {sentinel_password}"] if sentinel_password else []),
             *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
@@ -126,17 +128,36 @@ class WatchedServers:
     def master(self) -> RedisServer:
         """Return the server that the Sentinels name now."""
         for sentinel in self.sentinels:
-            with suppress(RedisError), self._ask(sentinel) as client:
-                found: Any = client.sentinel_get_master_addr_by_name(MASTER)
-                return next(one for one in self.servers if one.port == int(found[1]))
+            with suppress(RedisError):
+                return self._named_by(sentinel)
         raise AssertionError("no Sentinel answers")
+
+    def _named_by(self, sentinel: Sentinel) -> RedisServer:
+        with self._ask(sentinel) as client:
+            found: Any = client.sentinel_get_master_addr_by_name(MASTER)
+        return next(one for one in self.servers if one.port == int(found[1]))
+
+    def _is_named_by_all_but(self, killed: RedisServer) -> bool:
+        with suppress(RedisError):
+            return killed not in map(self._named_by, self.sentinels)
+        return False
+
+    @property
+    def primary(self) -> RedisServer:
+        """The server that takes writes."""
+        return self.master()
 
     def kill_master(self) -> RedisServer:
         """Kill the master as a power cut would, and wait until another server has its place."""
         killed = self.master()
         killed.kill()
-        wait_until(lambda: self.master() is not killed, "another master is named", seconds=30)
+        wait_until(lambda: self._is_named_by_all_but(killed), "all name another master", seconds=60)
         return killed
+
+    def mend(self, server: RedisServer) -> None:
+        """Start a server again, and wait until it follows the master of now."""
+        server.start()
+        wait_until(self._is_watched, "the master has its replicas", seconds=90)
 
     def _ask(self, sentinel: Sentinel) -> Redis:
         password = self._sentinel_password or None

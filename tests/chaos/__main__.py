@@ -47,6 +47,9 @@ def main(
     """Run workers against a real broker, break things, and audit what came of it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
     plan = replace(PLANS[name], **_given(changes))
+    if plan.broker_nodes > 1 and broker == "valkey":
+        click.echo("Valkey has no nodes to kill: see the plans sentinels and cluster")
+        sys.exit(0)
     seed = random.randrange(10**6) if seed is None else seed
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         place = folder or Path(temporary)

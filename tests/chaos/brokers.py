@@ -12,9 +12,10 @@ from typing import Protocol
 from config.names import JOBS_QUEUE, account_queue
 from tests.chaos.on_rabbitmq import RabbitBroker
 from tests.chaos.on_valkey import ValkeyBroker
-from tests.chaos.plan import BrokerName
+from tests.chaos.plan import BrokerName, Plan
 from tests.chaos.received import Received
-from tests.chaos.submissions import ACCOUNT, Submission
+from tests.chaos.submissions import Submission, account_ids
+from tests.sentinel_servers import WatchedServers
 from worker.broker.brokers import broker_at
 
 
@@ -51,12 +52,15 @@ class Broker(Protocol):
         """Read everything that came out."""
 
 
-def start_broker(name: BrokerName, folder: Path, *, has_replica: bool) -> Broker:
-    """Start a broker and declare everything on it; Valkey with a replica, if there is to be one."""
-    started: Broker = (
-        ValkeyBroker(folder, has_replica=has_replica) if name == "valkey" else RabbitBroker(folder)
-    )
+def start_broker(name: BrokerName, folder: Path, plan: Plan, stores: object) -> Broker:
+    """Start a broker and declare everything on it; a store behind Sentinels is the broker, too."""
+    started: Broker
+    if name == "rabbitmq":
+        started = RabbitBroker(folder, nodes=plan.broker_nodes)
+    else:
+        watched = stores if isinstance(stores, WatchedServers) else None
+        started = ValkeyBroker(folder, has_replica=plan.field > 0, watched=watched)
     broker = broker_at(started.url)
     with broker.connection() as connection:
-        broker.declare(connection, [JOBS_QUEUE, account_queue(ACCOUNT)])
+        broker.declare(connection, [JOBS_QUEUE, *map(account_queue, account_ids(plan.accounts))])
     return started

@@ -14,14 +14,12 @@ from tests.chaos.crew import Crew
 from tests.chaos.malformed import malformed, odd
 from tests.chaos.monkey import Monkey
 from tests.chaos.plan import BrokerName, Plan
-from tests.chaos.progress import Progress
+from tests.chaos.progress import ENOUGH, Progress
 from tests.chaos.report import Report
 from tests.chaos.stage import Stage, set_up
 from tests.chaos.submissions import Submission, submissions, utc_now
 
 LOOK_SECONDS: Final = 0.05
-# What is left after this share is not worth breaking anything for.
-ENOUGH: Final = 0.95
 # What may stand in no log: a signed token, the client's secret.
 SECRET: Final = re.compile(r"eyJ[\w-]{8,}\.|demo-secret")
 LONGEST_LINE: Final = 1000
@@ -36,7 +34,7 @@ def run(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Report:
     """Do what the plan says; whatever the servers and workers write stays in the folder."""
     rng = random.Random(seed)
     with set_up(plan, broker, seed, folder) as stage:
-        sent = submissions(plan.jobs, plan.mix, rng, now=utc_now())
+        sent = submissions(plan.jobs, plan.mix, rng, now=utc_now(), accounts=plan.accounts)
         sent += malformed(plan.malformed, plan.large, rng, lists=broker == "valkey")
         sent += odd(plan.odd, rng, lists=broker == "valkey")
         rng.shuffle(sent)
@@ -46,16 +44,26 @@ def run(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Report:
         crew = Crew(folder, plan.workers, stage.environment(plan))
         try:
             monkey = Monkey(stage, crew, plan, rng)
-            is_settled = _work(stage, crew, monkey, plan, sent)
+            is_settled, pause = _work(stage, crew, monkey, plan, sent)
             seconds = time.monotonic() - started
             crew.stop()
         finally:
             crew.kill_all()
-        return _report(stage, crew, monkey, plan, sent, seconds=seconds, is_settled=is_settled)
+        return _report(
+            *(stage, crew, monkey, plan, sent),
+            seconds=seconds,
+            is_settled=is_settled,
+            longest_pause=pause,
+        )
 
 
-def _work(stage: Stage, crew: Crew, monkey: Monkey, plan: Plan, sent: list[Submission]) -> bool:
-    """Break things until nearly all is done, then wait until all is; tell whether it was."""
+def _work(
+    stage: Stage, crew: Crew, monkey: Monkey, plan: Plan, sent: list[Submission]
+) -> tuple[bool, float]:
+    """Break things until nearly all is done, then wait until all is.
+
+    Tells whether it was, and for how many seconds nothing came out at the longest before that.
+    """
     with Progress(stage, sent) as progress:
         while progress.share() < ENOUGH or not monkey.is_done:
             monkey.turn(progress.share())
@@ -67,9 +75,9 @@ def _work(stage: Stage, crew: Crew, monkey: Monkey, plan: Plan, sent: list[Submi
         while time.monotonic() < deadline:
             crew.look_after()
             if progress.is_settled():
-                return True
+                return True, progress.longest_pause
             time.sleep(LOOK_SECONDS)
-    return False
+    return False, progress.longest_pause
 
 
 def _report(
@@ -81,6 +89,7 @@ def _report(
     *,
     seconds: float,
     is_settled: bool,
+    longest_pause: float,
 ) -> Report:
     found = audit(
         sent,
@@ -93,8 +102,9 @@ def _report(
     faults = {kind: list(found.faults[kind]) for kind in FAULTS}
     waiting, peak = stage.broker.waiting(), stats["maxConcurrent"]
     faults["waiting"] = [f"{waiting} messages still wait"] if waiting else []
-    if peak > plan.max_in_flight:
-        faults["in flight"] = [f"{peak} requests at once, {plan.max_in_flight} are allowed"]
+    allowed = plan.max_in_flight * plan.accounts
+    if peak > allowed:
+        faults["in flight"] = [f"{peak} requests at once, {allowed} are allowed"]
     faults["locked"] = stage.leftovers()
     exits = Counter(map(str, crew.exits))
     faults["exit status"] = [f"{one}: {number}" for one, number in exits.items() if one != "0"]
@@ -111,6 +121,7 @@ def _report(
             "waiting": waiting,
             "most in flight": peak,
             "starts in vain": crew.crashes.count(1),
+            "longest pause, in ms": round(longest_pause * 1000),
         },
         outcomes=found.outcomes,
         faults=faults,

@@ -7,11 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
 from tests.chaos.crew import Crew
-from tests.chaos.plan import Plan
+from tests.chaos.on_rabbitmq import RabbitBroker
+from tests.chaos.plan import Plan, Restart
 from tests.chaos.stage import Stage
 from tests.chaos.troubles import Trouble, troubles
 
@@ -42,6 +44,7 @@ class Monkey:
         self.story: list[tuple[float, str]] = []
         self._repeat(plan.kill_every, self._kill)
         self._repeat(plan.terminate_every, self._terminate)
+        self._repeat(plan.node_every, self._kill_node)
         if plan.random:
             self._in(self._pause(plan.random), self._at_random)
         self._troubles = list(troubles(stage, crew, plan, rng)) if plan.field else []
@@ -60,7 +63,7 @@ class Monkey:
         while self._agenda and self._agenda[0][0] <= self._now():
             heapq.heappop(self._agenda)[2]()
         if self._next_restart and share >= self._next_restart[0] and not self._is_restarting():
-            self._restart(self._next_restart[1])
+            self._break(self._next_restart[1])
             self._next_restart = next(self._restarts, None)
 
     def stop(self) -> None:
@@ -183,6 +186,32 @@ class Monkey:
     def _set_faults(self, probabilities: dict[str, Any]) -> None:
         self._stage.simulator.control("faults", {"probabilities": probabilities})
 
+    def _break(self, what: Restart) -> None:
+        down = self._rng.uniform(*DOWN_SECONDS)
+        match what:
+            case "master":
+                self._tell("master: kill -9, until another one is promoted")
+                self._meanwhile(what, partial(self._stage.kill_master, down=down))
+            case "primary":
+                number = self._rng.randrange(3)
+                self._tell("primary: kill -9, until its replica is promoted")
+                run = partial(self._stage.kill_primary, number=number, down=down)
+                self._meanwhile(what, run)
+            case "slots":
+                self._tell("slots: those of all accounts move")
+                self._meanwhile(what, partial(self._stage.move_slots, self._plan))
+            case _:
+                self._restart(what)
+
+    def _kill_node(self) -> None:
+        broker = self._stage.broker
+        assert isinstance(broker, RabbitBroker)
+        if self._is_restarting():
+            return
+        number, down = self._rng.randrange(len(broker.nodes)), self._rng.uniform(*DOWN_SECONDS)
+        self._tell(f"node {number}: kill -9")
+        self._meanwhile(f"node {number}", partial(broker.kill_node, number, down=down))
+
     def _restart(self, what: str) -> None:
         if self._is_restarting():
             return
@@ -190,9 +219,11 @@ class Monkey:
         down = self._rng.uniform(*DOWN_SECONDS)
         self._tell(f"{what}: {'stopped' if orderly else 'kill -9'}, down for {down:.1f} s and more")
         restart = self._stage.broker.restart if what == "broker" else self._stage.restart_store
+        self._meanwhile(what, partial(restart, orderly=orderly, down=down))
 
+    def _meanwhile(self, what: str, action: Action) -> None:
         def run() -> None:
-            restart(orderly=orderly, down=down)
+            action()
             self._tell(f"{what}: back")
 
         thread = threading.Thread(target=run, name="restart", daemon=True)

@@ -16,7 +16,7 @@ from config.names import JOBS_QUEUE
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.submissions import Submission
-from tests.rabbit_server import RabbitServer
+from tests.rabbit_server import rabbit_nodes
 from tests.raw_amqp import RawProducer
 
 # RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes):
@@ -25,16 +25,18 @@ NEW_SECONDS: Final = 6.0
 
 
 class RabbitBroker:
-    """RabbitMQ with its quorum queues, which are to be declared at once."""
+    """RabbitMQ with its quorum queues, which are to be declared at once; a node, or a cluster."""
 
-    def __init__(self, folder: Path) -> None:
-        self.server = RabbitServer(folder).start()
-        self.port, self.url = self.server.port, self.server.url
+    def __init__(self, folder: Path, *, nodes: int = 1) -> None:
+        self.nodes = rabbit_nodes(folder, nodes)
+        self.server = self.nodes[0]
+        self.port = self.server.port
+        self.url = ";".join(node.url for node in self.nodes)
         self._old_at = time.monotonic() + NEW_SECONDS
 
     def url_at(self, port: int) -> str:
-        """Return its URL by way of a proxy."""
-        return f"amqp://guest:guest@127.0.0.1:{port}//"
+        """Return its URL by way of a proxy; that of several nodes goes by none."""
+        return self.url if len(self.nodes) > 1 else f"amqp://guest:guest@127.0.0.1:{port}//"
 
     def restart(self, *, orderly: bool, down: float) -> None:
         """End it, in good order or as a power cut would, and start it again after a while."""
@@ -47,14 +49,22 @@ class RabbitBroker:
         time.sleep(down)
         self.server.start()
 
+    def kill_node(self, number: int, *, down: float) -> None:
+        """Kill a node, and start it again after a while; the others go on meanwhile."""
+        time.sleep(max(0.0, self._old_at - time.monotonic()))
+        self.nodes[number].kill()
+        time.sleep(down)
+        self.nodes[number].start()
+
     def stop(self) -> None:
         """End it."""
-        self.server.stop()
+        for node in self.nodes:
+            node.stop()
 
     def submit(self, submissions: Iterable[Submission]) -> None:
         """Put messages on the jobs queue, each of them confirmed."""
         rest = []
-        with RawProducer(self.url) as producer:
+        with RawProducer(self.server.url) as producer:
             for one in submissions:
                 if one.style == "octets":
                     producer.publish(one.body, one.wire)
@@ -95,5 +105,9 @@ class RabbitBroker:
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
-        with Connection(self.url, connect_timeout=5) as connection, connection.channel() as channel:
-            yield channel
+        with Connection(self.url, connect_timeout=5) as connection:
+            connection.ensure_connection(
+                max_retries=len(self.nodes), interval_start=0, interval_step=0
+            )
+            with connection.channel() as channel:
+                yield channel

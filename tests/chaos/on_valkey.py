@@ -15,21 +15,30 @@ from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.redis_pair import RedisPair
 from tests.chaos.submissions import Submission
 from tests.redis_server import RedisServer
+from tests.sentinel_servers import WatchedServers
 from worker.broker.redis.layout import queue_depths
 
 PAGE: Final = 50
 
 
 class ValkeyBroker:
-    """Valkey with its append-only file, and with a replica where the run fails over."""
+    """Valkey with its append-only file, and with a replica where the run fails over.
 
-    def __init__(self, folder: Path, *, has_replica: bool = False) -> None:
-        self.pair = RedisPair(folder, has_replica=has_replica).start()
+    Or the master that Sentinels watch, where these are given; they are not this class's to stop.
+    """
+
+    def __init__(
+        self, folder: Path, *, has_replica: bool = False, watched: WatchedServers | None = None
+    ) -> None:
+        self.watched = watched
+        self.pair = None if watched else RedisPair(folder, has_replica=has_replica).start()
 
     @property
     def server(self) -> RedisServer:
         """The server that takes writes."""
-        return self.pair.primary
+        found = self.watched or self.pair
+        assert found is not None
+        return found.primary
 
     @property
     def port(self) -> int:
@@ -39,11 +48,11 @@ class ValkeyBroker:
     @property
     def url(self) -> str:
         """Its URL."""
-        return self.server.url
+        return self.watched.url if self.watched else self.server.url
 
     def url_at(self, port: int) -> str:
-        """Return its URL by way of a proxy."""
-        return f"redis://127.0.0.1:{port}/0"
+        """Return its URL by way of a proxy, which Sentinels would lead nobody to."""
+        return self.watched.url if self.watched else f"redis://127.0.0.1:{port}/0"
 
     def restart(self, *, orderly: bool, down: float) -> None:
         """End it, in good order or as a power cut would, and start it again after a while."""
@@ -51,7 +60,8 @@ class ValkeyBroker:
 
     def stop(self) -> None:
         """End it."""
-        self.pair.stop()
+        if self.pair is not None:
+            self.pair.stop()
 
     def submit(self, submissions: Iterable[Submission]) -> None:
         """Put messages on the jobs queue; those that are a list's element without an envelope."""
@@ -62,7 +72,7 @@ class ValkeyBroker:
                     client.lpush(JOBS_QUEUE, one.wire or one.body)
                 else:
                     rest.append(one)
-        submit(self.url, rest)
+        submit(self.server.url, rest)
 
     def waiting(self) -> int:
         """Count the jobs that are ready, put off or leased."""

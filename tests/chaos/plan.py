@@ -8,6 +8,12 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 BrokerName = Literal["valkey", "rabbitmq"]
+# What holds the ledger: one server, a master that Sentinels watch, or a cluster of three primaries
+# with a replica each. With Sentinels a broker that is Valkey is the same master.
+StoreName = Literal["server", "sentinels", "cluster"]
+# What is restarted: the broker, the store; what dies for good until another has its place: the
+# master, a cluster's primary; and the slots of all accounts, which move to another primary.
+Restart = Literal["broker", "store", "master", "primary", "slots"]
 
 # The faults of the simulated LivePerson that the project promises to live with: 5 % server errors,
 # half of them after the conversation was made, 2 % lost answers, 2 % resets, and 429s.
@@ -47,7 +53,8 @@ class Plan:
     `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
     share of the outcomes the broker or the store is restarted; `random` is the mean time between
     two random breakages, 0 for none, and `field` that between two troubles as real systems have
-    them. Nothing is broken after `longest`, and then all has to come to its end within `settle`.
+    them. With several `broker_nodes` one of them is killed every `node_every`. Nothing is broken
+    after `longest`, and then all has to come to its end within `settle`.
     """
 
     jobs: int
@@ -66,7 +73,11 @@ class Plan:
     terminations: int = 0
     random: float = 0
     field: float = 0
-    restarts: tuple[tuple[float, Literal["broker", "store"]], ...] = ()
+    restarts: tuple[tuple[float, Restart], ...] = ()
+    accounts: int = 1
+    store: StoreName = "server"
+    broker_nodes: int = 1
+    node_every: float = 0
     close_at_once: bool = False
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     longest: float = 1200.0
@@ -104,6 +115,36 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         # Messages that are no jobs.
         "malformed": Plan(
             jobs=100, malformed=10_000, odd=500, large=10, mix=NOTHING_SPECIAL, faults=()
+        ),
+        # A cluster of three RabbitMQ nodes, of which one is killed every 20 s; workers die, too.
+        "nodes": Plan(
+            jobs=6_000,
+            max_rate=40,
+            faults=(),
+            mix=Mix(later=0.1),
+            broker_nodes=3,
+            node_every=20,
+            kill_every=7,
+        ),
+        # A master behind Sentinels, killed three times: the store, and the broker where that is
+        # Valkey.
+        "sentinels": Plan(
+            jobs=3_000,
+            max_rate=40,
+            faults=(),
+            store="sentinels",
+            restarts=((0.2, "master"), (0.45, "master"), (0.7, "master")),
+        ),
+        # A cluster of six nodes as the store of twenty accounts: a primary is killed, and the slots
+        # of all accounts move, key by key, under load.
+        "cluster": Plan(
+            jobs=4_000,
+            accounts=20,
+            max_rate=4,
+            max_in_flight=5,
+            faults=(),
+            store="cluster",
+            restarts=((0.15, "slots"), (0.4, "primary"), (0.65, "slots"), (0.8, "primary")),
         ),
         # Rolling restarts under load.
         "sigterm": Plan(jobs=6_000, faults=(), terminate_every=1, terminations=50),

@@ -12,7 +12,9 @@ from typing import Final, Self
 from tests.chaos.stage import Stage
 from tests.chaos.submissions import Submission
 
-COUNT_SECONDS: Final = 0.5
+COUNT_SECONDS: Final = 0.25
+# What is left after this share is not worth breaking anything for.
+ENOUGH: Final = 0.95
 # Nothing came out for so long, and nothing waits: it is over.
 QUIET_SECONDS: Final = 6.0
 FINISHED: Final = frozenset({"done", "published"})
@@ -24,9 +26,12 @@ class Progress:
     def __init__(self, stage: Stage, sent: Sequence[Submission]) -> None:
         self._stage = stage
         self._expected = len({one.body for one in sent})
-        self._job_ids = {one.job_id for one in sent if one.outcomes & {"created", "expired"}}
+        self._jobs = {
+            (one.account_id, one.job_id) for one in sent if one.outcomes & {"created", "expired"}
+        }
         self._started = self._changed = time.monotonic()
         self._came_out = 0
+        self.longest_pause = 0.0
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="progress", daemon=True)
 
@@ -55,13 +60,13 @@ class Progress:
         """Tell whether every job has its outcome, and nothing has come out for a while."""
         if self.share() < 1 or time.monotonic() - self._changed < QUIET_SECONDS:
             return False
-        return (
-            self._stage.broker.waiting() == 0 and self._stage.job_states(self._job_ids) <= FINISHED
-        )
+        return self._stage.broker.waiting() == 0 and self._stage.job_states(self._jobs) <= FINISHED
 
     def _look(self) -> None:
         while not self._is_over.wait(COUNT_SECONDS):
             with suppress(Exception):  # a broker that is away counts nothing
-                count = self._stage.broker.came_out()
+                count, now = self._stage.broker.came_out(), time.monotonic()
                 if count != self._came_out:
-                    self._came_out, self._changed = count, time.monotonic()
+                    if 0 < self.share() < ENOUGH:
+                        self.longest_pause = max(self.longest_pause, now - self._changed)
+                    self._came_out, self._changed = count, now

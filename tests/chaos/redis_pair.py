@@ -31,6 +31,11 @@ class RedisPair:
         """The server that takes writes."""
         return self.servers[0]
 
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return self.primary.url
+
     def start(self) -> RedisPair:
         """Start them, and have the replica follow."""
         for server in self.servers:

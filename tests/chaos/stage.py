@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,21 +10,27 @@ from pathlib import Path
 from typing import Final
 
 from redis import Redis
+from redis.crc import key_slot
 
-from tasks.store.connection import Keys
+from tasks.store.cluster import primaries
+from tasks.store.connection import Keys, connect
 from tasks.store.records import fields_of
 from tests.chaos.brokers import Broker, start_broker
 from tests.chaos.on_valkey import restart_redis
 from tests.chaos.plan import BrokerName, Plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.redis_pair import RedisPair
-from tests.chaos.submissions import ACCOUNT
+from tests.chaos.submissions import account_ids
+from tests.cluster_servers import ClusterServers
+from tests.sentinel_servers import WatchedServers
 from tests.simulator_client import CLIENT_ID, CLIENT_SECRET
 from tests.simulator_process import SimulatorProcess
 
 # Short enough that a run is; long enough in sum to outlast what is broken.
 RETRY_SCHEDULE: Final = "0.2,0.5,0.8,1.5,2,3,4,5,5,5"
 CONNECT_SECONDS: Final = 2.0
+# A master that was replaced, and comes back before the Sentinels see it, takes no writes so.
+TWO_COPIES: Final = {"min-replicas-to-write": 1, "min-replicas-max-lag": 10}
 READ_SECONDS: Final = 3.0
 DRAIN_SECONDS: Final = 10.0
 
@@ -33,7 +40,7 @@ class Stage:
     """The servers of a run, and the proxies by which workers reach them."""
 
     broker: Broker
-    stores: RedisPair
+    stores: RedisPair | WatchedServers | ClusterServers
     simulator: SimulatorProcess
     to_broker: Proxy
     to_store: Proxy
@@ -50,12 +57,16 @@ class Stage:
 
     def environment(self, plan: Plan) -> dict[str, str]:
         """Return the settings of a worker."""
+        accounts = {}
+        for account_id in account_ids(plan.accounts):
+            accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_ID"] = CLIENT_ID
+            accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_SECRET"] = CLIENT_SECRET
+        is_alone = isinstance(self.stores, RedisPair)
+        store_url = f"redis://127.0.0.1:{self.to_store.port}/0" if is_alone else self.stores.url
         return {
+            **accounts,
             "OVERTURE_BROKER_URL": self.broker.url_at(self.to_broker.port),
-            "OVERTURE_STORE_URL": f"redis://127.0.0.1:{self.to_store.port}/0",
-            "OVERTURE_ACCOUNT_ID": ACCOUNT,
-            "OVERTURE_CLIENT_ID": CLIENT_ID,
-            "OVERTURE_CLIENT_SECRET": CLIENT_SECRET,
+            "OVERTURE_STORE_URL": store_url,
             "OVERTURE_DOMAIN_API_URL": f"http://127.0.0.1:{self.to_liveperson.port}",
             "OVERTURE_TRUSTED_HOSTS": "127.0.0.1",
             "OVERTURE_CONCURRENCY": str(plan.concurrency),
@@ -71,28 +82,69 @@ class Stage:
 
     def restart_store(self, *, orderly: bool, down: float) -> None:
         """End the store, in good order or as a power cut would, and start it after a while."""
+        assert isinstance(self.stores, RedisPair)
         restart_redis(self.stores.primary, orderly=orderly, down=down)
 
-    def job_states(self, job_ids: Iterable[str]) -> set[str]:
-        """Return the states that jobs have in the ledger; empty for one that it does not know."""
-        keys = Keys(ACCOUNT)
-        with self.store_client() as client, client.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.get(keys.job(job_id))
-            records = pipe.execute()
+    def kill_master(self, *, down: float) -> None:
+        """Kill the master that Sentinels watch, and start it again once another has its place."""
+        assert isinstance(self.stores, WatchedServers)
+        killed = self.stores.kill_master()
+        time.sleep(down)
+        self.stores.mend(killed)
+
+    def kill_primary(self, *, number: int, down: float) -> None:
+        """Kill a cluster's primary, and start it again once its replica has its place."""
+        assert isinstance(self.stores, ClusterServers)
+        killed = self.stores.kill_primary(number)
+        time.sleep(down)
+        killed.start()
+
+    def move_slots(self, plan: Plan) -> None:
+        """Move the slots of all accounts to other primaries of a cluster, key by key."""
+        assert isinstance(self.stores, ClusterServers)
+        for account_id in account_ids(plan.accounts):
+            self.stores.move(key_slot(Keys(account_id).limit.encode()))
+
+    def job_states(self, jobs: Iterable[tuple[str, str]]) -> set[str]:
+        """Return the states that jobs have in the ledger; empty for one that it does not know.
+
+        Each is given as its account and its id.
+        """
+        with self.store_client() as client:
+            records = [
+                (account_id, client.get(Keys(account_id).job(job_id)))
+                for account_id, job_id in jobs
+            ]
         return {
-            fields_of(record, ACCOUNT, "").get("state", "") if record else "" for record in records
+            fields_of(record, account_id, "").get("state", "") if record else ""
+            for account_id, record in records
         }
 
     def leftovers(self) -> list[str]:
         """Name what no job needs any more: locks of consumers, permits in flight."""
-        with self.store_client() as client:
-            locks = client.scan_iter(f"overture:{{{ACCOUNT}}}:consumer:*", count=1000)
-            return [name.decode() for name in locks]
+        with self.store_client() as store:
+            return [
+                name.decode()
+                for client in primaries(store).values()
+                for name in client.scan_iter("overture:{*}:consumer:*", count=1000)
+            ]
 
     def store_client(self) -> Redis:
         """Return a client of the store itself."""
-        return self.stores.client()
+        return connect(self.stores.url)
+
+
+def _start_store(
+    plan: Plan, folder: Path, stack: ExitStack
+) -> RedisPair | WatchedServers | ClusterServers:
+    match plan.store:
+        case "sentinels":
+            return stack.enter_context(WatchedServers(folder, replicas=2, options=TWO_COPIES))
+        case "cluster":
+            return stack.enter_context(ClusterServers(folder, replicated=True))
+    pair = RedisPair(folder, has_replica=plan.field > 0).start()
+    stack.callback(pair.stop)
+    return pair
 
 
 @contextmanager
@@ -103,12 +155,11 @@ def set_up(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Iterator[
     options = ["--latency", plan.latency, "--seed", str(seed)]
     options += [f"--fault={name}={share}" for name, share in plan.faults]
     options += ["--close-at-once"] if plan.close_at_once else []
+    options += ["--any-account"] if plan.accounts > 1 else []
     with ExitStack() as stack:
-        has_replica = plan.field > 0
-        started = start_broker(broker, folder / "broker", has_replica=has_replica)
+        stores = _start_store(plan, folder / "store", stack)
+        started = start_broker(broker, folder / "broker", plan, stores)
         stack.callback(started.stop)
-        stores = RedisPair(folder / "store", has_replica=has_replica).start()
-        stack.callback(stores.stop)
         simulator = stack.enter_context(SimulatorProcess(*options))
         yield Stage(
             broker=started,

@@ -48,16 +48,35 @@ class Submission:
         found = (self.document or {}).get("jobId")
         return found if isinstance(found, str) else ""
 
+    @property
+    def account_id(self) -> str:
+        """The job's account, which it may leave out where there is one alone."""
+        found = (self.document or {}).get("accountId")
+        return found if isinstance(found, str) else ACCOUNT
 
-def submissions(jobs: int, mix: Mix, rng: random.Random, *, now: datetime) -> list[Submission]:
+
+def account_ids(accounts: int) -> list[str]:
+    """Return the ids of so many accounts; the first one is ACCOUNT."""
+    return [str(int(ACCOUNT) + number) for number in range(accounts)]
+
+
+def submissions(
+    jobs: int, mix: Mix, rng: random.Random, *, now: datetime, accounts: int = 1
+) -> list[Submission]:
     """Make the messages of so many jobs, in random order; some jobs have two."""
-    made = [message for number in range(jobs) for message in _job(number, mix, rng, now=now)]
+    made: list[Submission] = []
+    for number in range(jobs):
+        job = _plain(number)
+        if accounts > 1:
+            job["accountId"] = account_ids(accounts)[number % accounts]
+        made += _job(job, number, mix, rng, now=now)
     rng.shuffle(made)
     return made
 
 
-def _job(number: int, mix: Mix, rng: random.Random, *, now: datetime) -> Iterator[Submission]:
-    job = _plain(number)
+def _job(
+    job: dict[str, Any], number: int, mix: Mix, rng: random.Random, *, now: datetime
+) -> Iterator[Submission]:
     drawn = rng.random()
     for kind, share in (
         (_shared, mix.shared),

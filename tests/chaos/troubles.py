@@ -53,8 +53,9 @@ def troubles(stage: Stage, crew: Crew, plan: Plan, rng: random.Random) -> Iterat
 
 
 def _pairs(stage: Stage) -> Iterator[tuple[str, RedisPair, Proxy]]:
+    assert isinstance(stage.stores, RedisPair)
     yield "store", stage.stores, stage.to_store
-    if isinstance(stage.broker, ValkeyBroker):
+    if isinstance(stage.broker, ValkeyBroker) and stage.broker.pair is not None:
         yield "broker", stage.broker.pair, stage.to_broker
 
 
