@@ -34,6 +34,7 @@ HIGHEST_RATE: Final = 100_000
 MOST_IN_FLIGHT: Final = 100_000
 LONGEST_SECONDS: Final = 31 * 24 * 60 * 60
 MOST_DAYS: Final = 36_500
+MOST_REPLICAS: Final = 10
 LARGEST_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
 
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
 
     broker_url: BrokerURL | None = None
     store_url: StoreURL | None = Field(default=None, validate_default=True)
+    store_replicas: int = Field(default=0, ge=0, le=MOST_REPLICAS)
     data_dir: Path = Path(".overture")
 
     account_id: AccountId | None = None

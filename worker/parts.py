@@ -109,6 +109,7 @@ def build(
         flight_seconds=settings.connect_timeout + settings.read_timeout,
         max_losses=settings.max_deliveries,
         repeat_unknown=repeat_unknown,
+        copies=settings.store_replicas,
     )
     accounts = _accounts(
         settings, store, pulse, concurrency=concurrency, measures=measures, tracing=tracing

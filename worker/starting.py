@@ -27,7 +27,7 @@ from tasks.liveperson.transport import tls_context
 from tasks.store.connection import open_store
 from tasks.store.replies import advice, report, report_broker
 from tasks.store.retrying import retry_at_start
-from tasks.store.rights import STORE_RIGHTS, missing_rights
+from tasks.store.rights import missing_rights, store_rights
 from worker.app import Setup, WorkerApp, queues_of
 from worker.broker.base import Broker, connect_at_once
 from worker.broker.brokers import broker_at
@@ -115,13 +115,14 @@ def log_as_told(settings: Settings) -> None:
     )
 
 
-def check_store(store: Any) -> None:
+def check_store(store: Any, *, replicas: int) -> None:
     """See whether the store answers, and takes all that a job asks of it. Raises CannotStart.
 
     Raises RedisError as well; a server that will be ready soon is waited for.
     """
     retry_at_start(store.ping, report)
-    _demand_rights("store", retry_at_start(lambda: missing_rights(store, STORE_RIGHTS), report))
+    needed = store_rights(replicas=replicas)
+    _demand_rights("store", retry_at_start(lambda: missing_rights(store, needed), report))
 
 
 def check_broker(broker: Broker, queues: Iterable[str]) -> None:
@@ -172,7 +173,7 @@ def _reach(settings: Settings, queues: Collection[str] | None) -> Setup:
         raise CannotStart(str(error)) from None
     broker = broker_at(found.broker_url)
     away = (RedisError, RedisClusterException, OSError)
-    store_url = _or_say("store", found.store_url, away, lambda: _store_at(found.store_url))
+    store_url = _or_say("store", found.store_url, away, lambda: _store_at(found.store_url, settings))
     connection = broker.connection()
     failures = (*connection.connection_errors, *connection.channel_errors, KombuError, OSError)
     names = queues or queues_of(settings)
@@ -180,11 +181,11 @@ def _reach(settings: Settings, queues: Collection[str] | None) -> Setup:
     return Setup(settings=settings, broker=broker, store_url=store_url)
 
 
-def _store_at(url: str) -> str:
+def _store_at(url: str, settings: Settings) -> str:
     """Look at the store; return the URL under which it is one."""
     url, store = retry_at_start(lambda: open_store(url, connections=1), report)
     with closing(store):
-        check_store(store)
+        check_store(store, replicas=settings.store_replicas)
     return url
 
 

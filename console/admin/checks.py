@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kombu.exceptions import OperationalError
 from redis import Redis
@@ -14,11 +14,12 @@ from redis.exceptions import RedisError, ResponseError
 from config.names import JOBS_QUEUE, account_queue
 from config.settings import Settings
 from config.urls import public_url, said
+from tasks.store.batches import COPY_MS
 from tasks.store.cluster import primaries
 from tasks.store.connection import greeting, open_store, text
 from tasks.store.pulse import troubles_of, workers_seen
-from tasks.store.replies import advice
-from tasks.store.rights import STORE_RIGHTS, missing_rights
+from tasks.store.replies import advice, classify
+from tasks.store.rights import missing_rights, store_rights
 from worker.broker.base import Broker, connect_at_once
 from worker.broker.confirms import NotConfirmed
 from worker.finding import Finding
@@ -70,23 +71,23 @@ def _check_queues(broker: Broker, job_queues: Sequence[str]) -> Iterator[Finding
         connection.collect()
 
 
-def check_store_at(url: str) -> Iterator[Finding]:
-    """Connect to the store, and look at it."""
+def check_store_at(url: str, *, replicas: int = 0) -> Iterator[Finding]:
+    """Connect to the store, and look at it; so many of its replicas are to confirm writes."""
     try:
         url, store = open_store(url, connections=1)
     except RedisError as error:
         yield _unusable("store", url, error)
         return
     with closing(store):
-        yield from check_store(store, url)
+        yield from check_store(store, url, replicas=replicas)
 
 
-def check_store(store: Redis, url: str) -> Iterator[Finding]:
+def check_store(store: Redis, url: str, *, replicas: int = 0) -> Iterator[Finding]:
     """Ask the server for an answer, for its user's rights, and for how well it keeps its data."""
     name = public_url(url)
     try:
         known = _first(store).execute_command("HELLO")
-        missing = missing_rights(store, STORE_RIGHTS)
+        missing = missing_rights(store, store_rights(replicas=replicas))
     except RedisError as error:
         yield _unusable("store", url, error)
         return
@@ -99,7 +100,7 @@ def check_store(store: Redis, url: str) -> Iterator[Finding]:
     if not missing:
         yield from _workers(store)
     for place, server in primaries(store).items():
-        for finding in _durability(server):
+        for finding in (*_durability(server), *_replicas(server, replicas)):
             yield replace(finding, what=f"{finding.what} {place}".rstrip())
 
 
@@ -123,6 +124,24 @@ def _rights(what: str, missing: Sequence[str]) -> Finding:
         return Finding("works", what, "the user may do all that a worker does")
     text = f"the user lacks {' '.join(missing)}; add this with ACL SETUSER and the user's name"
     return Finding("fails", what, text)
+
+
+def _replicas(store: Redis, wanted: int) -> Iterator[Finding]:
+    if not wanted:
+        return
+    try:
+        found = int(cast("Any", store).wait(wanted, COPY_MS))
+    except RedisError as error:
+        yield Finding("fails", "replicas", f"cannot be asked: {classify(error).cause}")
+        return
+    if found >= wanted:
+        yield Finding("works", "replicas", f"{found} confirm what is written")
+        return
+    text = (
+        f"{found} confirm what is written, and OVERTURE_STORE_REPLICAS is {wanted}: jobs wait; "
+        "start more, or lower it"
+    )
+    yield Finding("fails", "replicas", text)
 
 
 def _durability(store: Redis) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ def _findings() -> Iterator[Finding]:
             yield Finding("fails", "embedded server", str(error))
         else:
             yield from check_broker(broker_at(found.broker_url), settings)
-            yield from check_store_at(found.store_url)
+            yield from check_store_at(found.store_url, replicas=settings.store_replicas)
         yield from _accounts(settings)
 
 

@@ -46,7 +46,7 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         log_as_told(settings)
         with reach(settings, waits=True) as within:
             # The broker is called for its queues; the store would be called by the first job alone.
-            check_store(within.store)
+            check_store(within.store, replicas=settings.store_replicas)
             check_broker(within.broker, queues or queues_of(settings))
             setup = Setup(settings=settings, broker=within.broker, store_url=within.store_url)
             return run_worker(setup, concurrency=concurrency, queues=queues or None)

@@ -21,8 +21,8 @@ from redis.commands.core import Script
 from redis.exceptions import AskError, MovedError, NoScriptError
 
 from tasks.store.cluster import look_again, place_named_in, place_of
-from tasks.store.connection import StoreError
-from tasks.store.replies import classify, report
+from tasks.store.connection import StoreError, tag_of
+from tasks.store.replies import NoReplicas, classify, report
 
 BATCH_CALLS: Final = 100
 # When a call that has to succeed is repeated, in seconds.
@@ -31,6 +31,9 @@ REPEAT_SECONDS: Final = 0.5
 OWN_REPEATS: Final = 20
 # How often in a row a call follows a cluster's word of where its keys are.
 MOST_REDIRECTIONS: Final = 5
+# How long replicas have to confirm what was written; and how long the mark of it lasts.
+COPY_MS: Final = 1000
+COPIED_MS: Final = 60_000
 ASKING: Final = ("ASKING",)
 
 log = structlog.get_logger()
@@ -40,7 +43,8 @@ log = structlog.get_logger()
 class _Call:
     """A script, its keys and arguments, and who gets its answer, or an error.
 
-    One that is `asking` goes to a node of a cluster that does not have its keys for good yet.
+    One that is `asking` goes to a node of a cluster that does not have its keys for good yet. One
+    that is `copied` is answered once as many replicas have what it wrote.
     """
 
     script: Script
@@ -52,6 +56,7 @@ class _Call:
     failures: int = 0
     redirections: int = 0
     asking: bool = False
+    copied: bool = False
 
     def command(self, name: str, script: str) -> tuple[Any, ...]:
         return (name, script, len(self.keys), *self.keys, *self.arguments)
@@ -60,15 +65,27 @@ class _Call:
 class ScriptBatches:
     """Calls scripts for any thread. Its own threads start with the first calls."""
 
-    def __init__(self, store: Redis) -> None:
+    def __init__(self, store: Redis, *, copies: int = 0) -> None:
+        """Have `copies` replicas confirm what a call writes, where the call asks for that."""
         self._store = store
+        self._copies = copies
         self._lanes: dict[str, _Lane] = {}
         self._lane_lock = threading.Lock()
         self._gathering: dict[str, list[str]] = {}
         self._gather_lock = threading.Lock()
 
-    def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Call a script and wait for its answer. Raises StoreError."""
+    def call(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Any],
+        *,
+        copied: bool = False,
+    ) -> Any:
+        """Call a script and wait for its answer, and for the replicas if it is to be `copied`.
+
+        Raises StoreError; where too few replicas have confirmed, what was written stays.
+        """
         answers: list[Any] = []
         answered = threading.Lock()
         answered.acquire()
@@ -77,7 +94,8 @@ class ScriptBatches:
             answers.append(answer)
             answered.release()
 
-        self._put(_Call(script, keys, arguments, take, until_it_succeeds=False))
+        copied = copied and self._copies > 0
+        self._put(_Call(script, keys, arguments, take, until_it_succeeds=False, copied=copied))
         answered.acquire()
         (answer,) = answers
         if isinstance(answer, Exception):
@@ -134,7 +152,7 @@ class ScriptBatches:
         if (lane := self._lanes.get(name)) is not None:
             return lane
         with self._lane_lock:
-            return self._lanes.setdefault(name, _Lane(name, pool, self))
+            return self._lanes.setdefault(name, _Lane(name, pool, self, copies=self._copies))
 
     def sealed(self, call: _Call) -> _Call:
         """Take no more keys into the call of a group, which is on its way now."""
@@ -172,9 +190,12 @@ class ScriptBatches:
 class _Lane:
     """The calls to one server, by a thread and over a connection of their own."""
 
-    def __init__(self, name: str, pool: ConnectionPool, batches: ScriptBatches) -> None:
+    def __init__(
+        self, name: str, pool: ConnectionPool, batches: ScriptBatches, *, copies: int
+    ) -> None:
         self._name = name
         self._pool: Any = pool
+        self._copies = copies
         self._batches = batches
         self._connection: Any = None
         self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
@@ -228,7 +249,27 @@ class _Lane:
             in_full = [call.command("EVAL", str(call.script.script)) for call in again]
             for at, answer in zip(unknown, self._send(again, in_full), strict=True):
                 answers[at] = answer
+        if any(call.copied for call in calls) and (missing := self._copies - self._copied(calls)):
+            error = NoReplicas(f"{missing} more replicas must have it", status_code="NOREPLICAS")
+            for at, call in enumerate(calls):
+                if call.copied and not isinstance(answers[at], StoreError):
+                    answers[at] = error
         return answers
+
+    def _copied(self, calls: list[_Call]) -> int:
+        """Wait until enough replicas have what was written, and return how many of them have.
+
+        The server counts from the connection's last write. After a reconnect that may have been
+        none, so one is made: it comes after all that was written before.
+        """
+        key = next(call.keys[0] for call in calls if call.copied)
+        connection = self._connection
+        mark = ("SET", f"overture:{tag_of(key)}:copied", "", "PX", COPIED_MS)
+        connection.send_packed_command(
+            connection.pack_commands([mark, ("WAIT", self._copies, COPY_MS)])
+        )
+        connection.read_response()
+        return min(self._copies, int(connection.read_response()))
 
     def _send(self, calls: list[_Call], commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one write; errors that are answers stand among the answers.

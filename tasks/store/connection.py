@@ -190,6 +190,11 @@ def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value or "")
 
 
+def tag_of(key: str) -> str:
+    """Return the part of a key by which a cluster places it, with its braces."""
+    return f"{{{key.partition('{')[2].partition('}')[0]}}}"
+
+
 class Keys:
     """The names of everything an account has in the store.
 

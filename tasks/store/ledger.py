@@ -62,8 +62,11 @@ class Ledger:
         flight_seconds: float,
         max_losses: int,
         repeat_unknown: bool,
+        copies: int = 0,
     ) -> None:
         """Finished jobs are remembered for `dedupe_seconds`; no call takes over `flight_seconds`.
+
+        What is written before a request leaves must be with as many replicas as `copies` first.
 
         A job that `max_losses` workers were lost with is claimed, but not sent again; nor is one
         of unknown outcome, unless `repeat_unknown`.
@@ -76,7 +79,7 @@ class Ledger:
         # As `begin` was last told of each account, for a store that has been emptied since.
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
-        self._batches = ScriptBatches(store)
+        self._batches = ScriptBatches(store, copies=copies)
         self._begin = script(store, *LIMITER, "record", "submission", "begin")
         self._finish = script(store, *LIMITER, "record", "submission", "opened", "finish")
         self._put_off = script(store, *LIMITER, "record", "submission", "put_off")
@@ -139,7 +142,9 @@ class Ledger:
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
-        return beginning(job, self._batches.call(self._begin, names, [dumps_compact(asked)]))
+        arguments = [dumps_compact(asked)]
+        copied = purpose == "send"
+        return beginning(job, self._batches.call(self._begin, names, arguments, copied=copied))
 
     def finish(
         self,

@@ -48,7 +48,10 @@ _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "CLUSTERDOWN": ("not yet", ""),
     "TRYAGAIN": ("not yet", ""),
     "NOSCRIPT": ("not yet", ""),
-    "NOREPLICAS": ("not yet", "bring its replicas back, or lower min-replicas-to-write"),
+    "NOREPLICAS": (
+        "not yet",
+        "bring its replicas back, or lower min-replicas-to-write or OVERTURE_STORE_REPLICAS",
+    ),
     "MISCONF": ("not yet", "free its disk: it cannot save its data"),
     "OOM": ("not yet", "raise its maxmemory"),
     "BUSY": ("not yet", "if it lasts, end the script that keeps it busy: SCRIPT KILL"),
@@ -111,6 +114,10 @@ class NodeOfCluster(WrongServer):
 
 class NoMasterYet(MasterNotFoundError):
     """The Sentinels answer, and the master is down: they are about to promote another one."""
+
+
+class NoReplicas(RedisError):
+    """Fewer replicas than are asked for have what was written; the primary has it."""
 
 
 class UnknownMaster(RedisError):

@@ -72,8 +72,17 @@ _STORE: Final[Arguments] = {
 }
 # What is needed of the store, as key pattern and commands.
 STORE_RIGHTS: Final = {"overture:*": _STORE}
+# What is needed as well where replicas have to confirm.
+COPY_RIGHTS: Final = {"overture:*": {"wait": ("0", "1")}}
 # One write that a server without memory or disk space, or a replica, does not take.
 STORE_WRITE: Final = {"overture:*": {"set": _STORE["set"], "del": _STORE["del"]}}
+
+
+def store_rights(*, replicas: int) -> Mapping[str, Arguments]:
+    """Return what is needed of the store, of which so many replicas have to confirm."""
+    if not replicas:
+        return STORE_RIGHTS
+    return {pattern: {**COPY_RIGHTS[pattern], **known} for pattern, known in STORE_RIGHTS.items()}
 
 
 def missing_rights(store: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from tests.chaos.plan import PLANS, BrokerName
 @click.option("--kill-every", type=click.FloatRange(0), metavar="SECONDS")
 @click.option("--random", type=click.FloatRange(0), metavar="SECONDS", help="Between breakages.")
 @click.option("--field", type=click.FloatRange(0), metavar="SECONDS", help="Between troubles.")
+@click.option("--store-replicas", type=click.IntRange(0), help="Replicas that must confirm.")
 @click.option("--terminations", type=click.IntRange(0))
 @click.option("--close-at-once", is_flag=True, default=None, help="No rule of one open.")
 @click.option("--unknown-outcome", type=click.Choice(["repeat", "in_doubt"]))

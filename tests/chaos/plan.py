@@ -76,6 +76,7 @@ class Plan:
     restarts: tuple[tuple[float, Restart], ...] = ()
     accounts: int = 1
     store: StoreName = "server"
+    store_replicas: int = 0
     broker_nodes: int = 1
     node_every: float = 0
     close_at_once: bool = False
@@ -133,6 +134,7 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
             max_rate=40,
             faults=(),
             store="sentinels",
+            store_replicas=1,
             restarts=((0.2, "master"), (0.45, "master"), (0.7, "master")),
         ),
         # A cluster of six nodes as the store of twenty accounts: a primary is killed, and the slots
@@ -144,6 +146,7 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
             max_in_flight=5,
             faults=(),
             store="cluster",
+            store_replicas=1,
             restarts=((0.15, "slots"), (0.4, "primary"), (0.65, "slots"), (0.8, "primary")),
         ),
         # Rolling restarts under load.

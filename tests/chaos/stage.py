@@ -67,6 +67,7 @@ class Stage:
             **accounts,
             "OVERTURE_BROKER_URL": self.broker.url_at(self.to_broker.port),
             "OVERTURE_STORE_URL": store_url,
+            "OVERTURE_STORE_REPLICAS": str(plan.store_replicas),
             "OVERTURE_DOMAIN_API_URL": f"http://127.0.0.1:{self.to_liveperson.port}",
             "OVERTURE_TRUSTED_HOSTS": "127.0.0.1",
             "OVERTURE_CONCURRENCY": str(plan.concurrency),
