@@ -249,27 +249,7 @@ class _Lane:
             in_full = [call.command("EVAL", str(call.script.script)) for call in again]
             for at, answer in zip(unknown, self._send(again, in_full), strict=True):
                 answers[at] = answer
-        if any(call.copied for call in calls) and (missing := self._copies - self._copied(calls)):
-            error = NoReplicas(f"{missing} more replicas must have it", status_code="NOREPLICAS")
-            for at, call in enumerate(calls):
-                if call.copied and not isinstance(answers[at], StoreError):
-                    answers[at] = error
         return answers
-
-    def _copied(self, calls: list[_Call]) -> int:
-        """Wait until enough replicas have what was written, and return how many of them have.
-
-        The server counts from the connection's last write. After a reconnect that may have been
-        none, so one is made: it comes after all that was written before.
-        """
-        key = next(call.keys[0] for call in calls if call.copied)
-        connection = self._connection
-        mark = ("SET", f"overture:{tag_of(key)}:copied", "", "PX", COPIED_MS)
-        connection.send_packed_command(
-            connection.pack_commands([mark, ("WAIT", self._copies, COPY_MS)])
-        )
-        connection.read_response()
-        return min(self._copies, int(connection.read_response()))
 
     def _send(self, calls: list[_Call], commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one write; errors that are answers stand among the answers.
@@ -282,6 +262,9 @@ class _Lane:
         sent = []
         for call, command in zip(calls, commands, strict=True):
             sent += [ASKING, command] if call.asking else [command]
+        copied = [at for at, call in enumerate(calls) if call.copied]
+        if copied:
+            sent += self._wait_for_copies(calls[copied[0]].keys[0])
         connection.send_packed_command(connection.pack_commands(sent))
         answers: list[Any] = []
         is_gone = False
@@ -296,11 +279,32 @@ class _Lane:
                 is_gone = is_gone or classify(error).kind == "gone"
             if command is not ASKING:
                 answers.append(answer)
+        if copied:
+            self._demand_copies(answers, copied)
         if is_gone:
             self._disconnect()
             # The pool's other connections are as old as this one.
             self._pool.disconnect(inuse_connections=False)
         return answers
+
+    def _wait_for_copies(self, key: str) -> list[tuple[Any, ...]]:
+        """Return commands that wait for the replicas to have all that was written before.
+
+        The server goes by the connection's last write. That of a call may have been over another
+        connection, so one is made: it comes after all others.
+        """
+        mark = f"overture:{tag_of(key)}:copied"
+        return [("SET", mark, "", "PX", COPIED_MS), ("WAIT", self._copies, COPY_MS)]
+
+    def _demand_copies(self, answers: list[Any], copied: list[int]) -> None:
+        """Take the answers to these commands away; if too few replicas confirmed, say so."""
+        found, _ = answers.pop(), answers.pop()
+        missing = self._copies if isinstance(found, StoreError) else self._copies - int(found)
+        if missing > 0:
+            error = NoReplicas(f"{missing} more replicas must have it", status_code="NOREPLICAS")
+            for at in copied:
+                if not isinstance(answers[at], StoreError):
+                    answers[at] = error
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -18,6 +18,7 @@ from amqp.exceptions import AMQPError
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterError,
     ConnectionError,  # noqa: A004 - redis-py's
     ExternalAuthProviderError,
     InvalidResponse,
@@ -218,7 +219,7 @@ def _by_class(error: BaseException) -> tuple[Kind, str]:
             return "refused", "correct the master's name, which stands after the hosts in the URL"
         case NoMasterYet():
             return "not yet", ""
-        case MaxConnectionsError() | ExternalAuthProviderError():
+        case MaxConnectionsError() | ExternalAuthProviderError() | ClusterError():
             return "not yet", ""
         case AuthenticationError() | AuthorizationError():
             return "refused", _LOGIN

@@ -10,13 +10,14 @@ from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed, Precond
 from kombu.exceptions import OperationalError
 from redis.exceptions import (
     AuthenticationError,
+    ClusterError,
     ConnectionError,  # noqa: A004 - redis-py's
     DataError,
     MaxConnectionsError,
     TimeoutError,  # noqa: A004 - redis-py's
 )
 
-from tasks.store.replies import WrongServer, classify
+from tasks.store.replies import NoMasterYet, NoReplicas, UnknownMaster, WrongServer, classify
 
 # redis-py makes its errors of replies with this.
 as_error: Any = cast("Any", redis._parsers.BaseParser).parse_error
@@ -95,6 +96,10 @@ def test_what_a_server_says(reply: str, kind: str) -> None:
         (OSError(104, "Connection reset by peer"), "gone"),
         (MaxConnectionsError("Too many connections"), "not yet"),
         (AuthenticationError("Invalid Username or Password"), "refused"),
+        (ClusterError("TTL exhausted."), "not yet"),
+        (NoMasterYet("the master is down"), "not yet"),
+        (UnknownMaster("no such master"), "refused"),
+        (NoReplicas("1 more must have it", status_code="NOREPLICAS"), "not yet"),
         (WrongServer("the server is a node of a cluster"), "refused"),
         (DataError("Invalid input of type: 'NoneType'"), "ours"),
         (ValueError("a bug"), "ours"),
