@@ -108,13 +108,17 @@ class ScriptBatches:
         keys: Sequence[str],
         arguments: Sequence[Any],
         answered: Callable[[Any], object],
+        *,
+        copied: bool = False,
     ) -> None:
         """Have a script called until the store answers it; only for what may run twice.
 
-        An error that is the script's own is an answer, too, once it has come OWN_REPEATS times.
+        Until the replicas have it as well, if it is to be `copied`. An error that is the script's
+        own is an answer, too, once it has come OWN_REPEATS times.
         `answered` is called in the thread that serves everybody, so it has to be quick.
         """
-        self._put(_Call(script, keys, arguments, answered, until_it_succeeds=True))
+        copied = copied and self._copies > 0
+        self._put(_Call(script, keys, arguments, answered, until_it_succeeds=True, copied=copied))
 
     def gather(self, script: Script, key: str, *, group: str) -> None:
         """Have a script called with a key, and with the others that its group has by then.

@@ -66,7 +66,8 @@ class Ledger:
     ) -> None:
         """Finished jobs are remembered for `dedupe_seconds`; no call takes over `flight_seconds`.
 
-        What is written before a request leaves must be with as many replicas as `copies` first.
+        As many replicas as `copies` must have what is written before a request leaves, and
+        before an outcome is published.
 
         A job that `max_losses` workers were lost with is claimed, but not sent again; nor is one
         of unknown outcome, unless `repeat_unknown`.
@@ -174,7 +175,7 @@ class Ledger:
             log_learned(job.account_id, answer)
             then(ended(job, answer) or Replay(outcome))
 
-        self._batches.post(self._finish, names, args, answered)
+        self._batches.post(self._finish, names, args, answered, copied=True)
 
     def release(
         self,
