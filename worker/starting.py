@@ -173,7 +173,9 @@ def _reach(settings: Settings, queues: Collection[str] | None) -> Setup:
         raise CannotStart(str(error)) from None
     broker = broker_at(found.broker_url)
     away = (RedisError, RedisClusterException, OSError)
-    store_url = _or_say("store", found.store_url, away, lambda: _store_at(found.store_url, settings))
+    store_url = _or_say(
+        "store", found.store_url, away, lambda: _store_at(found.store_url, settings)
+    )
     connection = broker.connection()
     failures = (*connection.connection_errors, *connection.channel_errors, KombuError, OSError)
     names = queues or queues_of(settings)
