@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, cast
 
 from kombu.exceptions import OperationalError
@@ -20,6 +21,7 @@ from tasks.store.connection import greeting, open_store, text
 from tasks.store.pulse import troubles_of, workers_seen
 from tasks.store.replies import advice, classify
 from tasks.store.rights import missing_rights, store_rights
+from tasks.store.sentinels import silent_sentinels
 from worker.broker.base import Broker, connect_at_once
 from worker.broker.confirms import NotConfirmed
 from worker.finding import Finding
@@ -35,6 +37,7 @@ ANSWER_SECONDS: Final = 5.0
 def check_broker(broker: Broker, settings: Settings) -> Iterator[Finding]:
     """Connect, declare what a worker declares, try to publish and to read, and try the rights."""
     yield from _check_queues(broker, [JOBS_QUEUE, *map(account_queue, settings.accounts)])
+    yield from map(partial(_silent, "broker"), broker.silent())
     try:
         missing = broker.missing_rights()
     except RedisError as error:
@@ -80,6 +83,7 @@ def check_store_at(url: str, *, replicas: int = 0) -> Iterator[Finding]:
         return
     with closing(store):
         yield from check_store(store, url, replicas=replicas)
+    yield from map(partial(_silent, "store"), silent_sentinels(url))
 
 
 def check_store(store: Redis, url: str, *, replicas: int = 0) -> Iterator[Finding]:
@@ -112,6 +116,11 @@ def _workers(store: Redis) -> Iterator[Finding]:
     """Pass on what the workers that run find wrong, such as a results queue that is full."""
     for worker, words in troubles_of(workers_seen(store)).items():
         yield Finding("warning", "worker", f"{worker} is held up: {words}")
+
+
+def _silent(what: str, server: tuple[str, str]) -> Finding:
+    place, words = server
+    return Finding("warning", what, f"{place} does not answer: {words}; others stand in for it")
 
 
 def _unusable(what: str, url: str, error: RedisError) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, cast
 
@@ -14,7 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
-from config.redis_urls import SENTINEL_OPTIONS, Address, Sentinels
+from config.redis_urls import SENTINEL_OPTIONS, Address, Sentinels, sentinels_of
 from config.urls import for_redis_py
 from tasks.store.replies import NoMasterYet, UnknownMaster
 
@@ -52,6 +53,11 @@ class MasterFinder:
         self._lock = threading.Lock()
         self._asked_at = 0.0
         self._found: Address | RedisError | None = None
+
+    @property
+    def clients(self) -> tuple[tuple[str, Redis], ...]:
+        """A client of each Sentinel, by its address."""
+        return tuple(self._clients)
 
     def discover_master(self, service_name: str) -> Address:
         """Return the address of the master of this name. Raises StoreError."""
@@ -99,6 +105,16 @@ def sentinel_pool(sentinels: Sentinels, **options: Any) -> ConnectionPool:
 def finder_of(sentinels: Sentinels) -> MasterFinder:
     """Return this process's finder: what one pool found out, all know."""
     return MasterFinder(sentinels)
+
+
+def silent_sentinels(url: str) -> Iterator[tuple[str, str]]:
+    """Name each Sentinel of a URL that does not answer, and say why; none for other URLs."""
+    found = sentinels_of(url)
+    for address, client in finder_of(found).clients if found else ():
+        try:
+            client.ping()
+        except RedisError as error:
+            yield f"the Sentinel {address}", str(error)
 
 
 def _options(server_url: str) -> dict[str, Any]:

@@ -32,7 +32,8 @@ SILENT_START_SECONDS = 8.0
 def test_a_master_dies_behind_sentinels(tmp_path: Path, simulator: SimulatorProcess) -> None:
     """It is store and broker; the first Sentinel in the URL is dead from the start."""
     with WatchedServers(tmp_path) as servers:
-        url = servers.url.replace("127.0.0.1:", f"127.0.0.1:{free_port()},127.0.0.1:", 1)
+        dead = f"127.0.0.1:{free_port()}"
+        url = servers.url.replace("127.0.0.1:", f"{dead},127.0.0.1:", 1)
         settings = {
             **ONE_ACCOUNT,
             "broker_url": url,
@@ -49,7 +50,7 @@ def test_a_master_dies_behind_sentinels(tmp_path: Path, simulator: SimulatorProc
                 before = len(later.take().by_job())
                 later.wait_for(before + 20, seconds=10)
                 print("back after", time.monotonic() - begun)
-                _check_speaks_plainly(settings)
+                _check_speaks_plainly(settings, dead)
                 later.wait_for(JOBS, seconds=30)
                 assert later.out.dead_letters == []
             assert worker.process.poll() is None
@@ -57,11 +58,13 @@ def test_a_master_dies_behind_sentinels(tmp_path: Path, simulator: SimulatorProc
     assert len(simulator.conversations()) == JOBS
 
 
-def _check_speaks_plainly(settings: dict[str, object]) -> None:
-    """Of servers that are found, and of a master's name that is wrong."""
+def _check_speaks_plainly(settings: dict[str, object], dead: str) -> None:
+    """Of servers that are found, of one that is dead, and of a master's name that is wrong."""
     found = overture("check", settings=settings)
     for what in ("broker", "message", "broker rights", "store", "store rights"):
         assert f"✓ {what}:" in found.stdout
+    for what in ("broker", "store"):
+        assert f"! {what}: the Sentinel {dead} does not answer" in found.stdout
     wrong = str(settings["broker_url"]).replace("mymaster", "other")
     refused = overture("check", settings={**settings, "broker_url": wrong})
     assert refused.returncode == 1
@@ -106,6 +109,9 @@ def test_the_next_node_of_rabbitmq_is_used_at_once(
             for command in (["check"], ["status"], ["results"]):
                 done = overture(*command, settings=settings)
                 assert done.returncode == 0, (command, done.stdout, done.stderr)
+                if command == ["check"]:
+                    for port in ports[:2]:
+                        assert f"! broker: amqp://guest@127.0.0.1:{port}" in done.stdout
             assert worker.process.poll() is None
             assert worker.stop() == 0
     assert len(simulator.conversations()) == JOBS + 1

@@ -185,6 +185,10 @@ class Broker(ABC):
         an alarm lasts.
         """
 
+    def silent(self) -> Iterator[tuple[str, str]]:
+        """Name each of several servers that does not answer, and say why."""
+        return iter(())
+
     @abstractmethod
     def missing_rights(self) -> tuple[str, ...] | None:
         """Return the rights that the user lacks, as ACL SETUSER takes them.

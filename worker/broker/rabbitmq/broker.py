@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from kombu import Connection, Queue
+from kombu.exceptions import OperationalError
 
 from config.names import JOBS_EXCHANGE_NAME
-from config.urls import for_kombu
+from config.urls import for_kombu, public_url, said
 from tasks.messages.intake import Received
 from worker.broker.base import (
     ANSWER_SECONDS,
@@ -21,7 +22,7 @@ from worker.broker.confirms import Blocked, Refusal
 from worker.broker.message import received
 from worker.broker.rabbitmq.checks import check
 from worker.broker.rabbitmq.delivery import DELAY_QUEUES, RabbitDelivery, declare_delays
-from worker.broker.rabbitmq.nodes import NODES
+from worker.broker.rabbitmq.nodes import NEXT_SECONDS, NODES, alternatives
 from worker.broker.rabbitmq.producer import PROBE_SECONDS, RabbitProducer, probe, refusal_of
 from worker.broker.rabbitmq.transport import WAITS_FOR_A_READER, own_url, register
 from worker.finding import Finding
@@ -100,6 +101,19 @@ class RabbitBroker(Broker):
         with self.taking(queue) as taker:
             for message in iter(taker.take, None):
                 yield received(message)
+
+    def silent(self) -> Iterator[tuple[str, str]]:
+        """Try each node by itself."""
+        urls = alternatives(for_kombu(self.url))
+        for url in urls if len(urls) > 1 else ():
+            connection = Connection(own_url(url), connect_timeout=NEXT_SECONDS)
+            errors: Any = (*connection.connection_errors, OperationalError)
+            try:
+                connect_at_once(connection)
+            except errors as error:
+                yield public_url(url), said(error, url)
+            finally:
+                connection.collect()
 
     def demand_writable(self) -> None:
         """Raise Blocked where there is an alarm."""

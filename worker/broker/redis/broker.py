@@ -16,6 +16,7 @@ from tasks.messages.intake import Received
 from tasks.store.connection import ANSWER_SECONDS as STORE_ANSWER_SECONDS
 from tasks.store.connection import connect
 from tasks.store.rights import missing_rights
+from tasks.store.sentinels import silent_sentinels
 from worker.broker import compression
 from worker.broker.base import ANSWER_SECONDS, CONNECT_SECONDS, Broker, QueueDepth
 from worker.broker.message import COMMAND_BYTES, received
@@ -108,6 +109,10 @@ class RedisBroker(Broker):
             for step in layout.steps:
                 for payload in _taken_order(client, layout.list_of(queue, step)):
                     yield _seen(payload)
+
+    def silent(self) -> Iterator[tuple[str, str]]:
+        """Ask each Sentinel."""
+        return silent_sentinels(self.url)
 
     def demand_writable(self) -> None:
         """Raise RedisError where the server takes no write, as one out of memory does."""
