@@ -21,7 +21,7 @@ from redis import Redis
 
 from config.names import CREATED_KEY, RESULTS_QUEUE
 from tests.broker_client import BrokerClient, publish
-from tests.jobs import SECRET
+from tests.jobs import ACCOUNT, SECRET
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import ROOT, WorkerProcess, environment
@@ -121,56 +121,66 @@ def test_a_thousand_results_become_a_thousand_messages(
     assert calls(simulator, "idp") == 2000
 
 
-@pytest.mark.usefixtures("opener")
 def test_a_stage_sends_what_the_job_says(
-    stage: Stage, client: BrokerClient, simulator: SimulatorProcess
+    stage: Stage, settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
 ) -> None:
-    """The job's own text as the job's own consumer, with the job's client properties."""
+    """The job's own text as its own consumer, for its own account, with its client properties.
+
+    A message that comes too late to be automatic is sent, and said to be late.
+    """
+    settings |= second_account(settings)
     properties = {"type": ".ClientProperties", "features": ["AUTO_MESSAGES"]}
-    texts = {f"job-{number}": f"Message {number}: grüß dich" for number in range(5)}
-    stage.start()
-    client.put(
+    texts = {f"job-{number}": f"Message {number}: grüß dich" for number in range(6)}
+    jobs: list[dict[str, Any]] = [
         {
             "jobId": name,
             "consumerId": f"consumer-{name}",
-            "clientProperties": properties,
+            "accountId": ("12345678", "87654321")[number % 2],
             "metadata": {"firstMessage": text},
         }
-        for name, text in texts.items()
-    )
-    wait_until(lambda: len(_sent(simulator)) == len(texts), "every message is sent")
+        for number, (name, text) in enumerate(texts.items())
+    ]
+    for job in jobs[::2]:
+        job["clientProperties"] = properties
+    with WorkerProcess(settings):
+        client.put(jobs[:2])
+        late = _results(client, 2)
+        for result in late:
+            result["createdAt"] = "2026-01-31T09:00:01.250Z"
+        stage.publish(late)
+        stage.start()
+        client.put(jobs[2:])
+        wait_until(lambda: len(_sent(simulator)) == len(texts), "every message is sent")
     assert stage.stop() == 0
     assert _sent(simulator) == {f"consumer-{name}": [text] for name, text in texts.items()}
     assert client.take().results == []
+    said = [line for line in stage.output().splitlines() if "automatic messages" in line]
+    assert len(said) == 1
+    assert "job-0" in said[0]
 
 
-@pytest.mark.usefixtures("opener")
-def test_a_stage_recognises_a_result_after_its_own_restart(
-    stage: Stage, client: BrokerClient, simulator: SimulatorProcess
+def test_what_is_refused_is_parked_and_can_be_sent_again(
+    stage: Stage, settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
 ) -> None:
-    """What is sent is written down."""
-    client.put([{"jobId": f"job-{n}", "consumerId": f"consumer-{n}"} for n in range(3)])
-    first, *others = _results(client, 3)
-    for number, other in enumerate(others, start=1):
-        stage.publish([first, first, other])
-        stage.start()
-        wait_until(lambda: len(_sent(simulator)) > number, "the last is sent")  # noqa: B023 - called before it changes
-        wait_until(lambda: client.waiting(RESULTS_QUEUE) == 0, "every result is taken")
-        assert stage.stop() == 0
-    assert all(one["jobId"] == first["jobId"] for one in client.take().results)
-    assert list(_sent(simulator).values()) == [["Hello! How can we help you?"]] * 3
+    """A closed conversation, another's, an account that is not known: none holds up the others.
 
-
-@pytest.mark.usefixtures("opener")
-def test_what_is_refused_is_parked_and_holds_up_nothing(
-    stage: Stage, client: BrokerClient, simulator: SimulatorProcess
-) -> None:
-    """A closed conversation, another's, an account that is not known; a 503 is tried again."""
-    client.put([{"jobId": f"job-{n}", "consumerId": f"consumer-{n}"} for n in range(5)])
-    results = _results(client, 5)
+    A 503 is tried again. After a restart what was parked can be sent again, once its cause is gone;
+    here the account is configured then. What was sent is recognised.
+    """
+    second = second_account(settings)
+    with WorkerProcess({**settings, **second}):
+        account = {2: "87654321"}
+        client.put(
+            {
+                "jobId": f"job-{n}",
+                "consumerId": f"consumer-{n}",
+                "accountId": account.get(n, ACCOUNT),
+            }
+            for n in range(5)
+        )
+        results = _results(client, 5)
     simulator.control("close", {"consumer": "consumer-0"})
     results[1]["consumerId"] = "consumer-0"
-    results[2]["accountId"] = "87654321"
     simulator.control("faults", {"consumer": "consumer-3", "fault": "send.server_error"})
     stage.publish(results)
     stage.start()
@@ -184,32 +194,22 @@ def test_what_is_refused_is_parked_and_holds_up_nothing(
     assert "HTTP 401" in reasons["job-1"]
     assert "87654321 is not configured" in reasons["job-2"]
     assert "job-3: not sent yet: asyncMessagingEnt: HTTP 50" in stage.output()
-    assert calls(simulator, "sentinel") == 2
-    assert SECRET not in stage.output()
-    assert "eyJ" not in stage.output()
-
-
-def test_what_was_parked_can_be_sent_again(
-    stage: Stage, settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
-) -> None:
-    """Once its cause is gone, and once: here the account is configured then."""
-    second = second_account(settings)
-    with WorkerProcess({**settings, **second}):
-        job = {"jobId": "job-1", "consumerId": "consumer-1", "accountId": "87654321"}
-        client.put([job])
-        results = _results(client, 1)
-    stage.publish(results)
-    stage.start()
-    wait_until(lambda: len(stage.parked()) == 1, "the message is parked")
-    assert stage.stop() == 0
+    # One for each of the worker's accounts, and the stage's.
+    assert calls(simulator, "sentinel") == 3
     settings |= second
     stage.send_again()
     assert stage.parked() == []
     stage.publish(results)
     stage.start()
-    wait_until(lambda: len(_sent(simulator)) == 1, "the message is sent")
+    wait_until(lambda: len(_sent(simulator)) == 3, "the third message is sent")
+    wait_until(lambda: client.waiting(RESULTS_QUEUE) == 0, "every result is taken")
+    wait_until(lambda: parked_jobs(stage) == {"job-0", "job-1"}, "the others are parked again")
     assert stage.stop() == 0
-    assert _sent(simulator) == {"consumer-1": ["Hello! How can we help you?"]}
+    greeting = ["Hello! How can we help you?"]
+    assert _sent(simulator) == {f"consumer-{n}": greeting for n in (2, 3, 4)}
+    assert parked_jobs(stage) == {"job-0", "job-1"}
+    assert SECRET not in stage.output()
+    assert "eyJ" not in stage.output()
 
 
 @pytest.mark.usefixtures("opener")
@@ -229,29 +229,6 @@ def test_a_token_that_is_taken_back_is_renewed(
     assert stage.parked() == []
     # The worker's, the stage's first, and that which took its place.
     assert calls(simulator, "sentinel") == 3
-
-
-def test_a_stage_serves_several_accounts(
-    stage: Stage, settings: dict[str, object], client: BrokerClient, simulator: SimulatorProcess
-) -> None:
-    """Each with its own credentials, and says which message comes too late to be automatic."""
-    settings |= second_account(settings)
-    features = {"features": ["AUTO_MESSAGES"], "type": ".ClientProperties"}
-    with WorkerProcess(settings):
-        client.put(
-            {"jobId": f"job-{n}", "consumerId": f"c-{n}", "accountId": n, **more}
-            for n, more in (("12345678", {"clientProperties": features}), ("87654321", {}))
-        )
-        results = _results(client, 2)
-    for result in results:
-        result["createdAt"] = "2026-01-31T09:00:01.250Z"
-    stage.publish(results)
-    stage.start()
-    wait_until(lambda: len(_sent(simulator)) == 2, "both messages are sent")
-    assert stage.stop() == 0
-    late = [line for line in stage.output().splitlines() if "automatic messages" in line]
-    assert len(late) == 1
-    assert "job-12345678" in late[0]
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed here")
@@ -398,6 +375,11 @@ def _results(client: BrokerClient, count: int) -> list[dict[str, Any]]:
     found = client.wait_for(count).by_job()
     client.out.results.clear()
     return [found[name] for name in sorted(found)]
+
+
+def parked_jobs(stage: Stage) -> set[str]:
+    """Return the ids of what it has put aside."""
+    return {entry["result"]["jobId"] for entry in stage.parked()}
 
 
 def second_account(settings: dict[str, object]) -> dict[str, object]:
