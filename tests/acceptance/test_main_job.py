@@ -65,13 +65,24 @@ def test_jobs_become_conversations(client: BrokerClient, simulator: SimulatorPro
 
 @pytest.mark.usefixtures("worker")
 def test_every_way_to_enqueue_is_the_same(client: BrokerClient) -> None:
-    """Plain Celery, protocol 1 by hand, and the bare job."""
+    """Plain Celery, protocol 1 by hand, and the bare job; at once or at a moment of its own.
+
+    The broker keeps what waits, without a slot, and brings it back as it was, compressed or not.
+    """
+    start = datetime.now(UTC) + timedelta(seconds=2)
+    later = {"notBefore": start.isoformat()}
     client.send_task(job_document(1))
     client.send_task(job_document(2), countdown=1)
     proto_1 = {"task": "conversations.create", "id": "x", "args": [job_document(3)]}
     client.put_raw([json.dumps(proto_1).encode(), json.dumps(job_document(4)).encode()])
-    out = client.wait_for(4)
-    assert {result["jobId"] for result in out.results} == {f"job-{n}" for n in range(1, 5)}
+    client.put([job_document(5, **later)])
+    client.send_task(job_document(6, **later), compression="gzip")
+    out = client.wait_for(6)
+    found = {result["jobId"]: result for result in out.results}
+    assert found.keys() == {f"job-{n}" for n in range(1, 7)}
+    assert out.dead_letters == []
+    for name in ("job-5", "job-6"):
+        assert datetime.fromisoformat(found[name]["createdAt"]) >= start
 
 
 @pytest.mark.usefixtures("worker")
@@ -98,7 +109,10 @@ def test_what_is_sent_is_what_liveperson_documents(
 
 @pytest.mark.usefixtures("worker")
 def test_each_way_to_fail_has_its_code(client: BrokerClient, simulator: SimulatorProcess) -> None:
-    """Dead letters say what went wrong, and hold the job as it was received."""
+    """Dead letters say what went wrong, and hold the job as it was received.
+
+    So do those of messages that cannot be read, and the worker goes on.
+    """
     past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     fault(simulator, 5, "server_error", times=10)
     fault(simulator, 6, "consumer_token_refused", times=10)
@@ -117,6 +131,15 @@ def test_each_way_to_fail_has_its_code(client: BrokerClient, simulator: Simulato
     exhausted = next(x for x in client.out.dead_letters if x["job"]["jobId"] == "job-5")["error"]
     assert [a["outcome"] for a in exhausted["attempts"]] == ["unknown"] * 4
     assert exhausted["httpStatus"] in {500, 502, 503, 504}
+    client.out.dead_letters.clear()
+    client.put_raw([b"{nope", b"\xff\xfe", b"[1]", b'{"jobId": "a", "jobId": "b"}', b"{}", b""])
+    client.put_raw([b"\x80\x04."], content_type="application/x-python-serialize")
+    client.put([job_document(7)])
+    client.wait_until(
+        lambda out: len(out.dead_letters) == 7 and len(out.results) == 1, "seven dead letters"
+    )
+    found = sorted(letter["error"]["code"] for letter in client.out.dead_letters)
+    assert found == ["invalid_job"] * 2 + ["malformed_message"] * 5
 
 
 @pytest.mark.usefixtures("worker")
@@ -251,38 +274,6 @@ def test_a_repeat_comes_as_the_visitor_who_came_first(
     (result,) = client.wait_for(1).results
     assert result["attempts"] == 3
     assert simulator.stats()["total"]["calls"]["smt"] == {"200": 2, "201": 1}
-
-
-@pytest.mark.usefixtures("worker")
-def test_not_before_is_kept_by_the_broker(client: BrokerClient) -> None:
-    """A job waits without a slot, and is not sent early."""
-    start = datetime.now(UTC) + timedelta(seconds=2)
-    client.put([job_document(1, notBefore=start.isoformat())])
-    (result,) = client.wait_for(1).results
-    assert datetime.fromisoformat(result["createdAt"]) >= start
-
-
-@pytest.mark.usefixtures("worker")
-def test_a_compressed_job_survives_its_wait(client: BrokerClient) -> None:
-    """What the broker brings back after a delay is read as it was at first."""
-    start = datetime.now(UTC) + timedelta(seconds=1)
-    client.send_task(job_document(1, notBefore=start.isoformat()), compression="gzip")
-    out = client.wait_for(1)
-    assert (len(out.results), out.dead_letters) == (1, [])
-
-
-@pytest.mark.usefixtures("worker")
-def test_what_is_no_job_is_kept_whole(client: BrokerClient) -> None:
-    """Messages that cannot be read are dead letters, and the worker goes on."""
-    bodies = [b"{nope", b"\xff\xfe", b"[1]", b'{"jobId": "a", "jobId": "b"}', b"{}", b""]
-    client.put_raw(bodies)
-    client.put_raw([b"\x80\x04."], content_type="application/x-python-serialize")
-    client.put([job_document(1)])
-    client.wait_until(
-        lambda out: len(out.dead_letters) == 7 and len(out.results) == 1, "seven dead letters"
-    )
-    codes = sorted(letter["error"]["code"] for letter in client.out.dead_letters)
-    assert codes == ["invalid_job"] * 2 + ["malformed_message"] * 5
 
 
 def test_a_killed_workers_jobs_are_done_by_another(
