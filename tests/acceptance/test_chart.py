@@ -202,3 +202,11 @@ def test_the_chart_has_the_version_of_overture() -> None:
     """Its own, and that of the image."""
     chart = YAML(typ="safe").load(read("docker/chart/Chart.yaml"))
     assert [chart["version"], chart["appVersion"]] == [VERSION, VERSION]
+
+
+def test_the_alerts_are_those_of_the_project(helm: Helm) -> None:
+    """The chart has no copy of the rules that could grow old."""
+    example = ("--values", str(EXAMPLES[0]))
+    documents = rendered(helm, *example, "--set", "metrics.prometheusRule.enabled=true")
+    rules = YAML(typ="safe").load(read("docker/monitoring/rules.yaml"))
+    assert of_kind(documents, "PrometheusRule")["spec"] == rules
