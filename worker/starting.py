@@ -34,7 +34,8 @@ from worker.broker.brokers import broker_at
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
 from worker.pool import TaskPool
-from worker.stop import on_signals, secrets_of
+from worker.redacted import secrets_of
+from worker.stop import on_signals
 from worker.tuning import allow_files, keep_together
 
 # Options of Celery's own command that would take a promise away, and what to do instead.

@@ -14,10 +14,7 @@ import structlog
 from celery import signals
 from celery.worker import state
 
-from config.settings import Settings
 from config.streams import write_last_lines
-from config.urls import passwords_of
-from tasks.liveperson.environment import proxy_passwords
 from worker.consumer import JobConsumer
 from worker.parts import Parts
 
@@ -26,15 +23,6 @@ LOOK_SECONDS: Final = 0.1
 CLOSE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
-
-
-def secrets_of(settings: Settings) -> set[str]:
-    """Return the values that may appear in no line of the log."""
-    urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
-    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
-    return passwords | {
-        account.client_secret.get_secret_value() for account in settings.accounts.values()
-    }
 
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:

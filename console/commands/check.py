@@ -19,7 +19,7 @@ from worker.broker.brokers import broker_at
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
 from worker.finding import Finding, Verdict
-from worker.stop import secrets_of
+from worker.redacted import secrets_of
 
 MARKS: Final[dict[Verdict, tuple[str, str]]] = {
     "works": ("✓", "green"),

@@ -12,8 +12,9 @@ from config.logs import configure_logging
 from config.values import address as checked
 from console.output import Problem
 from console.servers import reach, read_settings
+from worker.redacted import secrets_of
 from worker.serving import CannotServe, PageServer
-from worker.stop import on_signals, secrets_of
+from worker.stop import on_signals
 
 DEFAULT_ADDRESS = "127.0.0.1:9465"
 

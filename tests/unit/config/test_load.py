@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.load import InvalidSettings, load_settings, misspelt
-from worker.stop import secrets_of
+from worker.redacted import secrets_of
 
 SECRET = "canary-9f3a71"
 

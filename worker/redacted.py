@@ -1,0 +1,16 @@
+"""What the settings hold that no line of a log may."""
+
+from __future__ import annotations
+
+from config.settings import Settings
+from config.urls import passwords_of
+from tasks.liveperson.environment import proxy_passwords
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """Return the values that may appear in no line of the log."""
+    urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
+    passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
+    return passwords | {
+        account.client_secret.get_secret_value() for account in settings.accounts.values()
+    }
