@@ -211,7 +211,8 @@ def _demand_bounds(archive: ZipFile) -> None:
             _look_through(archive, part, MOST_SHEET_BYTES, most_row=MOST_ROW_BYTES)
         elif part.filename == _TEXTS:
             _look_through(archive, part, MOST_TEXT_BYTES)
-        elif part.filename.endswith((".xml", ".rels")):
+        else:
+            # Whatever it is called: another part may say that these are the texts.
             _look_through(archive, part, MOST_OTHER_BYTES)
 
 

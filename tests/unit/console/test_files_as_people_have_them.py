@@ -223,6 +223,7 @@ class TestHostileWorkbooks:
             (SHEET, b"<worksheet><sheetData><row>" + b"<c/>" * 300_000, "larger than any"),
             (SHEET, b"<worksheet>" + b" " * 400_000 + b"</worksheet>", "larger than any"),
             ("xl/styles.xml", b"<a/>" * 300_000, "has more than 1 MiB"),
+            ("xl/other.bin", b"<a/>" * 300_000, "has more than 1 MiB"),
             (TEXTS, b'<!DOCTYPE sst [<!ENTITY a "b">]><sst/>', "declares entities"),
             (SHEET, b"<worksheet><sheetData><row", "cannot be read"),
             ("xl/workbook.xml", b"nonsense", "cannot be read"),
