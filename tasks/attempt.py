@@ -181,7 +181,8 @@ class Try:
     def _make(self) -> Step | Soon:
         job, visit = self.work.job, ""
         is_paused = self._rules.brake.is_on(job.account_id, job.submission_id)
-        if is_paused or job.engagement is not None:
+        is_paced = self._permits.is_paced(self.work)
+        if is_paused or is_paced or job.engagement is not None:
             # The Monitoring API counts visits, so one delivery at a time asks it.
             begun = self._permits.begin(self.work, self.account, "prepare")
             if not isinstance(begun, Claimed | Cancelled):

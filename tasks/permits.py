@@ -26,6 +26,10 @@ LONGEST_SLEEP_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 0.1
 # Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
 NO_PATIENCE_SECONDS: Final = -1.0
+# A submission that put a job off for its pace is taken to have one for so long, in seconds.
+PACED_SECONDS: Final = 600.0
+# So many are remembered; of more it is found out again.
+MOST_PACED: Final = 1000
 # A worker that the others no longer see looks so often whether they do again, in seconds.
 UNSEEN_POLL_SECONDS: Final = 0.1
 
@@ -57,6 +61,13 @@ class Permits:
         # Unlike a number it needs no lock among threads.
         self.waiting: deque[None] = deque()
         self.answered_at = time.monotonic()
+        # Until when a submission of an account is taken to have a pace of its own.
+        self._paced: dict[tuple[str, str | None], float] = {}
+
+    def is_paced(self, work: Work) -> bool:
+        """Tell whether a job may be put off for its submission's pace: no token is got in vain."""
+        job = work.job
+        return self._paced.get((job.account_id, job.submission_id), 0.0) > time.monotonic()
 
     def seat(self, work: Work) -> AbstractContextManager[bool]:
         """Hold one of the process's slots for a job's account, if it has not too many already."""
@@ -183,7 +194,7 @@ class Permits:
                 self._shutdown.sleep(UNSEEN_POLL_SECONDS)
                 continue
             if not isinstance(begun, Held) or begun.owner == dead_owner:
-                self._note(account, begun, asked)
+                self._note(work, account, begun, asked)
                 return begun
             if self._is_alive(begun.owner):
                 return begun
@@ -200,13 +211,21 @@ class Permits:
         account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
         self._shutdown.sleep(0)
 
-    def _note(self, account: Account, begun: Beginning | Wait, asked: float) -> None:
+    def _note(self, work: Work, account: Account, begun: Beginning | Wait, asked: float) -> None:
         """Say in the log when something other than its pace holds an account, and when no more."""
         match begun:
             case Wait(seconds=seconds, why=why, cause=cause) | Defer(seconds, why, cause):
                 account.hold.begins(why, cause=cause, seconds=seconds, asked=asked)
+                if why == "pace":
+                    self._note_pace(work)
             case Go(claim) if not claim.probing:
                 account.hold.ends(asked=asked)
+
+    def _note_pace(self, work: Work) -> None:
+        if len(self._paced) >= MOST_PACED:
+            self._paced = {}
+        key = (work.job.account_id, work.job.submission_id)
+        self._paced[key] = time.monotonic() + PACED_SECONDS
 
 
 def _rank(work: Work) -> Rank:

@@ -4,7 +4,8 @@
 --       where the job goes on with it
 -- ARGV: a JSON object of
 --   owner, digest, job_id, submission
---   purpose: claim, prepare (claim unless paused), send, or fail (it could not be made ready)
+--   purpose: claim, prepare (claim unless paused, or put off by the submission's pace), send, or
+--     fail (it could not be made ready)
 --   dead: an owner that is gone
 --   at: the time of the attempt (RFC 3339)
 --   rate, cap, slot: the account's ceilings, and the slot that is booked
@@ -124,6 +125,16 @@ local function hand_back(account, first, ms, why, cause)
   return { 'defer', tostring(ms), why, cause or cause_of(account, why) }
 end
 
+-- What puts a job off before its call is none: what was learned is forgotten after as long as
+-- without it.
+local function look_at_account()
+  local account = open(limit)
+  keep_up(account, now)
+  give(account, ask.rate, ask.cap)
+  go_on_trying(account, now, owner)
+  return account
+end
+
 if pause then
   local first = locked_for(lock, now)
   if is_general and patience >= PAUSED_MS then
@@ -133,11 +144,7 @@ if pause then
     write_job(job, is, record_ms, is_unknown(history))
     return { 'wait', tostring(PAUSED_MS), '0', 'paused', pause }
   end
-  -- This is no call: what was learned is forgotten after as long as without it.
-  local account = open(limit)
-  keep_up(account, now)
-  give(account, ask.rate, ask.cap)
-  go_on_trying(account, now, owner)
+  local account = look_at_account()
   return hand_back(account, first, queue_up(account, now, PARKED_MS, 'parked'), 'paused', pause)
 end
 
@@ -152,7 +159,15 @@ end
 if unresolved then
   facts[7] = is_alone(tonumber(redis.call('HGET', limit, 'flow_at')))
 end
-if purpose == 'claim' or purpose == 'prepare' or losses > ask.max_losses or may_not_repeat or unresolved then
+if purpose == 'claim' or losses > ask.max_losses or may_not_repeat or unresolved then
+  return claimed('claimed')
+end
+if purpose == 'prepare' then
+  -- No token is got, and nobody is asked, for a job that its submission's pace puts off.
+  local ahead = paced(tally, marks, now)
+  if ahead then
+    return hand_back(look_at_account(), locked_for(lock, now), ahead, 'pace')
+  end
   return claimed('claimed')
 end
 
