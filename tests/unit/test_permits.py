@@ -69,15 +69,19 @@ def test_a_request_that_ends_lets_the_next_one_go(make: Make) -> None:
     with make(cap=1) as world:
         begin_other(world)
 
+        permits, waiting = world.rules.permits, list[int]()
+
         def end_other() -> None:
+            waiting.append(len(permits.waiting))
             world.end(make_job(2), f"{ALIVE}/2")
             world.account.gate.freed()
 
         timer = threading.Timer(0.05, end_other)
         timer.start()
-        begun = world.rules.permits.begin(world.work(make_job()), world.account)
+        begun = permits.begin(world.work(make_job()), world.account)
         timer.join()
         assert isinstance(begun, Go)
+        assert [*waiting, len(permits.waiting)] == [1, 0]
 
 
 def test_a_job_that_expires_in_line_is_claimed_without_a_permit(make: Make) -> None:
