@@ -11,9 +11,9 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from redis import ConnectionPool, Redis
@@ -21,10 +21,12 @@ from redis.commands.core import Script
 from redis.exceptions import AskError, MovedError, NoScriptError
 
 from tasks.store.cluster import look_again, place_named_in, place_of
-from tasks.store.connection import StoreError, tag_of
+from tasks.store.connection import StoreError, Together, tag_of
 from tasks.store.replies import NoReplicas, classify, report
 
 BATCH_CALLS: Final = 100
+# So many calls are one script at most: while it runs, the store does nothing else.
+MOST_TOGETHER: Final = 25
 # When a call that has to succeed is repeated, in seconds.
 REPEAT_SECONDS: Final = 0.5
 # How often a call is repeated whose own error it is: what it stumbles over may be gone by then.
@@ -58,8 +60,57 @@ class _Call:
     asking: bool = False
     copied: bool = False
 
+    @property
+    def company(self) -> tuple[object, ...]:
+        """Those that have the same can be one script: of one account, whose keys are together."""
+        if isinstance(self.script, Together) and self.keys and not self.asking:
+            return (self.script.sha, self.copied, self.keys[0].partition("}")[0])
+        return (id(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call, or several that are one script; `places` are theirs among the calls of a batch."""
+
+    places: Sequence[int]
+    calls: Sequence[_Call]
+
+    @property
+    def script(self) -> Script:
+        return self.calls[0].script
+
+    @property
+    def asking(self) -> bool:
+        return self.calls[0].asking
+
+    @property
+    def copied(self) -> bool:
+        return self.calls[0].copied
+
     def command(self, name: str, script: str) -> tuple[Any, ...]:
-        return (name, script, len(self.keys), *self.keys, *self.arguments)
+        keys = [key for call in self.calls for key in call.keys]
+        arguments = [argument for call in self.calls for argument in call.arguments]
+        if isinstance(self.script, Together):
+            counts = " ".join(f"{len(call.keys)} {len(call.arguments)}" for call in self.calls)
+            arguments.insert(0, counts)
+        return (name, script, len(keys), *keys, *arguments)
+
+    def answers(self, answer: Any) -> Sequence[Any]:
+        """Return the answer for each call."""
+        if isinstance(answer, StoreError):
+            return [answer] * len(self.calls)
+        return cast("Sequence[Any]", answer) if isinstance(self.script, Together) else [answer]
+
+
+def _runs(calls: Sequence[_Call]) -> Iterator[_Run]:
+    company: dict[tuple[object, ...], list[int]] = {}
+    for place, call in enumerate(calls):
+        places = company.setdefault(call.company, [])
+        places.append(place)
+        if len(places) == MOST_TOGETHER:
+            yield _Run(places, [calls[at] for at in company.pop(call.company)])
+    for places in company.values():
+        yield _Run(places, [calls[at] for at in places])
 
 
 class ScriptBatches:
@@ -246,16 +297,26 @@ class _Lane:
     def _exchange(self, calls: list[_Call]) -> list[Any]:
         if not calls:
             return []
-        answers = self._send(calls, [call.command("EVALSHA", call.script.sha) for call in calls])
-        unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        runs = list(_runs(calls))
+        said = self._send(runs, [run.command("EVALSHA", run.script.sha) for run in runs])
+        unknown = [at for at, answer in enumerate(said) if isinstance(answer, NoScriptError)]
         if unknown:
-            again = [calls[at] for at in unknown]
-            in_full = [call.command("EVAL", str(call.script.script)) for call in again]
+            again = [runs[at] for at in unknown]
+            in_full = [run.command("EVAL", str(run.script.script)) for run in again]
             for at, answer in zip(unknown, self._send(again, in_full), strict=True):
-                answers[at] = answer
+                said[at] = answer
+        answers: list[Any] = [None] * len(calls)
+        for run, answer in zip(runs, said, strict=True):
+            for place, one in zip(run.places, run.answers(answer), strict=True):
+                answers[place] = one
+        # A demoted server stays one; its address may lead to the primary now.
+        if any(isinstance(one, StoreError) and classify(one).kind == "gone" for one in answers):
+            self._disconnect()
+            # The pool's other connections are as old as this one.
+            self._pool.disconnect(inuse_connections=False)
         return answers
 
-    def _send(self, calls: list[_Call], commands: list[tuple[Any, ...]]) -> list[Any]:
+    def _send(self, runs: list[_Run], commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one write; errors that are answers stand among the answers.
 
         Raises what says that the connection is no good.
@@ -264,14 +325,13 @@ class _Lane:
             self._connection = self._pool.get_connection()
         connection = self._connection
         sent = []
-        for call, command in zip(calls, commands, strict=True):
-            sent += [ASKING, command] if call.asking else [command]
-        copied = [at for at, call in enumerate(calls) if call.copied]
+        for run, command in zip(runs, commands, strict=True):
+            sent += [ASKING, command] if run.asking else [command]
+        copied = [at for at, run in enumerate(runs) if run.copied]
         if copied:
-            sent += self._wait_for_copies(calls[copied[0]].keys[0])
+            sent += self._wait_for_copies(runs[copied[0]].calls[0].keys[0])
         connection.send_packed_command(connection.pack_commands(sent))
         answers: list[Any] = []
-        is_gone = False
         for command in sent:
             try:
                 answer = connection.read_response()
@@ -279,16 +339,10 @@ class _Lane:
                 if not connection.is_connected:
                     raise
                 answer = error
-                # A demoted server stays one; its address may lead to the primary now.
-                is_gone = is_gone or classify(error).kind == "gone"
             if command is not ASKING:
                 answers.append(answer)
         if copied:
             self._demand_copies(answers, copied)
-        if is_gone:
-            self._disconnect()
-            # The pool's other connections are as old as this one.
-            self._pool.disconnect(inuse_connections=False)
         return answers
 
     def _wait_for_copies(self, key: str) -> list[tuple[Any, ...]]:

@@ -185,6 +185,20 @@ def joined(store: Redis, *files: Path) -> Script:
     return store.register_script("\n".join(file.read_text(encoding="utf-8") for file in files))
 
 
+class Together(Script):
+    """A script that answers many calls of one account at once (tasks/store/lua/together.lua)."""
+
+
+def together(store: Redis, *names: str) -> Together:
+    """Return the limiter's scripts and others as one, the last of which is called many times."""
+    *helpers, each, once, loop = (
+        (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+        for name in (*LIMITER, *names, "account_once", "together")
+    )
+    parts = [*helpers, "local function each(KEYS, ARGV)", each, "end", once, loop]
+    return Together(store, "\n".join(parts))
+
+
 def text(value: Any) -> str:
     """Decode what the store answered; an absent value is empty."""
     return value.decode() if isinstance(value, bytes) else str(value or "")

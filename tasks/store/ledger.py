@@ -23,7 +23,7 @@ from tasks.messages.outgoing import now
 from tasks.messages.result import Attempt
 from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
-from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text
+from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text, together
 from tasks.store.finished import note_name, pack, read_note, short_digest, write_note
 from tasks.store.limits import log_learned
 from tasks.store.records import look_up
@@ -81,8 +81,8 @@ class Ledger:
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store, copies=copies)
-        self._begin = script(store, *LIMITER, "record", "submission", "begin")
-        self._finish = script(store, *LIMITER, "record", "submission", "opened", "finish")
+        self._begin = together(store, "record", "submission", "begin")
+        self._finish = together(store, "record", "submission", "opened", "finish")
         self._put_off = script(store, *LIMITER, "record", "submission", "put_off")
         self._wait = script(store, "clock", "record", "submission", "wait")
         self._published = script(store, "published")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,13 @@ import pytest
 import structlog
 from redis import Redis
 
+from tasks.store import connection
+from tasks.store.answers import Go
 from tasks.store.batches import ScriptBatches
-from tasks.store.connection import StoreError, connect
+from tasks.store.connection import Keys, StoreError, Together, connect, together
+from tasks.store.ledger import Ceiling, Ledger
+from tasks.store.replies import classify
+from tests.jobs import ACCOUNT, make_job
 from tests.memory_store import ON_EITHER_STORE
 from tests.redis_server import RedisServer, free_port
 
@@ -170,3 +176,61 @@ def test_a_script_whose_own_error_it_is_holds_up_nobody(
         assert isinstance(answers.get(timeout=ANSWER_SECONDS), StoreError)
     assert [line["event"] for line in lines] == ["store.failed"] * 3
     assert {line["kind"] for line in lines} == {"ours"}
+
+
+PROBE = "return { KEYS[1] or '', KEYS[2] or '', ARGV[1] or '', #KEYS, #ARGV }"
+
+
+@pytest.fixture
+def probe(store: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Together:
+    """Give a script that tells what it was called with; its calls come together."""
+    folder = tmp_path / "lua"
+    shutil.copytree(connection.SCRIPTS, folder)
+    (folder / "probe.lua").write_text(PROBE)
+    monkeypatch.setattr(connection, "SCRIPTS", folder)
+    return together(store, "probe")
+
+
+@ON_EITHER_STORE
+def test_calls_that_are_one_script_have_their_own_keys_and_arguments(
+    store: Redis, probe: Together
+) -> None:
+    """However many each has; those of other accounts are other scripts."""
+    batches = ScriptBatches(store)
+
+    def ask(number: int) -> bool:
+        prefix = f"{{account-{number % 2}}}"
+        keys = [f"{prefix}:{number}:{at}" for at in range(1 + number % 2)]
+        arguments = [f"{number} 9 9"] * (number % 3)
+        found = batches.call(probe, keys, arguments)
+        second = keys[1] if len(keys) > 1 else ""
+        words = [part.decode() for part in found[:3]]
+        counts = [len(keys), len(arguments)]
+        return words == [keys[0], second, arguments[0] if arguments else ""] and counts == found[3:]
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(ask, range(300)))
+
+
+@ON_EITHER_STORE
+def test_a_call_that_fails_harms_none_that_it_is_one_script_with(store: Redis) -> None:
+    """Foreign data under the key of one job: the others are begun."""
+    ledger = Ledger(
+        store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True
+    )
+    ceiling, foreign = Ceiling(rate=1e6, in_flight=1000), 7
+    store.lpush(Keys(ACCOUNT).job(make_job(foreign).job_id), "foreign")
+
+    def begin(number: int) -> object:
+        job = make_job(number)
+        try:
+            begun = ledger.begin(job, f"w/{number}", ceiling=ceiling, purpose="send", patience=9)
+        except StoreError as error:
+            return classify(error).kind
+        return type(begun)
+
+    with ThreadPoolExecutor(30) as pool:
+        found = list(pool.map(begin, range(30)))
+    assert found.pop(foreign) == "ours"
+    assert set(found) == {Go}
+    assert store.zcard(Keys(ACCOUNT).in_flight) == len(found)
