@@ -184,7 +184,7 @@ def pack(job: Job, outcome: Outcome) -> bytes:
         del told[2:]
         if not outcome.trace:
             del told[1:]
-    text = squeeze(dumps_compact(told))
+    text = squeeze(orjson.dumps(told))
     head = unhexlify(short_digest(job)) + _check(text, outcome.body)
     spelling = b"" if again == outcome.body else _deflate(outcome.body, again, wbits=15, level=4)
     return head + _deflate(text, _USUAL, wbits=12, level=8) + spelling
@@ -259,17 +259,19 @@ def _facts(job: Job, body: bytes) -> tuple[dict[str, Any] | None, bytes]:
     if isinstance(received := message.get("job"), dict):
         # How it was written only its spelling says.
         facts["job"] = {name: received[name] for name in _KEPT if name in received}
-    return facts, _made(job, facts)
+    return facts, _put_together(facts, given)
 
 
 def _made(job: Job, facts: Mapping[str, Any] | None) -> bytes:
-    if facts is None:
-        return job.content
-    given = _given(job, facts)
+    return job.content if facts is None else _put_together(facts, _given(job, facts))
+
+
+def _put_together(facts: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
+    # What comes from JSON text needs none of the checks that dumps_compact makes.
     made = {name: given.get(name) if value is None else value for name, value in facts.items()}
     if isinstance(kept := facts.get("job"), dict):
         made["job"] = {**given["job"], **kept}
-    return dumps_compact(made)
+    return orjson.dumps(made)
 
 
 def _given(job: Job, message: Mapping[str, Any]) -> dict[str, Any]:
