@@ -234,3 +234,32 @@ def test_a_call_that_fails_harms_none_that_it_is_one_script_with(store: Redis) -
     assert found.pop(foreign) == "ours"
     assert set(found) == {Go}
     assert store.zcard(Keys(ACCOUNT).in_flight) == len(found)
+
+
+def test_a_full_store_begins_nothing(server: RedisServer) -> None:
+    """However many ask at once; nothing is sent that could not be written down."""
+    store = connect(server.url)
+    ledger = Ledger(
+        store, dedupe_seconds=3600, flight_seconds=35, max_losses=1, repeat_unknown=True
+    )
+    ceiling = Ceiling(rate=1e6, in_flight=1000)
+
+    def begin(number: int) -> object:
+        job = make_job(number)
+        return ledger.begin(job, f"w/{number}", ceiling=ceiling, purpose="send", patience=9)
+
+    def refused(number: int) -> bool:
+        with pytest.raises(StoreError, match="maxmemory") as error:
+            begin(number)
+        return classify(error.value).kind == "not yet"
+
+    assert isinstance(begin(0), Go)
+    store.config_set("maxmemory", 1)
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(refused, range(1, 33)))
+    store.config_set("maxmemory", 0)
+    assert store.zcard(Keys(ACCOUNT).in_flight) == 1
+    assert not store.exists(
+        *(Keys(ACCOUNT).job(make_job(number).job_id) for number in range(1, 33))
+    )
+    assert isinstance(begin(1), Go)

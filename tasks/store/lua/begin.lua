@@ -48,6 +48,9 @@ if holder and holder ~= owner and holder ~= ask.dead and lease > now then
   return { 'held', holder }
 end
 
+-- A store that is full says so here: a script that has written once may go on for all that.
+redis.call('HSETNX', limit, 'given_rate', ask.rate)
+
 local history, losses = is.history or '', is.losses or 0
 local seen, sent = is.seen or math.floor(now), is.sent or 0
 -- Whether a conversation may be open that another job of the consumer opened, and nobody knows of.
