@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from kombu import Connection
 from kombu.exceptions import KombuError
@@ -13,12 +14,11 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from config.load import InvalidSettings, load_settings, misspelt
 from config.names import JOBS_QUEUE
-from config.redis_urls import cluster_of
 from config.settings import Settings
 from config.urls import public_url, said
 from console.admin.records import known_accounts
 from console.output import Problem, complain
-from tasks.store.connection import connect, open_store
+from tasks.store.connection import connect, recognised
 from tasks.store.replies import advice, classify, report
 from tasks.store.retrying import retry_at_start
 from tasks.store.rights import STORE_WRITE, missing_rights
@@ -27,6 +27,8 @@ from worker.broker.brokers import broker_at
 from worker.broker.confirms import Blocked, NotConfirmed
 from worker.embedded.server import EmbeddedServerError
 from worker.embedded.servers import servers
+
+T = TypeVar("T")
 
 # A command needs few connections to the store, whatever it does.
 STORE_CONNECTIONS = 8
@@ -82,15 +84,17 @@ def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
 def _open_store(url: str, *, waits: bool) -> tuple[str, Redis]:
     """Connect to a cluster; for one server that is away, whoever needs it will say so."""
 
-    def once() -> tuple[str, Redis]:
-        return open_store(url, connections=STORE_CONNECTIONS)
+    def patiently(call: Callable[[], T]) -> T:
+        return retry_at_start(call, report) if waits else call()
 
     try:
-        return retry_at_start(once, report) if waits else once()
+        known = patiently(lambda: recognised(url))
+    except RedisError:
+        known = url
+    try:
+        return known, patiently(lambda: connect(known, connections=STORE_CONNECTIONS))
     except RedisError as error:
-        if cluster_of(url):
-            raise Problem(_away("store", url, error)) from None
-        return url, connect(url, connections=STORE_CONNECTIONS)
+        raise Problem(_away("store", known, error)) from None
 
 
 def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:

@@ -75,13 +75,20 @@ def open_store(url: str, *, connections: int) -> tuple[str, Redis]:
 
     The URL is that of the cluster where a plain one leads to a node of it. Raises StoreError.
     """
-    store = connect(url, connections=connections)
-    try:
-        store.ping()
-    except NodeOfCluster:
-        store.close()
-        return open_store(cluster_url(url), connections=connections)
-    return url, store
+    known = recognised(url)
+    return known, connect(known, connections=connections)
+
+
+def recognised(url: str) -> str:
+    """Return the URL under which the store is one, as `open_store`. Raises StoreError."""
+    if cluster_of(url):
+        return url
+    with connect(url, connections=1) as store:
+        try:
+            store.ping()
+        except NodeOfCluster:
+            return cluster_url(url)
+    return url
 
 
 def prepare(connection: Any) -> None:

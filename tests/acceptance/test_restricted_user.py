@@ -106,25 +106,29 @@ def test_a_right_that_is_missing_is_named(
     )
 
 
-@pytest.mark.parametrize("role", ["store", "broker"])
-def test_a_cluster_node_is_refused_by_name(
-    tmp_path: Path, own_server: RedisServer, settings: dict[str, object], role: str
+def test_a_cluster_node_is_refused_as_the_broker(
+    tmp_path: Path, own_server: RedisServer, settings: dict[str, object]
 ) -> None:
     """By check and by a worker, in one sentence."""
     folder = tmp_path / "node"
     folder.mkdir()
     node = RedisServer(folder, options=cluster_node()).start()
-    urls = {"broker_url": own_server.url, "store_url": own_server.url, f"{role}_url": node.url}
+    urls = {"broker_url": node.url, "store_url": own_server.url}
     try:
         checked = overture("check", settings={**settings, **urls})
         assert checked.returncode == 1
-        assert f"✗ {role}: " in checked.stdout
+        assert "✗ broker: " in checked.stdout
         assert "node of a cluster" in checked.stdout
+        of_store = overture("check", settings={**settings, "store_url": node.url})
+        assert of_store.returncode == 1
+        assert "✗ store: " in of_store.stdout
+        assert "slots are not covered" in of_store.stdout
         ended = overture("worker", settings={**settings, **urls})
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
-        assert f"the {role} at {node.url}" in line
-        assert "node of a cluster, which Overture does not support yet" in line
+        assert f"the broker at {node.url}" in line
+        assert "node of a cluster, which can be the store" in line
+        assert "but not the broker" in line
     finally:
         node.stop()
 
