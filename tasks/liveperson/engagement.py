@@ -92,8 +92,8 @@ class Installation:
     """What Monitoring is asked as, and which kinds of identity it is asked about.
 
     `app_id` is empty where the connector's own installation is Monitoring's, too: its client id.
-    `issuer` is that of the authenticated; "the brand should supply the URL", and where it does not,
-    none is sent: `iss` is optional.
+    `issuer` is that of the authenticated; "the brand should supply the URL". Where it does not, it
+    is that of the others, since the pages differ on whether an identity may go without one.
     """
 
     app_id: str = ""
@@ -181,10 +181,10 @@ class Monitoring:
         own = job.engagement.body if job.engagement else {}
         sub, kind = job.consumer_id, self._installation.identity
         identities = [
-            {**({"iss": issuer} if issuer else {}), "acr": acr, "sub": sub}
+            {"iss": issuer, "acr": acr, "sub": sub}
             for name, issuer, acr in (
                 ("unauth", self._domain_issuer, UNAUTHENTICATED),
-                ("auth", self._installation.issuer, AUTHENTICATED),
+                ("auth", self._installation.issuer or self._domain_issuer, AUTHENTICATED),
             )
             if kind in {name, "both"}
         ]

@@ -26,7 +26,7 @@ from tests.unit.liveperson.scripted import ACCOUNT, Clock, ScriptedHttp, job, re
 BODIES = Path(__file__).parents[2] / "bodies"
 HOST = response(200, {"baseURI": "va.smt.liveperson.net"})
 UNAUTHENTICATED = {"iss": f"api.liveperson.net/{ACCOUNT}", "acr": "0", "sub": "c-9f2"}
-AUTHENTICATED = {"acr": "loa1", "sub": "c-9f2"}
+AUTHENTICATED = {"iss": f"api.liveperson.net/{ACCOUNT}", "acr": "loa1", "sub": "c-9f2"}
 IDENTITIES = [UNAUTHENTICATED, AUTHENTICATED]
 
 
@@ -326,7 +326,7 @@ def test_the_setting_says_which_identities_are_asked_about(
 
 
 def test_the_issuer_of_the_authenticated_is_the_brands_own() -> None:
-    """It "should supply the URL": nothing stands in for one that is not set."""
+    """It "should supply the URL"."""
     installation = Installation(identity="auth", issuer="https://brand.example")
     built, http = monitoring(EXPOSED, installation=installation)
     built.engage(job(engagement={}))
