@@ -11,10 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from config.extras import MissingExtra
 from config.version import VERSION
-from console.output import Interrupted, OutputClosed, complain
+from console.output import Interrupted, OutputClosed, complain, is_plain
+from console.suggesting import Suggesting
 
 PROGRAM: Final = "overture"
 # Ended by Ctrl-C, as shells count it.
@@ -46,7 +48,7 @@ COMMANDS: Final = MappingProxyType(
 )
 
 
-class Overture(click.Group):
+class Overture(Suggesting):
     """Imports a command when it is called, and turns every ending into an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,6 +65,12 @@ class Overture(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing any."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name]) for name in names), *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         del ctx
@@ -77,6 +85,8 @@ class Overture(click.Group):
                 stream.reconfigure(errors="replace")
         extra.pop("standalone_mode", None)
         extra["prog_name"] = PROGRAM
+        if os.environ.get("NO_COLOR") or is_plain():
+            extra["color"] = False
         status = _status_of(
             lambda: super(Overture, self).main(args, standalone_mode=False, **extra)
         )

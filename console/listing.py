@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import click
 
 from console.output import Output, escaped
-from console.tables import Column, Document, Form, Rows
+from console.tables import Column, Document, Form, Rows, width_of_terminal
 
 AnyForm = Form | Literal["json"]
 FORMS: Final = ("table", "json", "jsonl", "csv")
@@ -49,7 +49,7 @@ def write_list(
         if form == "json":
             write_array(out, documents)
         else:
-            rows = Rows(form, columns)
+            rows = Rows(form, columns, width=None if output else width_of_terminal())
             if rows.header:
                 out.write(rows.header)
             for one in documents:

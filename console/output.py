@@ -133,13 +133,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def is_plain() -> bool:
+    """Tell whether the terminal takes text alone: no colour, and no moving about."""
+    return os.environ.get("TERM") in {"dumb", "unknown"}
+
+
 Report = Callable[[int], None]
 
 
 @contextmanager
 def progress(what: str, *, total: int | None) -> Iterator[Report]:
     """Show a bar while the block runs; it yields what is to be called with how far it has come."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or is_plain():
         yield lambda _: None
         return
     bar = Progress(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import click
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from config.names import JOBS_QUEUE
@@ -35,6 +36,15 @@ HOLDS: Final[dict[Holds, str]] = {
     "rate": "the rate",
     "in_flight": "the cap on requests in flight",
 }
+IN_A_WORD: Final[dict[Holds, str]] = {
+    "": "nothing",
+    "paused": "an operator",
+    "pause": "a 429",
+    "circuit": "the circuit",
+    "credentials": "credentials",
+    "rate": "the rate",
+    "in_flight": "its cap",
+}
 # What a job waits for, by what the log and the ledger call it.
 AWAITED: Final = {
     "paused": "an operator to resume it (paused)",
@@ -53,25 +63,24 @@ AWAITED: Final = {
 
 def console() -> Console:
     """Return a console that neither colours nor cuts what does not go to a terminal."""
-    found = Console(highlight=False, markup=False, emoji=False)
-    if not found.is_terminal:
-        found.width = PLAIN_WIDTH
-    return found
+    width = width_of_terminal() or PLAIN_WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def show_overview(overview: Overview) -> RenderableType:
-    """Lay an overview out as tables."""
-    return Group(
-        *map(Text, _pauses(overview)),
-        _queues(overview),
-        _accounts(overview),
+def show_overview(overview: Overview, width: int | None = None) -> RenderableType:
+    """Lay an overview out for a terminal of such a width, or for any."""
+    lines = [
+        *_pauses(overview),
+        *_table(QUEUES, _queues(overview), width),
+        "",
+        *_table(ACCOUNTS, map(_account, overview.accounts), width),
+        "",
+        *_holds(overview),
         *_failures(overview),
-        Text(f"workers: {len(overview.workers)}  {' '.join(overview.workers)}".rstrip()),
-        *(
-            Text(printable(f"worker {worker} is held up: {said}"))
-            for worker, said in overview.troubles.items()
-        ),
-    )
+        f"workers: {len(overview.workers)}  {' '.join(overview.workers)}".rstrip(),
+        *(f"worker {worker} is held up: {said}" for worker, said in overview.troubles.items()),
+    ]
+    return Text("\n".join(printable(line) for line in lines))
 
 
 def describe(record: Record) -> Iterator[str]:
@@ -116,39 +125,48 @@ def _outcome(outcome: Any) -> Iterator[str]:
     )
 
 
-def _queues(overview: Overview) -> Table:
-    table = Table("queue", box=box.SIMPLE, pad_edge=False)
-    for name in ("waiting", "delayed", "in hand"):
-        table.add_column(name, justify="right")
+def _table(columns: Sequence[Column], rows: Iterable[Document], width: int | None) -> Iterator[str]:
+    shown = Rows("table", columns, width=width)
+    if shown.header:
+        yield shown.header
+    for row in rows:
+        yield from shown.line(row).splitlines()
+
+
+def _queues(overview: Overview) -> Iterator[Document]:
     for queue in overview.queues:
         delayed = queue.delayed
         if delayed is None and queue.name == JOBS_QUEUE:
             # RabbitMQ holds what is delayed in queues of its own, not apart for each jobs queue.
             delayed = overview.delayed
-        table.add_row(queue.name, str(queue.ready), _number(delayed), _number(queue.unacked))
-    return table
+        yield {
+            "queue": queue.name,
+            "waiting": queue.ready,
+            "delayed": delayed,
+            "in hand": queue.unacked,
+        }
 
 
-def _accounts(overview: Overview) -> Table:
-    table = Table("account", box=box.SIMPLE, pad_edge=False)
-    for name in ("created", "reused", "failed", "in flight", "max in flight", "rate", "max rate"):
-        table.add_column(name, justify="right")
-    table.add_column("held by")
+def _account(account: AccountView) -> Document:
+    outcomes, standing = account.outcomes, account.standing
+    return {
+        "account": account.account_id,
+        "created": outcomes.get("created", 0),
+        "reused": outcomes.get("reused", 0),
+        "failed": sum(count for name, count in outcomes.items() if name.startswith(FAILED)),
+        "in flight": f"{standing.in_flight} of {_number(account.max_in_flight)}",
+        "rate": f"{standing.accepted:.3g} of "
+        + ("-" if account.max_rate is None else f"{account.max_rate:g}/s"),
+        "held by": IN_A_WORD[standing.holds],
+    }
+
+
+def _holds(overview: Overview) -> Iterator[str]:
+    """Say in full what the table has a word for."""
     for account in overview.accounts:
-        outcomes, standing = account.outcomes, account.standing
-        failed = sum(count for name, count in outcomes.items() if name.startswith(FAILED))
-        table.add_row(
-            account.account_id,
-            str(outcomes.get("created", 0)),
-            str(outcomes.get("reused", 0)),
-            str(failed),
-            str(standing.in_flight),
-            _number(account.max_in_flight),
-            f"{standing.accepted:.3g}/s",
-            "-" if account.max_rate is None else f"{account.max_rate:g}/s",
-            printable(held_by(standing)),
-        )
-    return table
+        said = held_by(account.standing)
+        if said != HOLDS[account.standing.holds]:
+            yield f"account {account.account_id} is held by {said}"
 
 
 def _pauses(overview: Overview) -> list[str]:
@@ -159,7 +177,7 @@ def _pauses(overview: Overview) -> list[str]:
         for account in overview.accounts
         for pause in account.standing.pauses
     ]
-    return [f"PAUSED: {printable(sentence)}" for sentence in dict.fromkeys(said)]
+    return [f"PAUSED: {sentence}" for sentence in dict.fromkeys(said)]
 
 
 def held_by(standing: Standing) -> str:
@@ -186,10 +204,10 @@ def lesson(standing: Standing) -> str:
     return "; ".join(parts)
 
 
-def _failures(overview: Overview) -> Iterator[Text]:
+def _failures(overview: Overview) -> Iterator[str]:
     for account in overview.accounts:
         if codes := _codes(account):
-            yield Text(f"account {account.account_id} failed: {codes}")
+            yield f"account {account.account_id} failed: {codes}"
 
 
 def _codes(account: AccountView) -> str:
@@ -217,21 +235,39 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `width` is in characters, and 0 keeps the column out of tables."""
+    """One column; `width` is in characters, and 0 keeps the column out of tables.
+
+    Only what is `prose`, such as a reason, is cut where it would not fit; it comes last.
+    """
 
     name: str
     value: Callable[[Document], object]
     width: int = 0
+    prose: bool = False
+    is_number: bool = False
 
 
 class Rows:
     """Writes documents of one kind in one form, a line each."""
 
-    def __init__(self, form: Form, columns: Sequence[Column], *, delimiter: str = ",") -> None:
-        """`delimiter` stands between the cells of CSV."""
+    def __init__(
+        self,
+        form: Form,
+        columns: Sequence[Column],
+        *,
+        delimiter: str = ",",
+        width: int | None = None,
+    ) -> None:
+        """`delimiter` stands between the cells of CSV; a table has so much `width`, or any.
+
+        Where the columns do not fit beside each other, each document gets a few lines instead.
+        """
         self._form = form
         self._delimiter = delimiter
         self._columns = columns
+        self._width = width
+        needed = sum(column.width + len(GAP) for column in self._shown) - len(GAP)
+        self._is_narrow = width is not None and needed > width
 
     @property
     def header(self) -> str | None:
@@ -239,7 +275,7 @@ class Rows:
         if self._form == "csv":
             names = [_harmless(column.name) for column in self._columns]
             return _csv(names, self._delimiter)
-        if self._form == "table":
+        if self._form == "table" and not self._is_narrow:
             return self._aligned([column.name.upper() for column in self._shown])
         return None
 
@@ -250,7 +286,8 @@ class Rows:
         if self._form == "csv":
             cells = [_harmless(column.value(document)) for column in self._columns]
             return _csv(cells, self._delimiter)
-        return self._aligned([_printable(column.value(document)) for column in self._shown])
+        cells = [_printable(column.value(document)) for column in self._shown]
+        return self._stacked(cells) if self._is_narrow else self._aligned(cells)
 
     @property
     def _shown(self) -> list[Column]:
@@ -258,8 +295,45 @@ class Rows:
 
     def _aligned(self, cells: list[str]) -> str:
         # Ids are there to be copied: a long one is never cut, it moves the rest of its line.
-        padded = (cell.ljust(column.width) for cell, column in zip(cells, self._shown, strict=True))
-        return GAP.join(padded).rstrip()
+        line = ""
+        for cell, column in zip(cells, self._shown, strict=True):
+            shown = cell
+            if column.prose and self._width is not None:
+                # The last column: what is left of the line is its.
+                shown = shortened(cell, max(column.width, self._width - len(line)))
+            pad = shown.rjust if column.is_number else shown.ljust
+            line += f"{pad(column.width)}{GAP}"
+        return line.rstrip()
+
+    def _stacked(self, cells: list[str]) -> str:
+        """Write the first cell, and below it the others with their names, as many as fit a line."""
+        assert self._width is not None
+        first, *others = zip(self._shown, cells, strict=True)
+        lines = [first[1]]
+        line = ""
+        for column, cell in others:
+            if cell in {"", "-"}:
+                continue
+            named = f"{column.name} {cell}"
+            if column.prose:
+                named = shortened(named, self._width - len(GAP))
+            if line and len(line) + len(GAP) + len(named) > self._width:
+                lines.append(line)
+                line = ""
+            line += f"{GAP}{named}"
+        return "\n".join([*lines, line] if line else lines)
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut a text that is wider."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+
+
+def width_of_terminal() -> int | None:
+    """Return how wide standard output is; None where it is no terminal, and nothing need fit."""
+    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout and sys.stdout.isatty()):
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def at(path: str) -> Callable[[Document], object]:
@@ -272,6 +346,23 @@ def at(path: str) -> Callable[[Document], object]:
         return place
 
     return value
+
+
+QUEUES: Final = (
+    Column("queue", at("queue"), width=27),
+    Column("waiting", at("waiting"), width=8, is_number=True),
+    Column("delayed", at("delayed"), width=8, is_number=True),
+    Column("in hand", at("in hand"), width=8, is_number=True),
+)
+ACCOUNTS: Final = (
+    Column("account", at("account"), width=10),
+    Column("created", at("created"), width=8, is_number=True),
+    Column("reused", at("reused"), width=6, is_number=True),
+    Column("failed", at("failed"), width=6, is_number=True),
+    Column("in flight", at("in flight"), width=9, is_number=True),
+    Column("rate", at("rate"), width=13, is_number=True),
+    Column("held by", at("held by"), width=11),
+)
 
 
 def _csv(cells: Sequence[str], delimiter: str) -> str:

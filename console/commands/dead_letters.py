@@ -22,6 +22,7 @@ from console.listing import FORMS, AnyForm, as_json, format_option, output_optio
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
 from console.servers import Reach, reach, read_settings
+from console.suggesting import Suggesting
 from console.tables import Column, at
 from tasks.messages.result import ERROR_CODES
 from worker.broker.base import Taker
@@ -33,7 +34,7 @@ COLUMNS: Final = (
     Column("code", at("error.code"), width=17),
     Column("failedAt", at("failedAt"), width=24),
     Column("attempts", lambda letter: len(letter["error"].get("attempts") or ()), width=8),
-    Column("message", at("error.message"), width=40),
+    Column("message", at("error.message"), width=40, prose=True),
     Column("httpStatus", at("error.httpStatus")),
     Column("errorCode", at("error.errorCode")),
     Column("consumerId", at("job.consumerId")),
@@ -55,7 +56,7 @@ code_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     r"""Inspect, replay and discard the jobs that got no conversation.
 

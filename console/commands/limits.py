@@ -10,6 +10,7 @@ from console.admin.records import known_accounts
 from console.output import printable, say
 from console.params import NAME, Number
 from console.servers import reach, read_settings, the_account
+from console.suggesting import Suggesting
 from console.tables import held_by, lesson
 from tasks.store.limits import reset_ceiling, set_ceiling
 
@@ -18,7 +19,7 @@ account_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     """Show or change the limits of an account at LivePerson."""
 

@@ -20,7 +20,7 @@ from config.names import JOBS_QUEUE, RESULTS_QUEUE
 from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
 from console.servers import Reach, errors_of, reach, read_settings
-from console.tables import Column, Document, Form, Rows, at
+from console.tables import Column, Document, Form, Rows, at, width_of_terminal
 from tasks.messages.call import read_outcome
 from tasks.messages.json_text import MalformedJSON
 from worker.broker.base import Taker
@@ -36,7 +36,7 @@ RETRY_SECONDS: Final = 2.0
 COLUMNS: Final = (
     Column("jobId", at("jobId"), width=36),
     Column("accountId", at("accountId"), width=10),
-    Column("consumerId", at("consumerId"), width=24),
+    Column("consumerId", at("consumerId"), width=36),
     Column("status", at("status"), width=7),
     Column("conversationId", at("conversationId"), width=36),
     Column("createdAt", at("createdAt"), width=24),
@@ -87,7 +87,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
     with reach(settings) as within, closing(_open(output, stop)) as out:
         with within.connect() as connection:
             within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
-        rows = Rows(form, COLUMNS)
+        rows = Rows(form, COLUMNS, width=None if output else width_of_terminal())
         if out.is_fresh and rows.header:
             out.write(rows.header)
             out.commit()

@@ -12,7 +12,7 @@ from console.admin.records import known_accounts, read_record
 from console.output import Problem, printable, say, writing
 from console.params import NAME
 from console.servers import Reach, complain_of_servers, reach, read_settings
-from console.tables import console, describe, show_overview
+from console.tables import console, describe, show_overview, width_of_terminal
 
 
 @click.command()
@@ -40,7 +40,7 @@ def command(job: str | None, *, form: Literal["text", "json"]) -> None:
                 say(json.dumps(overview.to_dict(), indent=2))
             else:
                 with writing():
-                    console().print(show_overview(overview))
+                    console().print(show_overview(overview, width_of_terminal()))
             return
         _show_job(within, known_accounts(within.store, settings), job, form)
 

@@ -31,6 +31,7 @@ from console.operator import operator
 from console.output import Output, Problem, complain, counted, escaped, printable, say
 from console.params import LABEL, NAME
 from console.servers import Reach, demand_account, reach, read_settings
+from console.suggesting import Suggesting
 from console.tables import FAILED, Column, Document, Form, Rows, at
 from tasks.messages.json_text import dumps_compact
 from tasks.store.brake import Scope, accounts_of, pause, resume
@@ -58,7 +59,7 @@ output_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     r"""Follow, stop and report the jobs of a file or campaign as one thing.
 

@@ -16,7 +16,7 @@ from console.admin.overview import take_overview
 from console.output import writing
 from console.params import Number
 from console.servers import reach, read_settings
-from console.tables import console, show_overview
+from console.tables import console, show_overview, width_of_terminal
 
 SLOWEST_SECONDS: Final = 24 * 60 * 60
 
@@ -35,11 +35,11 @@ def command(*, every: float) -> None:
     screen = console()
     with reach(settings) as within, ExitStack() as stack:
         show: Callable[[RenderableType], None] = screen.print
-        if screen.is_terminal:
+        if screen.is_terminal and not screen.is_dumb_terminal:
             live = stack.enter_context(Live(console=screen, auto_refresh=False))
             show = partial(live.update, refresh=True)
         while True:
             overview = take_overview(within.broker, within.store, settings)
             with writing():
-                show(show_overview(overview))
+                show(show_overview(overview, width_of_terminal()))
             time.sleep(every)
