@@ -15,8 +15,8 @@ from click.shell_completion import CompletionItem
 
 from config.extras import MissingExtra
 from config.version import VERSION
+from console.help import Suggesting
 from console.output import Interrupted, OutputClosed, complain, is_plain
-from console.suggesting import Suggesting
 
 PROGRAM: Final = "overture"
 # Ended by Ctrl-C, as shells count it.

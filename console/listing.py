@@ -57,6 +57,13 @@ def write_list(
         out.commit()
 
 
+def write_text(text: str, output: Path | None) -> None:
+    """Write a text of one line or many."""
+    with closing(Output(output, append=False)) as out:
+        out.write(text)
+        out.commit()
+
+
 def write_array(out: Output, documents: Iterable[Document]) -> None:
     """Write documents as one JSON array, an element at a time."""
     before = "["

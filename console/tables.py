@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
 from config.names import JOBS_QUEUE
@@ -67,7 +67,7 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def show_overview(overview: Overview, width: int | None = None) -> RenderableType:
+def show_overview(overview: Overview, width: int | None = None) -> Text:
     """Lay an overview out for a terminal of such a width, or for any."""
     lines = [
         *_pauses(overview),

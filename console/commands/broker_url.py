@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import click
 
+from console.help import examples
 from console.output import say
 from console.servers import reach, read_settings
 
 
-@click.command()
+@click.command(epilog=examples('BROKER_URL="$(overture broker-url)" python producer.py'))
 def command() -> None:
-    r"""Print the URL of the broker, for producers of your own.
+    """Print the URL of the broker, for producers of your own.
 
     Without settings that is the embedded Valkey, which this command starts if it is not running. It
     stays for half a minute, or as long as a worker or another command of this folder runs, and
     comes back with the next one on the same port. The URL holds a password: treat it as a secret.
-
-    \b
-    Example:
-      BROKER_URL="$(overture broker-url)" python producer.py
     """
     with reach(read_settings()) as within:
         say(within.broker.url)

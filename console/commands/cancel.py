@@ -10,6 +10,7 @@ from redis import Redis
 from config.settings import Settings
 from console.admin.records import accounts_with, cancel, known_accounts
 from console.asking import demand_yes, is_anybody_there, yes_option
+from console.help import examples
 from console.output import Problem, complain, counted, say
 from console.params import NAME
 from console.servers import reach, read_settings, the_account
@@ -24,22 +25,18 @@ SENTENCES: Final = {
 }
 
 
-@click.command()
+@click.command(epilog=examples("overture cancel order-1001 order-1002"))
 @click.argument("jobs", nargs=-1, type=NAME, required=True, metavar="JOB...")
 @click.option(
     "--account", type=NAME, metavar="ID", help="The jobs' account, if there are several accounts."
 )
 @yes_option
 def command(jobs: tuple[str, ...], *, account: str | None, yes: bool) -> int:
-    r"""Cancel jobs before they are sent. JOB is a job's id.
+    """Cancel jobs before they are sent. JOB is a job's id.
 
     A cancelled job becomes a dead letter with the code cancelled. A request that was already sent
     is not undone: if an attempt may have opened a conversation and it can be found, the job still
     ends with that conversation.
-
-    \b
-    Example:
-      overture cancel order-1001 order-1002
     """
     settings = read_settings()
     if is_anybody_there():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Final, TextIO
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, Literal, TextIO
 
 import click
 
@@ -14,6 +16,8 @@ from config.logs import configure_logging
 from config.settings import Settings
 from console.admin.checks import check_broker, check_store_at
 from console.admin.liveperson_checks import check_account, check_environment
+from console.help import examples
+from console.listing import as_json, format_option, output_option, write_text
 from console.output import printable, say
 from worker.broker.brokers import broker_at
 from worker.embedded.server import EmbeddedServerError
@@ -28,20 +32,35 @@ MARKS: Final[dict[Verdict, tuple[str, str]]] = {
 }
 
 
-@click.command()
-def command() -> int:
+@click.command(epilog=examples("overture check", "overture check --format json"))
+@format_option("text", "json")
+@output_option
+def command(*, form: Literal["text", "json"], output: Path | None) -> int:
     """Test everything a worker needs, and say how to fix what fails.
 
     Declares the queues, sends a test message through a queue of its own, and asks LivePerson for a
     token for each account. Opens no conversation and shows no secret.
     """
-    failures = 0
+    found = []
     for finding in _findings():
-        failures += finding.verdict == "fails"
-        mark, colour = MARKS[finding.verdict]
-        shown = mark if _can_write(mark) else finding.verdict
-        say(f"{click.style(shown, fg=colour)} {finding.what}: {printable(finding.text)}")
-    return int(failures > 0)
+        found.append(finding)
+        if form == "text" and output is None:
+            # One after the other: some take a while.
+            mark, colour = MARKS[finding.verdict]
+            say(
+                _line(
+                    finding, click.style(mark if _can_write(mark) else finding.verdict, fg=colour)
+                )
+            )
+    if form == "json":
+        write_text(as_json([asdict(finding) for finding in found]), output)
+    elif output is not None:
+        write_text("\n".join(_line(one, MARKS[one.verdict][0]) for one in found), output)
+    return int(any(finding.verdict == "fails" for finding in found))
+
+
+def _line(finding: Finding, mark: str) -> str:
+    return f"{mark} {finding.what}: {printable(finding.text)}"
 
 
 def _findings() -> Iterator[Finding]:

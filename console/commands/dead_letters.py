@@ -18,11 +18,19 @@ from console.admin.dead_letters import Dead, read_dead
 from console.admin.discard import Discarder
 from console.admin.replay import Replayer
 from console.asking import demand_yes, is_anybody_there, yes_option
-from console.listing import FORMS, AnyForm, as_json, format_option, output_option, write_list
+from console.help import Suggesting, examples
+from console.listing import (
+    FORMS,
+    AnyForm,
+    as_json,
+    format_option,
+    output_option,
+    write_list,
+    write_text,
+)
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
 from console.servers import Reach, reach, read_settings
-from console.suggesting import Suggesting
 from console.tables import Column, at
 from tasks.messages.result import ERROR_CODES
 from worker.broker.base import Taker
@@ -56,21 +64,22 @@ code_option = click.option(
 )
 
 
-@click.group(cls=Suggesting)
+@click.group(cls=Suggesting, epilog=examples("overture dead-letters list --code in_doubt"))
 def command() -> None:
-    r"""Inspect, replay and discard the jobs that got no conversation.
+    """Inspect, replay and discard the jobs that got no conversation.
 
     Only replay and discard take anything off the queue. RabbitMQ cannot show a queue without taking
     its messages: they are in hand for a moment, then return to the front of the queue, possibly in
     a different order.
-
-    \b
-    Example:
-      overture dead-letters list --code in_doubt
     """
 
 
-@command.command("list")
+@command.command(
+    "list",
+    epilog=examples(
+        "overture dead-letters list", "overture dead-letters list --code rejected --format json"
+    ),
+)
 @code_option
 @click.option("--limit", type=click.IntRange(min=1), help="List at most this many.")
 @format_option(*FORMS)
@@ -78,45 +87,31 @@ def command() -> None:
 def list_letters(
     *, code: str | None, limit: int | None, form: AnyForm, output: Path | None
 ) -> None:
-    r"""List the dead letters.
-
-    \b
-    Examples:
-      overture dead-letters list
-      overture dead-letters list --code rejected --format json
-    """
+    """List the dead letters."""
     _write(form, output, code=code, limit=limit)
 
 
-@command.command()
+@command.command(
+    epilog=examples("overture dead-letters export --format csv --output dead-letters.csv")
+)
 @code_option
 @format_option("jsonl", "json", "csv")
 @output_option
 def export(*, code: str | None, form: AnyForm, output: Path | None) -> None:
-    r"""Export the dead letters in full.
-
-    \b
-    Example:
-      overture dead-letters export --format csv --output dead-letters.csv
-    """
+    """Export the dead letters in full."""
     _write(form, output, code=code, limit=None)
 
 
-@command.command()
+@command.command(epilog=examples("overture dead-letters show order-1001"))
 @click.argument("job", type=NAME)
-def show(job: str) -> None:
-    r"""Show a job's dead letters in full. JOB is its id.
-
-    \b
-    Example:
-      overture dead-letters show order-1001
-    """
+@output_option
+def show(job: str, *, output: Path | None) -> None:
+    """Show a job's dead letters in full. JOB is its id."""
     with _letters() as letters:
         found = [letter for letter in letters if letter.job_id == job]
     if not found:
         raise Problem(f"there is no dead letter for job {job}")
-    for letter in found:
-        say(as_json(letter.document))
+    write_text("\n".join(as_json(letter.document) for letter in found), output)
 
 
 def _write(form: AnyForm, output: Path | None, *, code: str | None, limit: int | None) -> None:
@@ -178,7 +173,12 @@ class Count:
     is_cut_short: bool = False
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "overture dead-letters replay order-1001",
+        "overture dead-letters replay --code retries_exhausted",
+    )
+)
 @click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
 @chosen_code_option
 @all_option
@@ -193,16 +193,11 @@ class Count:
 def replay(
     jobs: tuple[str, ...], *, code: str | None, everything: bool, yes: bool, queue: str
 ) -> int:
-    r"""Enqueue the jobs of dead letters again. JOB is a job's id.
+    """Enqueue the jobs of dead letters again. JOB is a job's id.
 
     A dead letter is removed once its job is enqueued. The ledger still knows what was sent for the
     job, so a conversation that an earlier attempt opened is found, not opened twice. An in_doubt
     job is replayed only if you confirm it. A message that is not a job cannot be replayed.
-
-    \b
-    Examples:
-      overture dead-letters replay order-1001
-      overture dead-letters replay --code retries_exhausted
     """
     _demand_choice(jobs, code, everything=everything)
     settings = read_settings()
@@ -272,7 +267,12 @@ def _report(count: Count) -> int:
     return int(bool(count.missing or count.unreadable or count.in_doubt or count.is_cut_short))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "overture dead-letters discard order-1001",
+        "overture dead-letters discard --code expired --yes --output expired.jsonl",
+    )
+)
 @click.argument("jobs", nargs=-1, type=NAME, metavar="[JOB]...")
 @chosen_code_option
 @all_option
@@ -287,16 +287,11 @@ def _report(count: Count) -> int:
 def discard(
     jobs: tuple[str, ...], *, code: str | None, everything: bool, output: Path, yes: bool
 ) -> int:
-    r"""Take dead letters off the queue for good. JOB is a job's id.
+    """Take dead letters off the queue for good. JOB is a job's id.
 
     Each one is written to a file first, as JSON Lines, and is gone from the queue once it is on
     disk. The ledger still knows that its job has failed, so the job is not done if it is enqueued
     again with the same jobId.
-
-    \b
-    Examples:
-      overture dead-letters discard order-1001
-      overture dead-letters discard --code expired --yes --output expired.jsonl
     """
     _demand_choice(jobs, code, everything=everything)
     choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)

@@ -21,12 +21,13 @@ from console.commands.simulate import SIMULATOR
 from console.demo.play import Outcomes, disagreements, play
 from console.demo.sample import ACCOUNTS, DEFAULT_MESSAGES, Sample, make_sample
 from console.demo.stage import WORKERS, StageError, stage
+from console.help import examples
 from console.output import Problem, progress, say, writing
 from console.tables import console
 from worker.embedded.server import EmbeddedServerError
 
 
-@click.command()
+@click.command(epilog=examples("overture demo --jobs 5000"))
 @click.option(
     "--jobs",
     type=click.IntRange(min=1, max=100_000),

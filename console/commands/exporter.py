@@ -10,6 +10,7 @@ import structlog
 from config.extras import demand_extra
 from config.logs import configure_logging
 from config.values import address as checked
+from console.help import examples
 from console.output import Problem
 from console.servers import reach, read_settings
 from worker.redacted import secrets_of
@@ -36,7 +37,7 @@ class Address(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
-@click.command()
+@click.command(epilog=examples("overture exporter --address 0.0.0.0:9465 --workers 2"))
 @click.option(
     "--address",
     type=Address(),
@@ -55,7 +56,7 @@ def command(*, address: str | None, workers: int) -> int:
 
     Queues, limits, holds, workers and the ledger's counts are at /metrics; /healthz says that it
     serves. It looks at broker and store when it is scraped, and goes on while they are away. One
-    exporter is enough for a pool. Example: overture exporter --address 0.0.0.0:9465 --workers 2
+    exporter is enough for a pool.
     """
     settings = read_settings()
     where = address or settings.metrics_address or DEFAULT_ADDRESS

@@ -7,17 +7,18 @@ import time
 import click
 
 from config.load import InvalidSettings, load_settings
+from console.help import examples
 from console.output import Problem, say
 from worker.progress import STALL_SECONDS
 
 
-@click.command()
+@click.command(epilog=examples("OVERTURE_HEALTH_FILE=/tmp/worker-progress overture health"))
 def command() -> None:
     """Say whether the worker beside it makes progress.
 
     It looks at the file that OVERTURE_HEALTH_FILE names for the worker, too, and asks neither
     broker nor store. A worker touches the file every five seconds; after a minute without, the exit
-    status is 1. Example: OVERTURE_HEALTH_FILE=/tmp/worker-progress overture health
+    status is 1.
     """
     try:
         path = load_settings().health_file

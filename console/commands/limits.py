@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, Literal
+
 import click
 
 from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
 from console.admin.overview import AccountView, view_account
 from console.admin.records import known_accounts
+from console.help import Suggesting, examples
+from console.listing import as_json, format_option, output_option, write_text
 from console.output import printable, say
 from console.params import NAME, Number
 from console.servers import reach, read_settings, the_account
-from console.suggesting import Suggesting
 from console.tables import held_by, lesson
 from tasks.store.limits import reset_ceiling, set_ceiling
 
@@ -19,21 +23,32 @@ account_option = click.option(
 )
 
 
-@click.group(cls=Suggesting)
+@click.group(cls=Suggesting, epilog=examples("overture limits set --max-rate 5"))
 def command() -> None:
     """Show or change the limits of an account at LivePerson."""
 
 
-@command.command()
-def show() -> None:
+@command.command(epilog=examples("overture limits show"))
+@format_option("text", "json")
+@output_option
+def show(*, form: Literal["text", "json"], output: Path | None) -> None:
     """Show the limits in force, and what is holding each account back."""
     settings = read_settings()
     with reach(settings) as within:
-        for account_id in known_accounts(within.store, settings):
-            say(printable(sentence(view_account(within.store, settings, account_id))))
+        accounts = known_accounts(within.store, settings)
+        found = [view_account(within.store, settings, account_id) for account_id in accounts]
+    if form == "json":
+        write_text(as_json([_facts(account) for account in found]), output)
+    elif found:
+        write_text("\n".join(printable(sentence(account)) for account in found), output)
 
 
-@command.command("set")
+@command.command(
+    "set",
+    epilog=examples(
+        "overture limits set --max-rate 5 --max-in-flight 20", "overture limits set --reset"
+    ),
+)
 @account_option
 @click.option(
     "--max-rate",
@@ -56,6 +71,17 @@ def set_(
             reset_ceiling(within.store, account_id)
         set_ceiling(within.store, account_id, rate=max_rate, in_flight=max_in_flight)
         say(printable(sentence(view_account(within.store, settings, account_id))))
+
+
+def _facts(account: AccountView) -> dict[str, Any]:
+    standing = account.standing
+    return {
+        **account.to_dict(),
+        "setByOperator": standing.is_set,
+        "learnedFromShare": standing.learned_from,
+        "nextTryInSeconds": standing.try_in,
+        "toleratedShare": standing.tolerated,
+    }
 
 
 def sentence(account: AccountView) -> str:

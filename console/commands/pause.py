@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from console.admin.overview import view_account
+from console.help import examples
 from console.operator import operator
 from console.output import counted, printable, say
 from console.params import NAME
@@ -12,22 +13,17 @@ from console.servers import demand_account, reach, read_settings
 from tasks.store.brake import Scope, accounts_of, pause
 
 
-@click.command()
+@click.command(epilog=examples("overture pause", "overture pause --submission spring-campaign"))
 @click.option("--account", type=NAME, metavar="ID", help="Pause this account only.")
 @click.option(
     "--submission", type=NAME, metavar="ID", help="Pause the jobs of this submission only."
 )
 def command(*, account: str | None, submission: str | None) -> None:
-    r"""Stop sending, in all workers at once: everything, an account or a submission.
+    """Stop sending, in all workers at once: everything, an account or a submission.
 
     From the next request on nothing is sent for what is paused. Its jobs wait, without using up
     attempts; those that expire still expire. It stays paused until `overture resume` is given with
     the same options, whatever is restarted meanwhile.
-
-    \b
-    Examples:
-      overture pause
-      overture pause --submission spring-campaign
     """
     settings = read_settings()
     if account is not None:

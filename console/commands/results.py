@@ -17,6 +17,7 @@ import click
 from kombu import Message
 
 from config.names import JOBS_QUEUE, RESULTS_QUEUE
+from console.help import examples
 from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
 from console.servers import Reach, errors_of, reach, read_settings
@@ -54,7 +55,11 @@ COLUMNS: Final = (
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "overture results --follow --output results.jsonl", "overture results --peek --format table"
+    )
+)
 @click.option("--follow", is_flag=True, help="Wait for more results until Ctrl-C or SIGTERM.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take at most this many.")
 @click.option(

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import click
 
+from console.help import examples
 from console.output import printable, say
 from console.params import NAME
 from console.servers import demand_account, reach, read_settings
 from tasks.store.brake import EVERYTHING, Pause, Scope, accounts_of, pauses, resume
 
 
-@click.command()
+@click.command(epilog=examples("overture resume", "overture resume --submission spring-campaign"))
 @click.option("--account", type=NAME, metavar="ID", help="Resume this account.")
 @click.option("--submission", type=NAME, metavar="ID", help="Resume the jobs of this submission.")
 def command(*, account: str | None, submission: str | None) -> None:
-    r"""Let what was paused with the same options go on.
+    """Let what was paused with the same options go on.
 
     Each pause is lifted by itself: an account or a submission that was paused on its own stays so
     when everything else goes on, and this command says so.
-
-    \b
-    Examples:
-      overture resume
-      overture resume --submission spring-campaign
     """
     settings = read_settings()
     if account is not None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
 import click
 
-from console.output import say
+from console.help import examples
+from console.listing import as_json, output_option, write_text
 from tasks.messages.schema import NAMES, Name, schema
 
 
-@click.command()
+@click.command(epilog=examples("overture schema result"))
 @click.argument("name", type=click.Choice(NAMES), default="job")
-def command(name: Name) -> None:
+@output_option
+def command(name: Name, *, output: Path | None) -> None:
     """Print the JSON Schema of a job, a result or a dead letter, or all three as AsyncAPI."""
-    say(json.dumps(schema(name), indent=2, ensure_ascii=False))
+    write_text(as_json(schema(name)), output)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Literal
 
 import click
 
 from console.admin.overview import take_overview
-from console.admin.records import known_accounts, read_record
-from console.output import Problem, printable, say, writing
+from console.admin.records import Record, known_accounts, read_record
+from console.help import examples
+from console.listing import as_json, format_option, output_option, write_text
+from console.output import Problem, printable, writing
 from console.params import NAME
 from console.servers import Reach, complain_of_servers, reach, read_settings
 from console.tables import console, describe, show_overview, width_of_terminal
 
 
-@click.command()
+@click.command(epilog=examples("overture status", "overture status order-1001"))
 @click.argument("job", type=NAME, required=False)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-)
-def command(job: str | None, *, form: Literal["text", "json"]) -> None:
+@format_option("text", "json")
+@output_option
+def command(job: str | None, *, form: Literal["text", "json"], output: Path | None) -> None:
     """Show counts, queues and limits, or the history of one job. JOB is its id.
 
     Counts are totals since the beginning. "waiting" messages are ready to be taken, "delayed"
@@ -37,15 +34,22 @@ def command(job: str | None, *, form: Literal["text", "json"]) -> None:
         if job is None:
             overview = take_overview(within.broker, within.store, settings)
             if form == "json":
-                say(json.dumps(overview.to_dict(), indent=2))
+                write_text(as_json(overview.to_dict()), output)
+            elif output is not None:
+                write_text(str(show_overview(overview)), output)
             else:
                 with writing():
                     console().print(show_overview(overview, width_of_terminal()))
             return
-        _show_job(within, known_accounts(within.store, settings), job, form)
+        records = _records(within, known_accounts(within.store, settings), job)
+    if form == "json":
+        write_text("\n".join(as_json(record.to_dict()) for record in records), output)
+    else:
+        lines = (line for record in records for line in describe(record))
+        write_text("\n".join(map(printable, lines)), output)
 
 
-def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text", "json"]) -> None:
+def _records(within: Reach, accounts: list[str], job: str) -> list[Record]:
     found = [read_record(within.store, account_id, job) for account_id in accounts]
     records = [record for record in found if record is not None]
     if not records:
@@ -53,8 +57,4 @@ def _show_job(within: Reach, accounts: list[str], job: str, form: Literal["text"
             f"job {job} is unknown: no worker has seen it yet, or it ended long ago, or its "
             "account is not configured here"
         )
-    for record in records:
-        if form == "json":
-            say(json.dumps(record.to_dict(), indent=2))
-        else:
-            say("\n".join(map(printable, describe(record))))
+    return records

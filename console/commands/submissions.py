@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import click
 
@@ -24,16 +22,26 @@ from console.admin.submissions import (
     view,
     views,
 )
+from console.asking import demand_yes, yes_option
+from console.help import Suggesting, examples
 from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.repeats import NotKept
 from console.jobfiles.source import How, open_source
+from console.listing import (
+    FORMS,
+    AnyForm,
+    as_json,
+    format_option,
+    output_option,
+    write_array,
+    write_list,
+    write_text,
+)
 from console.operator import operator
-from console.output import Output, Problem, complain, counted, escaped, printable, say
+from console.output import Output, Problem, complain, counted, printable, say
 from console.params import LABEL, NAME
 from console.servers import Reach, demand_account, reach, read_settings
-from console.suggesting import Suggesting
-from console.tables import FAILED, Column, Document, Form, Rows, at
-from tasks.messages.json_text import dumps_compact
+from console.tables import FAILED, Column, Document, Form, Rows, at, width_of_terminal
 from tasks.store.brake import Scope, accounts_of, pause, resume
 
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -52,71 +60,51 @@ COLUMNS: Final = (
     Column("file", at("file")),
     Column("outcomes", at("outcomes")),
 )
-output_option = click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file, replacing it.  [default: standard output]",
+
+
+@click.group(
+    cls=Suggesting,
+    epilog=examples("overture submissions report spring-1f3a9c2e --format csv --output report.csv"),
 )
-
-
-@click.group(cls=Suggesting)
 def command() -> None:
-    r"""Follow, stop and report the jobs of a file or campaign as one thing.
+    """Follow, stop and report the jobs of a file or campaign as one thing.
 
     A submission is all jobs with one submissionId: overture submit gives each file one, and
     producers can set their own. Counts are kept as long as the ledger keeps the jobs
     (OVERTURE_DEDUPE_DAYS); those of a file say how many jobs it has, others how many workers have
     seen.
-
-    \b
-    Example:
-      overture submissions report spring-1f3a9c2e --format csv --output report.csv
     """
 
 
-@command.command("list")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "jsonl", "csv"]),
-    default="table",
-    show_default=True,
+@command.command(
+    "list", epilog=examples("overture submissions list --format csv --output submissions.csv")
 )
+@format_option(*FORMS)
 @output_option
-def list_submissions(*, form: Form | Literal["json"], output: Path | None) -> None:
+def list_submissions(*, form: AnyForm, output: Path | None) -> None:
     """List the submissions, the latest first."""
     settings = read_settings()
     with reach(settings) as within:
         found = [one.to_dict() for one in views(within.store, _accounts(within, settings))]
-    with closing(Output(output, append=False)) as out:
-        if form == "json":
-            out.write(_json(found))
-        else:
-            rows = Rows(form, COLUMNS)
-            if rows.header:
-                out.write(rows.header)
-            for one in found:
-                out.write(rows.line(one))
-        out.commit()
+    write_list(found, COLUMNS, form=form, output=output)
 
 
-@command.command()
+@command.command(epilog=examples("overture submissions show spring-1f3a9c2e"))
 @click.argument("submission", type=LABEL, metavar="ID")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-def show(submission: str, *, form: Literal["text", "json"]) -> None:
+@format_option("text", "json")
+@output_option
+def show(submission: str, *, form: Literal["text", "json"], output: Path | None) -> None:
     """Show how a submission stands: its jobs by outcome. ID is its submissionId."""
     settings = read_settings()
     with reach(settings) as within:
         found = _found(within, settings, submission)
     if form == "json":
-        say(_json(found.to_dict()))
+        write_text(as_json(found.to_dict()), output)
     else:
-        say("\n".join(map(printable, _describe(found))))
+        write_text("\n".join(map(printable, _describe(found))), output)
 
 
-@command.command("pause")
+@command.command("pause", epilog=examples("overture submissions pause spring-1f3a9c2e"))
 @click.argument("submission", type=LABEL, metavar="ID")
 def hold(submission: str) -> None:
     """Send nothing more of a submission, until it is resumed. ID is its submissionId.
@@ -130,7 +118,7 @@ def hold(submission: str) -> None:
     say(printable(f"{found.sentence()}: nothing more is sent"))
 
 
-@command.command("resume")
+@command.command("resume", epilog=examples("overture submissions resume spring-1f3a9c2e"))
 @click.argument("submission", type=LABEL, metavar="ID")
 def release(submission: str) -> None:
     """Let a submission go on that was paused or cancelled. ID is its submissionId.
@@ -152,9 +140,9 @@ def release(submission: str) -> None:
         say(printable(f"submission {submission} was neither paused nor cancelled"))
 
 
-@command.command()
+@command.command(epilog=examples("overture submissions cancel spring-1f3a9c2e"))
 @click.argument("submission", type=LABEL, metavar="ID")
-@click.option("--yes", is_flag=True, help="Cancel without asking.")
+@yes_option
 @click.option("--account", type=NAME, metavar="ID", help="Cancel its jobs of this account only.")
 def cancel(submission: str, *, yes: bool, account: str | None) -> None:
     """Cancel what a submission has not sent yet. ID is its submissionId.
@@ -174,7 +162,7 @@ def cancel(submission: str, *, yes: bool, account: str | None) -> None:
         if not chosen:
             raise Problem("no account is known; name the submission's with --account")
         waiting = counted(found.waiting, "job") if found else "the jobs"
-        _demand_yes(yes, f"Cancel {waiting} of submission {printable(submission)}?")
+        demand_yes(f"Cancel {waiting} of submission {submission}?", sure=yes)
         cancel_submission(within.store, chosen, submission)
     if found is None:
         say(f"submission {submission}: no job of it is known yet; those that come are cancelled")
@@ -184,7 +172,12 @@ def cancel(submission: str, *, yes: bool, account: str | None) -> None:
         say(f"submission {submission}: {waiting} {waits}")
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "overture submissions report spring-1f3a9c2e --format csv --output report.csv",
+        "overture submissions report spring-1f3a9c2e --only failed",
+    )
+)
 @click.argument("submission", type=LABEL, metavar="ID")
 @click.option(
     "--format",
@@ -230,11 +223,12 @@ def report(
         rows = only(reporting.rows(), outcomes)
         try:
             with closing(Output(output, append=False)) as out:
+                width = None if output else width_of_terminal()
                 if form == "html":
                     is_file = isinstance(reporting, FileReport)
                     out.write(write_page(found, summarized(rows), from_file=is_file))
                 else:
-                    _write(out, form, reporting, rows)
+                    _write(out, form, reporting, rows, width)
                 out.commit()
         except (UnreadableFile, NotKept, TemplatesMissing) as error:
             raise Problem(str(error)) from None
@@ -272,17 +266,13 @@ def _write(
     form: Form | Literal["json"],
     reporting: FileReport | JobReport,
     rows: Iterable[Row],
+    width: int | None,
 ) -> None:
     if form == "json":
-        out.write("[")
-        before = ""
-        for row in rows:
-            out.write(f"{before}{escaped(dumps_compact(row.to_dict()).decode())}")
-            before = ","
-        out.write("]")
+        write_array(out, (row.to_dict() for row in rows))
         return
     columns = list(_columns(reporting)) if form == "csv" else TABLE
-    shown = Rows(form, columns, delimiter=reporting.delimiter)
+    shown = Rows(form, columns, delimiter=reporting.delimiter, width=width)
     if shown.header:
         out.write(f"{BYTE_ORDER_MARK if form == 'csv' else ''}{shown.header}")
     for row in rows:
@@ -295,7 +285,7 @@ TABLE: Final = (
     Column("outcome", at("outcome"), width=8),
     Column("code", at("code"), width=17),
     Column("conversationId", at("conversationId"), width=36),
-    Column("reason", at("reason"), width=40),
+    Column("reason", at("reason"), width=40, prose=True),
 )
 
 
@@ -349,16 +339,3 @@ def _describe(found: View) -> Iterator[str]:
         yield f"  waiting   {found.waiting}"
     if found.about and found.about.rejected:
         yield f"  rejected  {counted(found.about.rejected, 'entry').replace('entrys', 'entries')}"
-
-
-def _demand_yes(sure: bool, question: str) -> None:  # noqa: FBT001 - it is what --yes says
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise Problem("nobody is there to be asked; give --yes to go on")
-    if not click.confirm(question, default=False, err=True):
-        raise Problem("nothing was changed")
-
-
-def _json(document: Any) -> str:
-    return escaped(json.dumps(document, indent=2, ensure_ascii=False))

@@ -19,6 +19,7 @@ import click
 from config.names import JOBS_QUEUE
 from console.admin.submitting import Run
 from console.admin.wait import ALREADY, NotKept, Submitted, wait_for_outcomes
+from console.help import examples
 from console.jobfiles import repeats
 from console.jobfiles.job_file import Format, UnreadableFile
 from console.jobfiles.naming import AS_NAMED, InvalidNaming, Naming, known_zone, read_naming
@@ -37,7 +38,9 @@ _ENDINGS: Final = re.compile(r"(\.(csv|tsv|txt|jsonl?|ndjson|xlsx|gz))+$", re.IG
 _ODD: Final = re.compile(r"[^\w.-]+")
 
 
-@click.command()
+@click.command(
+    epilog=examples("overture submit jobs.csv --dry-run", "overture submit jobs.csv --wait")
+)
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), required=False
 )

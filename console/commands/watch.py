@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from console.admin.overview import take_overview
+from console.help import examples
 from console.output import writing
 from console.params import Number
 from console.servers import reach, read_settings
@@ -21,7 +22,7 @@ from console.tables import console, show_overview, width_of_terminal
 SLOWEST_SECONDS: Final = 24 * 60 * 60
 
 
-@click.command()
+@click.command(epilog=examples("overture watch --every 5"))
 @click.option(
     "--every",
     type=Number(min=0.2, max=SLOWEST_SECONDS),

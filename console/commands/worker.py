@@ -8,6 +8,7 @@ import click
 
 from config.names import JOBS_QUEUE
 from config.streams import write_in_background
+from console.help import examples
 from console.output import Problem
 from console.params import JobsQueues
 from console.servers import demand_queue, reach, read_settings
@@ -17,7 +18,11 @@ from worker.starting import CannotStart, check, check_broker, check_store, log_a
 from worker.stop import on_signals
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "overture worker", "overture worker --concurrency 100 --queues conversations.jobs"
+    )
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1000),

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from console.help import examples
 from console.listing import FORMS, AnyForm, format_option, output_option, write_list
 from console.servers import reach, read_settings
 from console.tables import Column, Document, at
@@ -44,19 +45,14 @@ FACTS: Final = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("overture workers", "overture workers --format json"))
 @format_option(*FORMS)
 @output_option
 def command(*, form: AnyForm, output: Path | None) -> None:
-    r"""List the workers that run, on whatever machine, as they stood two seconds ago at most.
+    """List the workers that run, on whatever machine, as they stood two seconds ago at most.
 
     A worker that was killed is listed for 7 s more. "in hand" counts the messages that it has taken
     and not settled yet, "draining" is one that was asked to end.
-
-    \b
-    Examples:
-      overture workers
-      overture workers --format json
     """
     with reach(read_settings()) as within:
         found = workers_seen(within.store)

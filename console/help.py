@@ -1,10 +1,17 @@
-"""Commands that are misspelt."""
+"""What the command line says of itself: examples, and which command may have been meant."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
 import click
+
+
+def examples(*commands: str) -> str:
+    """Return what stands below a command's options: how it is called, a line each."""
+    title = "Example:" if len(commands) == 1 else "Examples:"
+    # Without the first character the lines would be filled.
+    return "\n".join(["\b", title, *(f"  {command}" for command in commands)])
 
 
 class Suggesting(click.Group):
