@@ -31,7 +31,8 @@ $(VENV)/.users: $(LOCK)
 	@touch $@
 
 $(VENV)/.developers: requirements-dev.lock $(VENV)/.users
-	$(PIP) --requirement requirements-dev.lock
+	@echo "installing what tests and checks need …"
+	@$(PIP) --requirement requirements-dev.lock
 	@touch $@
 
 $(BIN)/overture: $(VENV)/.users Makefile

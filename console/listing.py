@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import click
 
-from console.output import Output, escaped
+from console.output import Output, escaped, say
 from console.tables import Column, Document, Form, Rows, width_of_terminal
 
 AnyForm = Form | Literal["json"]
@@ -59,6 +59,9 @@ def write_list(
 
 def write_text(text: str, output: Path | None) -> None:
     """Write a text of one line or many."""
+    if output is None:
+        say(text)
+        return
     with closing(Output(output, append=False)) as out:
         out.write(text)
         out.commit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import shutil
 import sys
@@ -308,12 +307,10 @@ class Rows:
     def _stacked(self, cells: list[str]) -> str:
         """Write the first cell, and below it the others with their names, as many as fit a line."""
         assert self._width is not None
-        first, *others = zip(self._shown, cells, strict=True)
-        lines = [first[1]]
+        filled = [pair for pair in zip(self._shown, cells, strict=True) if pair[1] != "-"]
+        lines = [cell for _, cell in filled[:1]]
         line = ""
-        for column, cell in others:
-            if cell in {"", "-"}:
-                continue
+        for column, cell in filled[1:]:
             named = f"{column.name} {cell}"
             if column.prose:
                 named = shortened(named, self._width - len(GAP))
@@ -331,7 +328,7 @@ def shortened(text: str, width: int) -> str:
 
 def width_of_terminal() -> int | None:
     """Return how wide standard output is; None where it is no terminal, and nothing need fit."""
-    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout and sys.stdout.isatty()):
+    if sys.stdout is not None and sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None
 

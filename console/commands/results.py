@@ -29,6 +29,8 @@ from worker.broker.message import received
 
 # So many are written before they are brought to disk and acknowledged together.
 BATCH_MESSAGES: Final = 200
+# Of a queue that is only looked at so many are shown, where nobody says how many.
+MOST_PEEKED: Final = 100
 # How often an empty queue is looked at again, in seconds.
 LOOK_SECONDS: Final = 0.2
 # When to try a broker again that is away, in seconds.
@@ -61,7 +63,11 @@ COLUMNS: Final = (
     )
 )
 @click.option("--follow", is_flag=True, help="Wait for more results until Ctrl-C or SIGTERM.")
-@click.option("--limit", type=click.IntRange(min=1), help="Take at most this many.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Take at most this many.  [default: all; {MOST_PEEKED} with --peek]",
+)
 @click.option(
     "--format",
     "form",
@@ -97,7 +103,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
             out.write(rows.header)
             out.commit()
         if peek:
-            return _complain(_peek(within, rows, out, limit))
+            return _complain(_peek(within, rows, out, limit or MOST_PEEKED))
         drain = _Drain(rows, out, limit)
         if follow:
             _follow(within, drain, stop)
@@ -134,7 +140,7 @@ def _open(path: Path | None, stop: threading.Event) -> Sink:
     return Output(path, append=True)
 
 
-def _peek(within: Reach, rows: Rows, out: Sink, limit: int | None) -> int:
+def _peek(within: Reach, rows: Rows, out: Sink, limit: int) -> int:
     """Write what is in the queue; returns how many messages were no results."""
     unreadable = 0
     with closing(within.broker.look(RESULTS_QUEUE)) as seen:

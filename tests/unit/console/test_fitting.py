@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from console import main
 from console.admin.overview import AccountView, Overview
@@ -19,7 +20,7 @@ from console.commands.dead_letters import COLUMNS as DEAD_LETTERS
 from console.commands.results import COLUMNS as RESULTS
 from console.commands.workers import COLUMNS as WORKERS
 from console.group import COMMANDS
-from console.tables import Column, Document, Rows, console, show_overview
+from console.tables import Column, Document, Rows, show_overview
 from tasks.messages.fields.examples import EXAMPLES
 from tasks.store.limits import Standing
 from tests.worker_process import environment
@@ -73,9 +74,8 @@ def test_a_wide_terminal_is_used(name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_overview_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_overview_fits(width: int) -> None:
     """With large numbers, and with something to say of its account."""
-    monkeypatch.setenv("COLUMNS", str(width))
     standing = Standing(
         holds="circuit",
         pauses=(),
@@ -112,9 +112,7 @@ def test_the_overview_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
         troubles={},
         pauses=[],
     )
-    with console().capture() as captured:
-        pass
-    screen = console()
+    screen = Console(width=width)
     with screen.capture() as captured:
         screen.print(show_overview(overview, width))
     lines = captured.get().splitlines()
