@@ -33,6 +33,8 @@ COMMANDS: Final = MappingProxyType(
         "status": "Show counts, queues and limits, or one job's history.",
         "watch": "Show counts, queues and limits, live.",
         "submissions": "Follow, stop and report the jobs of a file as one thing.",
+        "find": "Find the jobs of a consumer or of a conversation.",
+        "forget": "Erase what is held of a person.",
         "pause": "Stop sending: everything, an account or a submission.",
         "resume": "Let what was paused go on.",
         "cancel": "Cancel jobs that have not been sent yet.",

@@ -56,6 +56,7 @@ from tasks.store.answers import (
     Claimed,
     Conflict,
     Defer,
+    Forgotten,
     Go,
     Held,
     Lost,
@@ -129,7 +130,12 @@ class Soon:
     why: str
 
 
-Step = Record | Publish | Later
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The job had its outcome long ago, and it was erased since: nothing is left to do."""
+
+
+Step = Record | Publish | Later | Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +265,8 @@ class Try:
                 return Later(seconds, why, cause)
             case Held():
                 return Later(CLAIMED_RETRY_SECONDS, "held")
+            case Forgotten():
+                return Drop()
             case Conflict():
                 return Publish(self._dead_letter("conflict", MESSAGES["conflict"]))
             case _:

@@ -17,7 +17,17 @@ from structlog.contextvars import bound_contextvars
 
 from config.names import TASK_NAME
 from tasks.account import Account
-from tasks.attempt import CLAIMED_RETRY_SECONDS, Later, Publish, Record, Rules, Soon, Step, Try
+from tasks.attempt import (
+    CLAIMED_RETRY_SECONDS,
+    Drop,
+    Later,
+    Publish,
+    Record,
+    Rules,
+    Soon,
+    Step,
+    Try,
+)
 from tasks.messages.intake import Received, Work, receive
 from tasks.messages.job import AS_DOCUMENTED, Reading
 from tasks.messages.outcome import REPEATED, Outcome, broken
@@ -192,6 +202,9 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                 _log_end(outcome, started)
                 span.ended(outcome)
                 self._record(step, work, delivery)
+            case Drop():
+                log.info("job.ended", outcome="forgotten", seconds=0)
+                delivery.ack()
             case Publish(outcome):
                 _log_end(outcome, started)
                 self._measure(outcome, work, work.enqueued_at)

@@ -18,7 +18,7 @@ from celery.exceptions import Retry
 from celery.worker.request import Request
 
 from config.names import FAILED_KEY, TASK_NAME
-from tasks.attempt import Later, Step
+from tasks.attempt import Drop, Later, Step
 from tasks.create_conversation import CreateConversation
 from tasks.messages.intake import Work
 from worker.broker.delivery import Delivery
@@ -89,6 +89,8 @@ class Announced:
         task = self._task
         if step is None:
             return states.REJECTED, None
+        if isinstance(step, Drop):
+            return states.IGNORED, None
         if isinstance(step, Later):
             # Its types know no number that mypy knows.
             seconds: Any = step.seconds

@@ -86,6 +86,10 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     )
 
 
+# The state of a job whose outcome was erased, and what stands for its routing key.
+FORGOTTEN: Final = "forgotten"
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a job stands in the ledger: its outcome as it is published, or what it waits for.
@@ -117,6 +121,8 @@ def _ending(fields: Fields) -> Ending:
     # What is recorded will be published: nothing can change it any more.
     if fields.get("state") in {"done", "published"}:
         return Ending(digest, key=fields["routing_key"], outcome=fields["outcome"] or {})
+    if fields.get("state") == FORGOTTEN:
+        return Ending(digest, key=FORGOTTEN)
     return Ending(digest, waits_for=fields.get("waits_for", ""), due=fields.get("due"))
 
 

@@ -14,7 +14,7 @@ from redis import Redis
 
 from config.names import CREATED_KEY, FAILED_KEY
 from config.settings import Settings
-from console.admin.records import Ending, read_endings
+from console.admin.records import FORGOTTEN, Ending, read_endings
 from console.admin.submissions import FAILED, About, ended_jobs
 from console.jobfiles.batch_form import batches
 from console.jobfiles.job_file import Entry
@@ -222,6 +222,8 @@ class JobReport:
 def _ended(ending: Ending) -> dict[str, Any]:
     """Say what came of a job that has ended."""
     outcome = ending.outcome
+    if ending.key == FORGOTTEN:
+        return {"outcome": FORGOTTEN}
     if ending.key == FAILED_KEY:
         error = outcome["error"]
         return {

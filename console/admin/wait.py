@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis import Redis
 
 from config.names import CREATED_KEY, FAILED_KEY
-from console.admin.records import Ending, read_endings
+from console.admin.records import FORGOTTEN, Ending, read_endings
 
 BATCH_JOBS: Final = 500
 # How often the ledger is asked about what is not done yet, in seconds.
@@ -149,6 +149,8 @@ def _outcome(job: Sent, ending: Ending) -> str:
         return CONFLICT
     if not ending.key:
         return ""
+    if ending.key == FORGOTTEN:
+        return FORGOTTEN
     if ending.key == FAILED_KEY:
         return f"failed:{ending.outcome['error']['code']}"
     return "created" if ending.key == CREATED_KEY else "reused"

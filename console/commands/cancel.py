@@ -15,7 +15,7 @@ from console.output import Problem, complain, counted, say
 from console.params import NAME
 from console.servers import reach, read_settings, the_account
 
-FINISHED: Final = frozenset({"done", "published"})
+FINISHED: Final = frozenset({"done", "published", "forgotten"})
 # What it means to cancel a job in each state of the ledger.
 SENTENCES: Final = {
     "": "job {job}: not seen by a worker yet; it will be cancelled when one takes it",

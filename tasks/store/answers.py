@@ -106,7 +106,12 @@ class Lost:
     """The claim was taken over; what this delivery found out does not count."""
 
 
-Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The job has had its outcome, which was erased with what was known of its consumer."""
+
+
+Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict | Forgotten
 
 
 def ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
@@ -137,6 +142,8 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
             return Held(text(answer[1]))
         case "replay":
             return _replay(job, answer) or Conflict()
+        case "forgotten":
+            return Forgotten()
         case "conflict":
             return Conflict()
         case other:

@@ -230,6 +230,8 @@ class Keys:
         self.counts = f"{self._prefix}counts"
         # Before the names of the notes for which jobs conversations were opened.
         self.opened = f"{self._prefix}opened"
+        # Before the names of the notes which jobs consumers have.
+        self.consumers = f"{self._prefix}consumers"
         self.submissions = f"{self._prefix}submissions"
         self.app_token = f"{self._prefix}app-token"
         self.token_lock = f"{self._prefix}token-lock"

@@ -39,6 +39,8 @@ DIGEST_BYTES: Final = 12
 _KEPT: Final = ("consumerId", "submissionId")
 # Of an account's conversations of a week, one in many millions of millions bears another's name.
 NOTE_BYTES: Final = 8
+# Of a consumer, whose jobs' records tell whether they are its own.
+CONSUMER_BYTES: Final = 6
 STATES: Final = {b"d": "done", b"p": "published"}
 
 _SEEN: Final = slice(1, 7)
@@ -231,6 +233,16 @@ def stretch(short: bytes) -> bytes:
 def note_name(conversation_id: str) -> bytes:
     """Name the note of the job that a conversation was opened for."""
     return sha256(conversation_id.encode()).digest()[:NOTE_BYTES]
+
+
+def consumer_name(consumer_id: str) -> bytes:
+    """Name a consumer in the notes of its jobs."""
+    return sha256(consumer_id.encode()).digest()[:CONSUMER_BYTES]
+
+
+def consumer_note(consumer_id: str, job_id: str) -> bytes:
+    """Name the note of a consumer's job."""
+    return consumer_name(consumer_id) + write_note(job_id)
 
 
 def write_note(job_id: str) -> bytes:

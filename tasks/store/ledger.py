@@ -24,7 +24,7 @@ from tasks.messages.result import Attempt
 from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
 from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text, together
-from tasks.store.finished import note_name, pack, read_note, short_digest, write_note
+from tasks.store.finished import consumer_note, note_name, pack, read_note, short_digest, write_note
 from tasks.store.limits import log_learned
 from tasks.store.records import look_up
 
@@ -81,10 +81,10 @@ class Ledger:
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store, copies=copies)
-        self._begin = together(store, "record", "submission", "begin")
+        self._begin = together(store, "record", "submission", "opened", "begin")
         self._finish = together(store, "record", "submission", "opened", "finish")
-        self._put_off = script(store, *LIMITER, "record", "submission", "put_off")
-        self._wait = script(store, "clock", "record", "submission", "wait")
+        self._put_off = script(store, *LIMITER, "record", "submission", "opened", "put_off")
+        self._wait = script(store, "clock", "record", "submission", "opened", "wait")
         self._published = script(store, "published")
         self._abandon = script(store, "record", "abandon")
         self._opener = script(store, "clock", "opened", "opener")
@@ -139,11 +139,12 @@ class Ledger:
             keys.tally(job.submission_id),
             keys.submissions,
             keys.paused,
+            keys.consumers,
         ]
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
-        arguments = [dumps_compact(asked)]
+        arguments = [dumps_compact(asked), consumer_note(job.consumer_id, job.job_id)]
         copied = purpose == "send"
         return beginning(job, self._batches.call(self._begin, names, arguments, copied=copied))
 
@@ -248,6 +249,7 @@ class Ledger:
             waits_for,
             self._open_ms,
             job.submission_id or "",
+            consumer_note(job.consumer_id, job.job_id),
         ]
         names = [
             keys.limit,
@@ -256,6 +258,7 @@ class Ledger:
             keys.tally(job.submission_id),
             keys.submissions,
             keys.paused,
+            keys.consumers,
         ]
         found = self._put_off(names, args)
         return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
@@ -263,12 +266,19 @@ class Ledger:
     def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
         """Note of a job that is not begun yet until when it waits, and for what."""
         keys = Keys(job.account_id)
-        args = [seconds * MILLISECONDS, waits_for, self._open_ms, job.submission_id or ""]
+        args: list[Any] = [
+            seconds * MILLISECONDS,
+            waits_for,
+            self._open_ms,
+            job.submission_id or "",
+            consumer_note(job.consumer_id, job.job_id),
+        ]
         names = [
             keys.job(job.job_id),
             keys.old_job(job.job_id),
             keys.tally(job.submission_id),
             keys.submissions,
+            keys.consumers,
         ]
         self._batches.call(self._wait, names, args)
 
@@ -327,9 +337,10 @@ class Ledger:
             keys.tally(job.submission_id),
             keys.submissions,
             keys.ended(job.submission_id, today()),
+            keys.consumers,
         ]
         if outcome:
-            args.append(pack(job, outcome))
+            args += [pack(job, outcome), consumer_note(job.consumer_id, job.job_id)]
             if outcome.created_id:
                 names.append(keys.opened)
                 args += [note_name(outcome.created_id), write_note(job.job_id)]

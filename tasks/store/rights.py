@@ -42,6 +42,7 @@ _STORE: Final[Arguments] = {
     "hget": (KEY, "f"),
     "hgetall": (KEY,),
     "hincrby": (KEY, "f", "1"),
+    "hkeys": (KEY,),
     "hlen": (KEY,),
     "hmget": (KEY, "f"),
     "hset": (KEY, "f", "1"),

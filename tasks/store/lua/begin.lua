@@ -1,8 +1,8 @@
 -- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
 -- KEYS: job, its old record, consumer lock, limit, in flight, the consumer's jobs in doubt, the
---       submission's tally, the account's submissions, what is paused, and the consumer's visit
---       where the job goes on with it
--- ARGV: a JSON object of
+--       submission's tally, the account's submissions, what is paused, the account's notes of
+--       consumers, and the consumer's visit where the job goes on with it
+-- ARGV: a JSON object, and the name of the consumer's note of the job; of
 --   owner, digest, job_id, submission
 --   purpose: claim, prepare (claim unless paused, or put off by the submission's pace), send, or
 --     fail (it could not be made ready)
@@ -15,7 +15,7 @@
 --   repeat_unknown: may it be sent again after an unknown outcome?
 --   visit
 local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local tally, submissions, paused, visits = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local tally, submissions, paused, consumers, visits = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local ask = cjson.decode(ARGV[1])
 local owner, job_id, submission, purpose = ask.owner, ask.job_id, ask.submission, ask.purpose
 local flight_ms, lease_ms, record_ms, patience = ask.flight_ms, ask.lease_ms, ask.record_ms, ask.patience
@@ -88,6 +88,7 @@ if holder and holder ~= owner then
 end
 if not is.seen then
   count_seen(tally, submissions, submission, now, record_ms)
+  note_opened(consumers, ARGV[2], '', now, record_ms)
 end
 local marks = read_marks(tally, submission, now)
 is.digest, is.state, is.owner, is.seen = ask.digest, 'claimed', owner, seen

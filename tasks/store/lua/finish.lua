@@ -1,9 +1,10 @@
 -- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
 -- The store may have been emptied since the attempt began: what it then lacks is in the arguments.
 -- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, the submission's
---       tally, the account's submissions, the submission's jobs that ended today, and the account's
---       notes where a conversation was opened
--- ARGV: a JSON object, the packed outcome, and a conversation's name and job in the notes; of
+--       tally, the account's submissions, the submission's jobs that ended today, the account's notes
+--       of consumers, and those of conversations where one was opened
+-- ARGV: a JSON object, the packed outcome, the name of the consumer's note of the job, and a
+--       conversation's name and job in the notes; of
 --   owner, job_id, digest, submission
 --   verb: done, or again
 --   attempts, earlier: this time's, and those before
@@ -12,7 +13,8 @@
 --   count: the outcome's counter
 --   visit, due_ms, waits_for: for the next attempt
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local doubts, tally, submissions, ended, opened = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local doubts, tally, submissions, ended = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local consumers, opened = KEYS[10], KEYS[11]
 local tell = cjson.decode(ARGV[1])
 local owner, job_id, feedback, submission = tell.owner, tell.job_id, tell.feedback, tell.submission
 local count, record_ms, due_ms = tell.count, tell.record_ms, tell.due_ms
@@ -90,7 +92,11 @@ if locked_for(lock, now) == job_id then
 end
 if opened then
   -- So that no other job of the consumer takes it for its own.
-  note_opened(opened, ARGV[3], ARGV[4], now, record_ms)
+  note_opened(opened, ARGV[4], ARGV[5], now, record_ms)
+end
+if math.floor((is.seen or now) / DAY_MS) ~= math.floor(now / DAY_MS) then
+  -- The note of the day on which it was first seen may go before its record does.
+  note_opened(consumers, ARGV[3], '', now, record_ms)
 end
 if count == 'failed:in_doubt' then
   redis.call('SADD', doubts, job_id)

@@ -1,4 +1,5 @@
--- For which job a conversation was opened. One key for each would take more memory than what it says:
+-- For which job a conversation was opened; and in notes of the same kind, whose name is a consumer's
+-- and a job's, which jobs a consumer has. One key for each would take more memory than what it says:
 -- the notes of a day are spread over small hashes, which a server keeps in one piece, and over four
 -- times as many as soon as one of these is full. They go together, a day late.
 local DAY_MS = 86400000
@@ -20,6 +21,15 @@ local function note_opened(opened, name, job, now, ms)
     redis.call('PEXPIRE', notes, ends)
   elseif count >= FULL and level < MOST then
     redis.call('SET', opened .. ':' .. day, level + 1, 'PX', ends)
+  end
+end
+
+local function drop_note(opened, name, now, days)
+  local today = math.floor(now / DAY_MS)
+  for day = today + 1, today - days, -1 do
+    for level = tonumber(redis.call('GET', opened .. ':' .. day) or 0), 0, -1 do
+      redis.call('HDEL', notes_of(opened, day, level, name), name)
+    end
   end
 end
 

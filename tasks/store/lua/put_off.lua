@@ -1,8 +1,9 @@
 -- Says when a job comes back that cannot wait here, in ms, and what holds its account, if anything
 -- does; writes it down where nobody has the job.
--- KEYS: limit, job, its old record, the submission's tally, the account's submissions, what is paused
+-- KEYS: limit, job, its old record, the submission's tally, the account's submissions, what is paused,
+--       the account's notes of consumers
 -- ARGV: rate, cap, how long at least in ms, what the job waits for,
---       record ms, submission
+--       record ms, submission, the name of the consumer's note of the job
 local at_least, waits_for, record_ms, submission = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = clock()
 local pause = paused_by(KEYS[6], submission)
@@ -20,5 +21,6 @@ end
 save(account, KEYS[1])
 if note_wait(KEYS[2], KEYS[3], now, ms, why ~= '' and why or waits_for, record_ms) then
   count_seen(KEYS[4], KEYS[5], submission, now, ms + record_ms)
+  note_opened(KEYS[7], ARGV[7], '', now, ms + record_ms)
 end
 return { tostring(ms), why, cause }

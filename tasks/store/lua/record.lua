@@ -42,7 +42,8 @@ local function read_job(job, old)
   end
   local first = string.byte(value)
   if first == 123 then -- {
-    return cjson.decode(value)
+    local is = cjson.decode(value)
+    return is, is.state == 'forgotten' and { 'forgotten' } or nil
   end
   local seen, digest = 0, ''
   for at = 2, 7 do

@@ -7,7 +7,9 @@ local letter, count, history, sent, record_ms = ARGV[1], ARGV[2], ARGV[3], tonum
 local submission = ARGV[6]
 
 local is, ended = read_job(job, KEYS[2])
-if ended then
+if is.state == 'forgotten' then
+  return 0
+elseif ended then
   -- Another outcome is newer than this dead letter, or of another job with the same id.
   if string.sub(ended[2], 2) ~= string.sub(letter, 2) and ended[4] ~= letter then
     return 0

@@ -16,6 +16,7 @@ REPORTS: Final = {
     "results",
     "status",
     "workers",
+    "find",
     "check",
     "schema",
     "limits show",
@@ -31,6 +32,7 @@ OF_ONE_FORM: Final = {"schema", "dead-letters show"}
 # What destroys something, or does it once more.
 ASKS: Final = {
     "cancel",
+    "forget",
     "dead-letters replay",
     "dead-letters discard",
     "submissions cancel",
