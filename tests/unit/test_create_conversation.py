@@ -19,6 +19,8 @@ from tasks.create_conversation import BUG_RETRY_SECONDS, CreateConversation
 from tasks.measures import Measures
 from tasks.messages.intake import Received, Work
 from tasks.messages.outgoing import Outgoing, rfc3339
+from tasks.store.connection import Keys
+from tasks.store.finished import short_digest
 from tasks.store.ledger import Ceiling
 from tests.job_world import ALIVE, RECORDED, World, job_world
 from tests.jobs import ACCOUNT, job_document, make_job
@@ -249,6 +251,16 @@ def test_the_outcome_that_was_recorded_first_is_published(worker: Worker) -> Non
     """Of two deliveries of one job, both publish the same bytes."""
     worker.take(taken_over(worker, is_ended=True), created("conversation-7"))
     assert [message.body for message in worker.publisher.sent] == [RECORDED]
+
+
+def test_a_job_that_was_forgotten_is_acknowledged_and_no_more(worker: Worker) -> None:
+    """It is not sent again, and there is no outcome to be published."""
+    job = make_job()
+    record = {"state": "forgotten", "digest": short_digest(job), "seen": 1}
+    worker.world.store.set(Keys(ACCOUNT).job(job.job_id), json.dumps(record))
+    delivery = worker.take()
+    assert (delivery.ends, worker.publisher.sent) == (["acknowledged"], [])
+    assert "create" not in worker.world.live.calls
 
 
 # Put off
