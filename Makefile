@@ -41,6 +41,9 @@ $(BIN)/overture: $(VENV)/.users Makefile
 
 demo: install ## Run the main job on this machine: simulator, two workers, 1,000 jobs
 	@$(BIN)/overture demo
+	@echo
+	@echo "next: $(BIN)/overture simulate --port 8070 and README.md, to do the same by hand;"
+	@echo "      or with your own account: README.md, Into production"
 
 test: install $(VENV)/.developers ## Run the whole test suite
 	$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import click
 from rich import box
@@ -25,13 +25,6 @@ from console.help import examples
 from console.output import Problem, progress, say, writing
 from console.tables import console
 from worker.embedded.server import EmbeddedServerError
-
-NEXT_STEPS: Final = """
-next, with LivePerson still played by the simulator:
-  overture simulate --port 8070        in one terminal
-  overture worker                      in another one, with the settings that README.md names
-  overture submit examples/jobs.jsonl --wait
-or with your account: README.md, Into production"""
 
 
 @click.command(epilog=examples("overture demo --jobs 5000"))
@@ -83,7 +76,6 @@ def _show(folder: Path, sample: Sample) -> None:
     if faults:
         raise Problem(*faults, f"the logs are in {folder}")
     say("the numbers agree: every job has one outcome, and no consumer has two conversations")
-    say(NEXT_STEPS)
 
 
 def _table(sample: Sample, outcomes: Outcomes, stats: dict[str, Any], seconds: float) -> Table:
