@@ -321,13 +321,14 @@ def _gunzip(body: bytes) -> bytes:
 
 
 def _inflate(body: bytes) -> bytes:
-    """Unpack zlib's format, or the bare one that some servers take it for."""
+    """Unpack zlib's format (RFC 9110, 8.4.1.2).
+
+    The bare one that some servers send instead has no checksum: damaged, it may name another
+    conversation.
+    """
     if not body:
         return body
-    try:
-        piece, rest = _unpack(body, zlib.MAX_WBITS)
-    except zlib.error:
-        piece, rest = _unpack(body, -zlib.MAX_WBITS)
+    piece, rest = _unpack(body, zlib.MAX_WBITS)
     if rest:
         raise zlib.error("something follows what was packed")
     return piece
