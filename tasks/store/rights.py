@@ -99,7 +99,7 @@ def missing_rights(store: Redis, needed: Mapping[str, Arguments]) -> tuple[str, 
             for name, arguments in tried.items():
                 command = [*name.split("|"), *(key if part is KEY else part for part in arguments)]
                 if refusal := _refusal(server, command):
-                    rules[f"~{pattern}" if "key" in refusal else f"+{name}"] = None
+                    rules[f"~{pattern}" if "access" in refusal else f"+{name}"] = None
     return tuple(rules)
 
 

@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         (lambda admin: admin.config_set("maxmemory", 1), "raise its maxmemory"),
         (
             lambda admin: admin.config_set("min-replicas-to-write", 1),
-            "bring its replicas back, or lower min-replicas-to-write",
+            "bring its replicas back, or lower min-replicas-to-write or OVERTURE_STORE_REPLICAS",
         ),
         (lambda admin: admin.replicaof("127.0.0.1", free_port()), "try again in a moment"),
     ],

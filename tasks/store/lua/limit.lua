@@ -157,11 +157,11 @@ end
 -- is the number in flight that is limited. Returns whether that is clear, and supposes it: the rate is
 -- free then, since a cap at any rate would do where the rate is limited.
 local function supposes_a_cap(a, now)
-  if a.lever == 'in_flight' or a.refused == 0 or a.accepted < CALLS / 2 then
+  if a.lever == 'in_flight' or a.refused == 0 or a.accepted < CALLS / 4 then
     return false
   end
   local alone = a.lowest >= math.max(4, a.places / a.accepted + 0.5)
-  put(a, 'crowded', alone and (a.crowded or 0) + math.min(a.refused, CALLS / 2) or 0)
+  put(a, 'crowded', alone and (a.crowded or 0) + a.refused or 0)
   put(a, 'crowded_from', alone and math.min(a.crowded_from or a.lowest, a.lowest) or nil)
   if a.crowded < CALLS * 2 ^ (a.doubts or 0) then
     return false
@@ -199,13 +199,18 @@ local function alarm(a, now, flow)
   local alike = a.state == 'keep' and a.share and refused > a.share / 2 and refused < 2 * a.share
   put(a, 'before', alike and math.max(a.before, a.level) or a.level)
   put(a, 'alike', alike and 1 or 0)
-  put(a, 'stood', a.state == 'keep' and (refused >= MOST and 2 or 1) or nil)
+  put(a, 'stood', a.state == 'keep' and 1 or nil)
   cut(a, now, flow)
+end
+
+-- A limit that fell may come back.
+local function fell_lately(a, now)
+  return now - (a.fell_at or 0) <= WAIT_MS * GROW ^ 2
 end
 
 -- A bucket's burst explains what passed above `base`: back to it.
 local function give_up(a, now)
-  local again = a.wait * (now - (a.fell_at or 0) > WAIT_MS * GROW ^ 2 and GROW or 1)
+  local again = a.wait * (fell_lately(a, now) and 1 or GROW)
   local level = a.base * (a.clean and a.step > STEP and 1 + STEP / GROW or 1)
   keep(a, now, a.lever == 'in_flight' and a.passed or level, math.min(again, GROW * WAIT_MS))
 end
@@ -217,7 +222,10 @@ local function stop_raising(a, now)
   if supposes_a_cap(a, now) then
     return
   end
-  if a.lever == 'in_flight' or a.state == 'settle' or above <= a.spare or a.passed <= a.base then
+  local settles = a.state == 'settle'
+  if settles and a.level > 2 * a.base then
+    set_level(a, now, math.sqrt(a.level * a.base), 'settle') -- the last step passed thanks to a burst
+  elseif settles or a.lever == 'in_flight' or above <= a.spare or a.passed <= a.base then
     give_up(a, now)
   else
     set_level(a, now, a.passed, 'settle')
@@ -242,12 +250,13 @@ end
 -- At a lower level fewer were refused: it is the limit. Or as many, twice: they are not about it.
 local function conclude(a, now, flow)
   if a.verdict >= SURE then
+    if a.learned_at and a.level < (1 - MOST) * a.before then
+      put(a, 'fell_at', now)
+    end
     put(a, 'learned_at', a.before)
     put(a, 'learned_from', a.share)
     if not a.stood then
       put(a, 'share', nil)
-    elseif a.stood == 2 then
-      put(a, 'fell_at', now)
     end
     put(a, 'usual', nil)
     keep(a, now, a.level, math.min(a.wait, WAIT_MS))
@@ -385,9 +394,10 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     return
   end
   local calls, passed = a.accepted + a.refused, a.opened and now - a.opened
-  if passed >= SECOND_MS and calls >= CALLS then
-    weigh(a, now)
-  elseif a.state == 'start' and a.first_refused == 0 and passed >= SECOND_MS / 2 and calls >= CALLS / 4 then
+  -- While nothing is refused, a second need not be over: at the start, and after a fall.
+  local soon = a.first_refused == 0
+    and (a.state == 'start' or a.state == 'raise' and a.step <= GROW * STEP and fell_lately(a, now))
+  if passed >= SECOND_MS / (soon and 2 or 1) and calls >= CALLS / (soon and 4 or 1) then
     weigh(a, now)
   end
 end
