@@ -106,6 +106,8 @@ def render(
 
 def _visible(value: object) -> object:
     """Show what steers a text, such as its direction, as a question mark; markup is ours."""
+    if value is None:
+        return NOTHING
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
