@@ -43,6 +43,7 @@ COMMANDS: Final = MappingProxyType(
         "broker-url": "Print the broker's URL, for producers.",
         "check": "Test settings, broker, store, hosts and credentials.",
         "health": "Say whether the worker beside it makes progress.",
+        "console": "Serve the same in a browser.",
         "exporter": "Serve metrics of what the pool shares.",
         "simulate": "Run the LivePerson simulator on its own.",
         "schema": "Print a message schema.",

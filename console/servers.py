@@ -76,7 +76,7 @@ def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
                 try:
                     yield within
                 except errors_of(broker) as error:
-                    raise Problem(_diagnosis(within, error)) from None
+                    raise Problem(diagnosis(within, error)) from None
     except EmbeddedServerError as error:
         raise Problem(str(error)) from None
 
@@ -103,7 +103,7 @@ def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:
     return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
 
 
-def _diagnosis(within: Reach, error: BaseException) -> str:
+def diagnosis(within: Reach, error: BaseException) -> str:
     """Find out which of the two it was; an error does not say, where both are Redis."""
     if isinstance(error, Blocked):
         return takes_nothing(within.broker.url, str(error))

@@ -11,6 +11,8 @@ def secrets_of(settings: Settings) -> set[str]:
     """Return the values that may appear in no line of the log."""
     urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
     passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
+    if settings.console_password is not None:
+        passwords.add(settings.console_password.get_secret_value())
     return passwords | {
         account.client_secret.get_secret_value() for account in settings.accounts.values()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
@@ -96,6 +96,31 @@ def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
         troubles=troubles_of(workers),
         pauses=pauses(store, None),
     )
+
+
+# What a worker says of itself, as commands show it.
+FACTS: Final = (
+    "host",
+    "pid",
+    "version",
+    "uptimeSeconds",
+    "queues",
+    "threads",
+    "inHand",
+    "draining",
+)
+
+
+def list_workers(store: Redis) -> list[dict[str, Any]]:
+    """List the workers that have shown themselves lately. Raises StoreError."""
+    return [
+        {
+            "worker": name,
+            **{fact: said.get(fact) for fact in FACTS},
+            "heldUpBy": said.get("trouble") or None,
+        }
+        for name, said in workers_seen(store).items()
+    ]
 
 
 def view_account(store: Redis, settings: Settings, account_id: str) -> AccountView:

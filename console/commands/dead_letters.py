@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from kombu import Message
 
-from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE
-from config.settings import Settings
-from console.admin.dead_letters import Dead, read_dead
+from config.names import JOBS_QUEUE
+from console.admin.chosen import (
+    Choice,
+    Count,
+    discard_chosen,
+    letters_at,
+    replay_chosen,
+)
+from console.admin.dead_letters import Dead
 from console.admin.discard import Discarder
-from console.admin.replay import Replayer
 from console.asking import demand_yes, is_anybody_there, yes_option
 from console.help import Suggesting, examples
 from console.listing import (
@@ -30,11 +33,9 @@ from console.listing import (
 )
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
-from console.servers import Reach, reach, read_settings
+from console.servers import reach, read_settings
 from console.tables import Column, at
 from tasks.messages.result import ERROR_CODES
-from worker.broker.base import Taker
-from worker.broker.message import received
 
 COLUMNS: Final = (
     Column("jobId", lambda letter: letter["id"], width=36),
@@ -128,49 +129,21 @@ def _row(letter: Dead, form: AnyForm) -> dict[str, Any]:
 
 @contextmanager
 def _letters() -> Iterator[Iterator[Dead]]:
-    settings = read_settings()
-    with reach(settings) as within:
-        with within.connect() as connection:
-            within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
-        with closing(within.broker.look(DEAD_LETTERS_QUEUE)) as seen:
-            yield (read_dead(one.body, one.headers) for one in seen)
+    with reach(read_settings()) as within, letters_at(within) as letters:
+        yield letters
 
 
-# What is passed over is in hand until the end; more of it than this is not.
-MOST_HELD: Final = 10_000
+def _sure(*, yes: bool) -> Callable[[Dead], bool]:
+    """Ask before a job is repeated that may have opened a conversation."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which dead letters are to be replayed or discarded."""
-
-    jobs: Collection[str]
-    code: str | None
-    sure: bool
-
-    def takes(self, letter: Dead) -> bool:
-        """Tell whether a letter is meant; all are where nothing is named."""
-        return (not self.jobs or letter.job_id in self.jobs) and self.code in {None, letter.code}
-
-    def is_sure(self, letter: Dead) -> bool:
-        """Ask before a job is repeated that may have opened a conversation."""
-        if self.sure or letter.code != "in_doubt":
+    def ask(letter: Dead) -> bool:
+        if yes:
             return True
         job = printable(letter.job_id)
         question = f"job {job} is in doubt: it may already have a conversation. Replay it?"
         return is_anybody_there() and click.confirm(question, default=False, err=True)
 
-
-@dataclass(slots=True, kw_only=True)
-class Count:
-    """What a run has come to."""
-
-    done: int = 0
-    held: int = 0
-    in_doubt: int = 0
-    unreadable: int = 0
-    missing: set[str] = field(default_factory=set)
-    is_cut_short: bool = False
+    return ask
 
 
 @click.command(
@@ -201,55 +174,10 @@ def replay(
     """
     _demand_choice(jobs, code, everything=everything)
     settings = read_settings()
-    choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)
+    choice = Choice(jobs=frozenset(jobs), code=code, is_sure=_sure(yes=yes))
     with reach(settings) as within:
-        count = _replay(within, settings, choice, queue)
+        count = replay_chosen(within, settings, choice, queue)
     return _report(count)
-
-
-def _replay(within: Reach, settings: Settings, choice: Choice, queue: str) -> Count:
-    count = Count(missing=set(choice.jobs))
-    with ExitStack() as stack:
-        connection = stack.enter_context(within.connect())
-        within.broker.declare_if_allowed(connection, [queue])
-        taker = stack.enter_context(within.broker.taking(DEAD_LETTERS_QUEUE))
-        producer = within.broker.producer(connection)
-        replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
-        for message, letter in _taken(taker, count):
-            if _may_go(letter, choice, count):
-                replayer.add(message, letter)
-                count.done += 1
-            else:
-                count.held += 1
-        replayer.flush()
-    return count
-
-
-def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
-    """Take what lies in the queue, once: what fails anew meanwhile is left for another time."""
-    for _ in range(taker.ready()):
-        if count.held == MOST_HELD:
-            count.is_cut_short = True
-            return
-        if (message := taker.take()) is None:
-            return
-        read = received(message)
-        letter = read_dead(read.body, read.headers)
-        count.missing.discard(letter.job_id)
-        yield message, letter
-
-
-def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
-    """Tell whether a letter is to be replayed; what is meant and cannot be is counted."""
-    if not choice.takes(letter):
-        return False
-    if letter.job is None:
-        count.unreadable += 1
-        return False
-    if not choice.is_sure(letter):
-        count.in_doubt += 1
-        return False
-    return True
 
 
 def _report(count: Count) -> int:
@@ -263,7 +191,7 @@ def _report(count: Count) -> int:
         jobs = counted(count.in_doubt, "job")
         complain(f"{jobs} in doubt {verb} not replayed; --yes replays {them}")
     if count.is_cut_short:
-        complain(f"stopped after {MOST_HELD} dead letters that stay in the queue")
+        complain(f"stopped after {count.held} dead letters that stay in the queue")
     return int(bool(count.missing or count.unreadable or count.in_doubt or count.is_cut_short))
 
 
@@ -294,7 +222,7 @@ def discard(
     again with the same jobId.
     """
     _demand_choice(jobs, code, everything=everything)
-    choice = Choice(jobs=frozenset(jobs), code=code, sure=yes)
+    choice = Choice(jobs=frozenset(jobs), code=code)
     with _letters() as letters:
         found = sum(choice.takes(letter) for letter in letters)
     count = Count(missing=set(choice.jobs))
@@ -302,25 +230,14 @@ def discard(
         what = counted(found, "dead letter")
         demand_yes(f"Discard {what} for good, after writing to {output}?", sure=yes)
         with reach(read_settings()) as within, closing(Output(output, append=True)) as out:
-            _discard(within, choice, count, Discarder(out))
+            count = discard_chosen(within, choice, Discarder(out))
         say(f"discarded {counted(count.done, 'dead letter')}, written to {output}")
     else:
         say("there is nothing to discard")
     _complain_of_missing(count)
     if count.is_cut_short:
-        complain(f"stopped after {MOST_HELD} dead letters that stay in the queue")
+        complain(f"stopped after {count.held} dead letters that stay in the queue")
     return int(bool(count.missing or count.is_cut_short))
-
-
-def _discard(within: Reach, choice: Choice, count: Count, discarder: Discarder) -> None:
-    with within.broker.taking(DEAD_LETTERS_QUEUE) as taker:
-        for message, letter in _taken(taker, count):
-            if choice.takes(letter):
-                discarder.add(message, letter)
-                count.done += 1
-            else:
-                count.held += 1
-        discarder.flush()
 
 
 def _complain_of_missing(count: Count) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, Literal
@@ -10,15 +10,13 @@ from typing import Final, Literal
 import click
 
 from config.settings import Settings
-from console.admin.records import known_accounts
-from console.admin.report import OUTCOMES, OWN, FileReport, JobReport, Row, only, summarized
+from console.admin.report import OUTCOMES, FileReport, JobReport, Row, only, summarized
 from console.admin.report_page import TemplatesMissing, write_page
+from console.admin.reporting import BYTE_ORDER_MARK, columns_of, open_report
+from console.admin.steering import all_accounts, let_go
 from console.admin.submissions import (
-    ABOUT_SECONDS,
     View,
     cancel_submission,
-    read_about,
-    take_back_cancellation,
     view,
     views,
 )
@@ -26,7 +24,6 @@ from console.asking import demand_yes, yes_option
 from console.help import Suggesting, examples
 from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.repeats import NotKept
-from console.jobfiles.source import How, open_source
 from console.listing import (
     FORMS,
     AnyForm,
@@ -41,10 +38,9 @@ from console.operator import operator
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import LABEL, NAME
 from console.servers import Reach, demand_account, reach, read_settings
-from console.tables import FAILED, Column, Document, Form, Rows, at, width_of_terminal
-from tasks.store.brake import Scope, accounts_of, pause, resume
+from console.tables import FAILED, Column, Form, Rows, at, width_of_terminal
+from tasks.store.brake import Scope, pause
 
-BYTE_ORDER_MARK: Final = "\ufeff"
 COLUMNS: Final = (
     Column("submissionId", at("submissionId"), width=36),
     Column("state", at("state"), width=9),
@@ -85,7 +81,7 @@ def list_submissions(*, form: AnyForm, output: Path | None) -> None:
     """List the submissions, the latest first."""
     settings = read_settings()
     with reach(settings) as within:
-        found = [one.to_dict() for one in views(within.store, _accounts(within, settings))]
+        found = [one.to_dict() for one in views(within.store, all_accounts(within.store, settings))]
     write_list(found, COLUMNS, form=form, output=output)
 
 
@@ -128,13 +124,8 @@ def release(submission: str) -> None:
     """
     settings = read_settings()
     with reach(settings) as within:
-        store, known = within.store, _accounts(within, settings)
-        was_paused = resume(store, Scope(submission_id=submission), known=settings.accounts)
-        about = read_about(store, submission)
-        accounts = {*known, *(about.accounts if about else ())}
-        seconds = max(ABOUT_SECONDS, settings.dedupe_seconds)
-        was_cancelled = take_back_cancellation(store, accounts, submission, seconds=seconds)
-    if was_paused or was_cancelled:
+        goes_on = let_go(within.store, settings, submission)
+    if goes_on:
         say(printable(f"submission {submission} goes on"))
     else:
         say(printable(f"submission {submission} was neither paused nor cancelled"))
@@ -155,7 +146,7 @@ def cancel(submission: str, *, yes: bool, account: str | None) -> None:
     if account is not None:
         demand_account(settings, account)
     with reach(settings) as within:
-        accounts = _accounts(within, settings)
+        accounts = all_accounts(within.store, settings)
         found = view(within.store, accounts, submission)
         everyone = {*accounts, *(found.about.accounts if found and found.about else ())}
         chosen = [account] if account is not None else sorted(everyone)
@@ -219,7 +210,7 @@ def report(
     with ExitStack() as stack:
         within = stack.enter_context(reach(settings))
         found = _found(within, settings, submission)
-        reporting = _report(within, settings, found, file, stack)
+        reporting = open_report(within, settings, found, file, stack, warn=complain)
         rows = only(reporting.rows(), outcomes)
         try:
             with closing(Output(output, append=False)) as out:
@@ -234,33 +225,6 @@ def report(
             raise Problem(str(error)) from None
 
 
-def _report(
-    within: Reach, settings: Settings, found: View, file: str | None, stack: ExitStack
-) -> FileReport | JobReport:
-    about = found.about
-    days = settings.dedupe_days
-    path = file or (about.file if about else "")
-    if about is None or not path or not Path(path).is_file():
-        if path:
-            complain(f"{path} is not there: the report has only the jobs that have ended")
-    else:
-        try:
-            how = How.of(about.options.get("format"), about.options)
-            source = stack.enter_context(open_source(path, how))
-        except OSError as error:
-            raise Problem(f"{path} cannot be read: {error.strerror}") from None
-        except UnreadableFile as error:
-            raise Problem(f"{path} {error}") from None
-        is_same = about.content in {"", source.fingerprint(about.options)}
-        if not is_same:
-            what = "" if file else ": the report has only the jobs that have ended"
-            complain(f"{path} is not the file that was submitted{what}")
-        if is_same or file:
-            return FileReport(within.store, source, about, settings=settings, days=days)
-    accounts = {*_accounts(within, settings), *(about.accounts if about else ())}
-    return JobReport(within.store, accounts, found.submission_id, seconds=settings.dedupe_seconds)
-
-
 def _write(
     out: Output,
     form: Form | Literal["json"],
@@ -271,7 +235,7 @@ def _write(
     if form == "json":
         write_array(out, (row.to_dict() for row in rows))
         return
-    columns = list(_columns(reporting)) if form == "csv" else TABLE
+    columns = columns_of(reporting) if form == "csv" else TABLE
     shown = Rows(form, columns, delimiter=reporting.delimiter, width=width)
     if shown.header:
         out.write(f"{BYTE_ORDER_MARK if form == 'csv' else ''}{shown.header}")
@@ -289,30 +253,8 @@ TABLE: Final = (
 )
 
 
-def _columns(reporting: FileReport | JobReport) -> Iterator[Column]:
-    """Name the columns of CSV: the input's in their order, with the report's own around them."""
-    given = reporting.columns()
-    if isinstance(reporting, FileReport):
-        yield Column("line", at("line"))
-    for name in given:
-        yield Column(name, _input(name))
-    for name in OWN:
-        is_given = name in given and name in {"jobId", "accountId", "consumerId"}
-        if not is_given:
-            yield Column(f"overture {name}" if name in given else name, at(name))
-
-
-def _input(name: str) -> Callable[[Document], object]:
-    return lambda row: row["input"].get(name)
-
-
-def _accounts(within: Reach, settings: Settings) -> list[str]:
-    """Return the configured accounts, and those that any worker has worked for."""
-    return accounts_of(within.store, known_accounts(within.store, settings))
-
-
 def _found(within: Reach, settings: Settings, submission: str) -> View:
-    found = view(within.store, _accounts(within, settings), submission)
+    found = view(within.store, all_accounts(within.store, settings), submission)
     if found is None:
         raise Problem(
             f"submission {submission} is unknown: no worker has seen a job of it yet, or it ended "

@@ -8,11 +8,11 @@ from typing import Final
 
 import click
 
+from console.admin.overview import list_workers
 from console.help import examples
 from console.listing import FORMS, AnyForm, format_option, output_option, write_list
 from console.servers import reach, read_settings
 from console.tables import Column, Document, at
-from tasks.store.pulse import workers_seen
 
 
 def uptime(worker: Document) -> str:
@@ -33,16 +33,6 @@ COLUMNS: Final = (
     Column("queues", lambda worker: " ".join(worker["queues"] or ()), width=20),
     Column("heldUpBy", at("heldUpBy"), width=8),
 )
-FACTS: Final = (
-    "host",
-    "pid",
-    "version",
-    "uptimeSeconds",
-    "queues",
-    "threads",
-    "inHand",
-    "draining",
-)
 
 
 @click.command(epilog=examples("overture workers", "overture workers --format json"))
@@ -55,13 +45,5 @@ def command(*, form: AnyForm, output: Path | None) -> None:
     and not settled yet, "draining" is one that was asked to end.
     """
     with reach(read_settings()) as within:
-        found = workers_seen(within.store)
-    workers = [
-        {
-            "worker": name,
-            **{fact: said.get(fact) for fact in FACTS},
-            "heldUpBy": said.get("trouble") or None,
-        }
-        for name, said in found.items()
-    ]
+        workers = list_workers(within.store)
     write_list(workers, COLUMNS, form=form, output=output)

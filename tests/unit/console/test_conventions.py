@@ -47,6 +47,7 @@ OTHERS: Final = {
     "resume",
     "broker-url",
     "health",
+    "console",
     "exporter",
     "simulate",
     "limits set",

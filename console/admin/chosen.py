@@ -1,0 +1,126 @@
+"""Dead letters that somebody has chosen: which they are, and how all of them go at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from kombu import Message
+
+from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE
+from config.settings import Settings
+from console.admin.dead_letters import Dead, read_dead
+from console.admin.discard import Discarder
+from console.admin.replay import Replayer
+from console.servers import Reach
+from worker.broker.base import Taker
+from worker.broker.message import received
+
+# What is passed over is in hand until the end; more of it than this is not.
+MOST_HELD: Final = 10_000
+IN_DOUBT: Final = "in_doubt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which dead letters are to be replayed or discarded; without names and a code, all.
+
+    `is_sure` is asked of each that is in doubt, before its job is repeated.
+    """
+
+    jobs: Collection[str]
+    code: str | None
+    is_sure: Callable[[Dead], bool] = field(default=lambda _: True)
+
+    def takes(self, letter: Dead) -> bool:
+        """Tell whether a letter is meant."""
+        return (not self.jobs or letter.job_id in self.jobs) and self.code in {None, letter.code}
+
+
+@dataclass(slots=True, kw_only=True)
+class Count:
+    """What a run has come to."""
+
+    done: int = 0
+    held: int = 0
+    in_doubt: int = 0
+    unreadable: int = 0
+    missing: set[str] = field(default_factory=set)
+    is_cut_short: bool = False
+
+
+@contextmanager
+def letters_at(within: Reach) -> Iterator[Iterator[Dead]]:
+    """Give the dead letters one by one, and leave them where they are.
+
+    Raises what the broker raises.
+    """
+    with within.connect() as connection:
+        within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
+    with closing(within.broker.look(DEAD_LETTERS_QUEUE)) as seen:
+        yield (read_dead(one.body, one.headers) for one in seen)
+
+
+def replay_chosen(within: Reach, settings: Settings, choice: Choice, queue: str) -> Count:
+    """Enqueue the jobs of the chosen letters. Raises what broker and store raise."""
+    count = Count(missing=set(choice.jobs))
+    with ExitStack() as stack:
+        connection = stack.enter_context(within.connect())
+        within.broker.declare_if_allowed(connection, [queue])
+        taker = stack.enter_context(within.broker.taking(DEAD_LETTERS_QUEUE))
+        producer = within.broker.producer(connection)
+        replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
+        for message, letter in _taken(taker, count):
+            if _may_go(letter, choice, count):
+                replayer.add(message, letter)
+                count.done += 1
+            else:
+                count.held += 1
+        replayer.flush()
+    return count
+
+
+def discard_chosen(within: Reach, choice: Choice, discarder: Discarder) -> Count:
+    """Take the chosen letters off for good, once each is written down.
+
+    Raises what the broker raises, and Problem where they cannot be written.
+    """
+    count = Count(missing=set(choice.jobs))
+    with within.broker.taking(DEAD_LETTERS_QUEUE) as taker:
+        for message, letter in _taken(taker, count):
+            if choice.takes(letter):
+                discarder.add(message, letter)
+                count.done += 1
+            else:
+                count.held += 1
+        discarder.flush()
+    return count
+
+
+def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
+    """Take what lies in the queue, once: what fails anew meanwhile is left for another time."""
+    for _ in range(taker.ready()):
+        if count.held == MOST_HELD:
+            count.is_cut_short = True
+            return
+        if (message := taker.take()) is None:
+            return
+        read = received(message)
+        letter = read_dead(read.body, read.headers)
+        count.missing.discard(letter.job_id)
+        yield message, letter
+
+
+def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
+    """Tell whether a letter is to be replayed; what is meant and cannot be is counted."""
+    if not choice.takes(letter):
+        return False
+    if letter.job is None:
+        count.unreadable += 1
+        return False
+    if letter.code == IN_DOUBT and not choice.is_sure(letter):
+        count.in_doubt += 1
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""The report of a submission as it is opened and laid out, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from config.settings import Settings
+from console.admin.report import OWN, FileReport, JobReport
+from console.admin.steering import accounts_of_submission
+from console.admin.submissions import View
+from console.jobfiles.job_file import UnreadableFile
+from console.jobfiles.source import How, open_source
+from console.output import Problem
+from console.servers import Reach
+from console.tables import Column, Document, at
+
+# What has a spreadsheet read CSV as UTF-8.
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def open_report(
+    within: Reach,
+    settings: Settings,
+    found: View,
+    file: str | None,
+    stack: ExitStack,
+    *,
+    warn: Callable[[str], object],
+) -> FileReport | JobReport:
+    """Open the file of a submission, or what stands in for it; `warn` is told why.
+
+    Raises StoreError, and Problem where the file cannot be read.
+    """
+    about = found.about
+    days = settings.dedupe_days
+    path = file or (about.file if about else "")
+    if about is None or not path or not Path(path).is_file():
+        if path:
+            warn(f"{path} is not there: the report has only the jobs that have ended")
+    else:
+        try:
+            how = How.of(about.options.get("format"), about.options)
+            source = stack.enter_context(open_source(path, how))
+        except OSError as error:
+            raise Problem(f"{path} cannot be read: {error.strerror}") from None
+        except UnreadableFile as error:
+            raise Problem(f"{path} {error}") from None
+        is_same = about.content in {"", source.fingerprint(about.options)}
+        if not is_same:
+            what = "" if file else ": the report has only the jobs that have ended"
+            warn(f"{path} is not the file that was submitted{what}")
+        if is_same or file:
+            return FileReport(within.store, source, about, settings=settings, days=days)
+    accounts = accounts_of_submission(within.store, settings, about)
+    return JobReport(within.store, accounts, found.submission_id, seconds=settings.dedupe_seconds)
+
+
+def columns_of(reporting: FileReport | JobReport) -> list[Column]:
+    """Name the columns of its CSV."""
+    return list(_columns(reporting))
+
+
+def _columns(reporting: FileReport | JobReport) -> Iterator[Column]:
+    """Name the columns of CSV: the input's in their order, with the report's own around them."""
+    given = reporting.columns()
+    if isinstance(reporting, FileReport):
+        yield Column("line", at("line"))
+    for name in given:
+        yield Column(name, _input(name))
+    for name in OWN:
+        is_given = name in given and name in {"jobId", "accountId", "consumerId"}
+        if not is_given:
+            yield Column(f"overture {name}" if name in given else name, at(name))
+
+
+def _input(name: str) -> Callable[[Document], object]:
+    return lambda row: row["input"].get(name)

@@ -1,0 +1,1 @@
+"""The console in a browser: the commands' own reading and acting, as pages."""

@@ -1,0 +1,310 @@
+"""The pages that only show."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from config.settings import Settings
+from console.admin.chosen import IN_DOUBT, letters_at
+from console.admin.dead_letters import Dead
+from console.admin.overview import Overview, list_workers
+from console.admin.person import job_of_conversation, jobs_of_consumer
+from console.admin.records import Record, read_record
+from console.admin.report import only
+from console.admin.reporting import BYTE_ORDER_MARK, columns_of, open_report
+from console.admin.steering import all_accounts
+from console.admin.submissions import View, moment, view, views
+from console.jobfiles.job_file import UnreadableFile
+from console.jobfiles.repeats import NotKept
+from console.output import Output, Problem
+from console.params import LABEL, NAME
+from console.servers import Reach
+from console.tables import Rows, describe, shortened
+from console.web.site import FOLDER, FORM, SITE, render
+from console.web.words import account_row, parts, sentence
+
+MOST_SUBMISSIONS: Final = 50
+# So many dead letters are looked at, and so many of them listed.
+MOST_LETTERS: Final = 10_000
+MOST_LISTED: Final = 100
+MESSAGE_CHARACTERS: Final = 200
+DISCARDED: Final = Path("discarded-dead-letters.jsonl")
+CHUNK_BYTES: Final = 64 * 1024
+# States of a job that has its outcome.
+ENDED: Final = frozenset({"done", "published", "forgotten"})
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/")
+async def now(request: web.Request) -> web.Response:
+    """Show how everything stands, with what can be done about it."""
+    overview = await request.app[SITE].overview()
+    return render(request, "now.html", **_now(overview), paused=_paused(overview))
+
+
+@routes.get("/live/now")
+async def now_live(request: web.Request) -> web.Response:
+    """Show the part of it that changes."""
+    return render(request, "now_live.html", **_now(await request.app[SITE].overview()))
+
+
+def _now(overview: Overview) -> dict[str, Any]:
+    accounts = [account_row(one) for one in overview.accounts]
+    return {"overview": overview, "said": sentence(overview), "accounts": accounts}
+
+
+def _paused(overview: Overview) -> list[dict[str, str | None]]:
+    """List what is paused, each once: what is so in all accounts is in each of them, too."""
+    found: dict[str, dict[str, str | None]] = {
+        one.what: {"words": one.sentence(), "account": None, "submission": one.submission_id}
+        for one in overview.pauses
+    }
+    for account in overview.accounts:
+        for one in account.standing.pauses:
+            if one.what not in found:
+                name = one.submission_id or f"account {account.account_id}"
+                found[name] = {
+                    "words": one.sentence(account.account_id),
+                    "account": account.account_id,
+                    "submission": one.submission_id,
+                }
+    return list(found.values())
+
+
+@routes.get("/submissions")
+async def submissions(request: web.Request) -> web.Response:
+    """List the submissions, the latest first."""
+    return render(request, "submissions.html", **await _submissions(request))
+
+
+@routes.get("/live/submissions")
+async def submissions_live(request: web.Request) -> web.Response:
+    """List them, for a page that is there."""
+    return render(request, "submissions_live.html", **await _submissions(request))
+
+
+async def _submissions(request: web.Request) -> dict[str, Any]:
+    site = request.app[SITE]
+    store = site.within.store
+    found = await site.call(lambda: views(store, all_accounts(store, site.settings)))
+    shown = [
+        {"view": one, "parts": parts(one), "begun": moment(one.begun_at)}
+        for one in found[:MOST_SUBMISSIONS]
+    ]
+    return {"found": shown, "more": len(found) - len(shown)}
+
+
+@routes.get("/submission")
+async def submission(request: web.Request) -> web.Response:
+    """Show one, with what can be done about it."""
+    return render(request, "submission.html", **_one(await the_submission(request)))
+
+
+@routes.get("/live/submission")
+async def submission_live(request: web.Request) -> web.Response:
+    """Show the part of it that changes."""
+    return render(request, "submission_live.html", **_one(await the_submission(request)))
+
+
+def _one(found: View) -> dict[str, Any]:
+    return {"view": found, "parts": parts(found), "begun": moment(found.begun_at)}
+
+
+async def the_submission(request: web.Request) -> View:
+    """Find the submission that the address names. Raises Problem."""
+    site = request.app[SITE]
+    store, name = site.within.store, LABEL.convert(request.query.get("id", ""), None, None)
+    found = await site.call(lambda: view(store, all_accounts(store, site.settings), name))
+    if found is None:
+        raise Problem(f"submission {name} is unknown: no worker has seen a job of it yet")
+    return found
+
+
+@routes.get("/submission/report")
+async def report(request: web.Request) -> web.StreamResponse:
+    """Send the report of a submission as CSV, the file that `submissions report` writes."""
+    site, found = request.app[SITE], await the_submission(request)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.csv"
+        await site.call(_write_report, site.within, site.settings, found, path)
+        answer = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": 'attachment; filename="report.csv"',
+            }
+        )
+        await answer.prepare(request)
+        with path.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                await answer.write(chunk)
+        await answer.write_eof()
+    return answer
+
+
+def _write_report(within: Reach, settings: Settings, found: View, path: Path) -> None:
+    with ExitStack() as stack:
+        # Why a file is not at hand is no reason to give no report.
+        reporting = open_report(within, settings, found, None, stack, warn=lambda _: None)
+        try:
+            with closing(Output(path, append=False)) as out:
+                rows = Rows("csv", columns_of(reporting), delimiter=reporting.delimiter)
+                out.write(f"{BYTE_ORDER_MARK}{rows.header}")
+                for row in only(reporting.rows(), ()):
+                    out.write(rows.line(row.to_dict()))
+                out.commit()
+        except (UnreadableFile, NotKept) as error:
+            raise Problem(str(error)) from None
+
+
+@routes.get("/dead-letters")
+async def dead_letters(request: web.Request) -> web.Response:
+    """Group the dead letters by code, and list the newest."""
+    site, code = request.app[SITE], request.query.get("code", "")
+    async with site.letters:
+        found = await site.call(_grouped, site.within, code)
+    return render(request, "dead_letters.html", code=code, file=str(DISCARDED), **found)
+
+
+def _grouped(within: Reach, code: str) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    messages: dict[str, str] = {}
+    newest: deque[dict[str, Any]] = deque(maxlen=MOST_LISTED)
+    is_cut = False
+    with letters_at(within) as letters:
+        for letter in letters:
+            if counts.total() == MOST_LETTERS:
+                is_cut = True
+                break
+            counts[letter.code] += 1
+            row = _letter(letter)
+            messages.setdefault(letter.code, row["message"])
+            if code in {"", letter.code}:
+                newest.appendleft(row)
+    groups = [
+        {"code": name, "count": count, "message": messages[name]}
+        for name, count in counts.most_common()
+    ]
+    return {
+        "total": counts.total(),
+        "groups": groups,
+        "rows": list(newest),
+        "is_cut": is_cut,
+        "doubtful": code in {"", IN_DOUBT} and counts[IN_DOUBT] > 0,
+    }
+
+
+def _letter(letter: Dead) -> dict[str, Any]:
+    error = letter.document["error"]
+    return {
+        "job": letter.job_id,
+        "account": letter.account_id,
+        "code": letter.code,
+        "failed_at": str(letter.document.get("failedAt") or ""),
+        "attempts": len(error.get("attempts") or ()),
+        "message": shortened(str(error.get("message") or ""), MESSAGE_CHARACTERS),
+    }
+
+
+@routes.post("/dead-letters/show")
+async def dead_letter(request: web.Request) -> web.Response:
+    """Show the dead letters of a job in full; asked for by a form, so that its id is in no log."""
+    site, job = request.app[SITE], NAME.convert(request[FORM].get("job", ""), None, None)
+    async with site.letters:
+        found = await site.call(_letters_of, site.within, job)
+    is_doubtful = any(one["code"] == IN_DOUBT for one in found)
+    return render(
+        request,
+        "dead_letter.html",
+        job=job,
+        letters=found,
+        doubtful=is_doubtful,
+        file=str(DISCARDED),
+    )
+
+
+def _letters_of(within: Reach, job: str) -> list[dict[str, Any]]:
+    with letters_at(within) as letters:
+        return [_whole(letter) for letter in letters if letter.job_id == job]
+
+
+def _whole(letter: Dead) -> dict[str, Any]:
+    attempts = [
+        {
+            "at": str(one.get("at") or ""),
+            "status": one.get("httpStatus"),
+            "outcome": one.get("outcome"),
+            "cause": one.get("cause"),
+        }
+        for one in letter.document["error"].get("attempts") or ()
+    ]
+    return {**_letter(letter), "attempts": attempts, "document": dict(letter.document)}
+
+
+@routes.get("/search")
+async def search(request: web.Request) -> web.Response:
+    """Show the box for any id."""
+    return render(request, "search.html", asked="", found=[])
+
+
+@routes.post("/search")
+async def searched(request: web.Request) -> web.Response:
+    """Show the jobs that an id leads to, in a page whose address does not hold it."""
+    site, asked = request.app[SITE], request[FORM].get("id", "").strip()
+    name = NAME.convert(asked, None, None)
+    found = await site.call(_found, site.within, site.settings, name) if name else {}
+    rows = [
+        {
+            "record": record,
+            "found_as": words,
+            "lines": [line.strip() for line in describe(record)],
+            "may_cancel": record.state not in ENDED and not record.is_cancelled,
+        }
+        for words, records in found.items()
+        for record in records
+    ]
+    return render(request, "search.html", asked=asked, found=rows)
+
+
+def _found(within: Reach, settings: Settings, name: str) -> dict[str, list[Record]]:
+    store, accounts = within.store, all_accounts(within.store, settings)
+    return {
+        "the job of this id": list(_jobs(within, accounts, name)),
+        "a job of this consumer": jobs_of_consumer(store, settings, accounts, name),
+        "the job of this conversation": job_of_conversation(store, settings, accounts, name),
+    }
+
+
+def _jobs(within: Reach, accounts: Collection[str], name: str) -> Iterator[Record]:
+    for account_id in accounts:
+        record = read_record(within.store, account_id, name)
+        if record is not None:
+            yield record
+
+
+@routes.get("/workers")
+async def workers(request: web.Request) -> web.Response:
+    """List the workers."""
+    return render(request, "workers.html", workers=await _workers(request))
+
+
+@routes.get("/live/workers")
+async def workers_live(request: web.Request) -> web.Response:
+    """List them, for a page that is there."""
+    return render(request, "workers_live.html", workers=await _workers(request))
+
+
+async def _workers(request: web.Request) -> list[dict[str, Any]]:
+    site = request.app[SITE]
+    return await site.call(list_workers, site.within.store)
+
+
+routes.static("/static", FOLDER / "static")

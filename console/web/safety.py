@@ -1,0 +1,127 @@
+"""Who may do what: the address, the host, the password, and that a change was meant."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from ipaddress import ip_address
+from typing import Final
+
+COOKIE: Final = "overture_console"
+# A session without a request for so long has to log in again, in seconds.
+SESSION_SECONDS: Final = 8 * 60 * 60
+MOST_SESSIONS: Final = 1000
+# Whoever guesses waits so long after each wrong password, in seconds; no more than this many wait.
+WRONG_SECONDS: Final = 1.0
+MOST_GUESSES: Final = 10
+LARGEST_FORM_BYTES: Final = 64 * 1024
+FORM_SECONDS: Final = 10.0
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "object-src 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, to itself alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def name_of(host_header: str) -> str:
+    """Take the port, and the brackets of IPv6, off a `Host` header."""
+    if host_header.startswith("["):
+        return host_header[1:].partition("]")[0]
+    return host_header.partition(":")[0]
+
+
+class Gate:
+    """The sessions of one console; they end with it.
+
+    A session is a random name in a cookie. Its token, which every change has to bring, is made of
+    the name with a key that nobody else has, so that nothing is kept for whoever only looks.
+    """
+
+    def __init__(self, *, password: str | None, loopback: bool) -> None:
+        self.loopback = loopback
+        self._password = password
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[str, float] = OrderedDict()
+        self._notices: OrderedDict[str, list[str]] = OrderedDict()
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a password to give."""
+        return self._password is not None
+
+    def allows_host(self, host_header: str) -> bool:
+        """Refuse, on loopback, a name that another site has had point here (DNS rebinding)."""
+        return not self.loopback or is_loopback(name_of(host_header))
+
+    def new_session(self) -> str:
+        """Return a name that nobody can guess."""
+        return secrets.token_urlsafe(32)
+
+    def token(self, session: str) -> str:
+        """Return what a form of this session has to bring."""
+        return hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
+
+    def is_meant(self, session: str, token: str) -> bool:
+        """Tell whether a form came from a page of this session."""
+        return hmac.compare_digest(self.token(session).encode(), token.encode())
+
+    def is_password(self, given: str) -> bool:
+        """Compare in a time that tells nothing, whatever the lengths."""
+        wanted = hmac.digest(self._key, (self._password or "").encode(), "sha256")
+        return self.asks and hmac.compare_digest(
+            hmac.digest(self._key, given.encode(), "sha256"), wanted
+        )
+
+    def log_in(self) -> str:
+        """Begin a session that may see and do everything; returns its name."""
+        session = self.new_session()
+        self._known[session] = time.monotonic()
+        while len(self._known) > MOST_SESSIONS:
+            self._known.popitem(last=False)
+        return session
+
+    def log_out(self, session: str) -> None:
+        """End a session."""
+        self._known.pop(session, None)
+
+    def may(self, session: str) -> bool:
+        """Tell whether a session has logged in, where that is asked for."""
+        if not self.asks:
+            return True
+        seen = self._known.get(session)
+        if seen is None or time.monotonic() - seen > SESSION_SECONDS:
+            self._known.pop(session, None)
+            return False
+        self._known[session] = time.monotonic()
+        self._known.move_to_end(session)
+        return True
+
+    def tell(self, session: str, *sentences: str) -> None:
+        """Have the next page of a session say this."""
+        self._notices.setdefault(session, []).extend(sentences)
+        while len(self._notices) > MOST_SESSIONS:
+            self._notices.popitem(last=False)
+
+    def told(self, session: str) -> list[str]:
+        """Return what is to be said, once."""
+        return self._notices.pop(session, [])

@@ -1,0 +1,133 @@
+"""What every page needs: the servers within reach, threads that wait for them, the templates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import structlog
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from config.settings import Settings
+from console.admin.overview import Overview, take_overview
+from console.operator import operator
+from console.output import printable
+from console.servers import Reach
+from console.web.safety import Gate
+from console.web.words import NOTHING, uptime
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FOLDER: Final = Path(__file__).parent
+# So many calls of broker and store wait at a time.
+THREADS: Final = 4
+# However many look, broker and store are asked no more often than this, in seconds.
+FRESH_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Site:
+    """One console; what changes something through it is written to the log."""
+
+    within: Reach
+    settings: Settings
+    gate: Gate
+    pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="console")
+    )
+    # A broker may have to take letters to show them: one look or change at a time.
+    letters: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _seen: tuple[float, Overview] | None = None
+    # How many wait for having given a wrong password.
+    guesses: int = 0
+
+    async def call(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Call what waits for a server, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.pool, partial(function, *args, **named))
+
+    async def overview(self) -> Overview:
+        """Look at everything, once for all who look at this moment."""
+        async with self._looking:
+            if self._seen is None or time.monotonic() - self._seen[0] > FRESH_SECONDS:
+                found = await self.call(
+                    take_overview, self.within.broker, self.within.store, self.settings
+                )
+                self._seen = time.monotonic(), found
+            return self._seen[1]
+
+    def changed(self, request: web.Request, action: str, **what: object) -> None:
+        """Write a change to the log, with who and from where."""
+        self._seen = None
+        log.warning("console.changed", action=action, by=operator(), remote=request.remote, **what)
+
+
+SITE: Final = web.AppKey("site", Site)
+SESSION: Final = web.RequestKey("session", str)
+Form = dict[str, str]
+FORM: Final = web.RequestKey[Form]("form", dict)
+
+
+def who(request: web.Request) -> str:
+    """Name who asks, as a pause keeps it."""
+    return f"{operator()} through the console from {request.remote}"
+
+
+def render(
+    request: web.Request, template: str, *, status: int = 200, **values: Any
+) -> web.Response:
+    """Make a page, or a part of one; its first sentences are what the last change came to."""
+    gate, session = request.app[SITE].gate, request[SESSION]
+    is_page = not template.endswith("_live.html")
+    token = Markup('<input type="hidden" name="token" value="{}">').format(gate.token(session))
+    text = ENVIRONMENT.get_template(template).render(
+        **values,
+        here=request.path,
+        may=gate.may(session),
+        asks=gate.asks,
+        csrf=lambda: token,
+        notices=gate.told(session) if is_page else [],
+    )
+    return web.Response(text=text, content_type="text/html", status=status)
+
+
+def _visible(value: object) -> object:
+    """Show what steers a text, such as its direction, as a question mark; markup is ours."""
+    if value is None:
+        return NOTHING
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _lines(document: object) -> list[str]:
+    return json.dumps(document, indent=2, ensure_ascii=False).split("\n")
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+    )
+    made.filters["number"] = lambda value: NOTHING if value is None else f"{value:,}"
+    made.filters["rate"] = lambda value: NOTHING if value is None else f"{value:.3g}/s"
+    made.filters["lines"] = _lines
+    made.filters["uptime"] = uptime
+    return made
+
+
+ENVIRONMENT: Final = _environment()
