@@ -254,7 +254,7 @@ def test_what_comes_from_no_page_of_ours_changes_nothing(within: MemoryReach) ->
 def test_beyond_this_machine_it_asks_for_a_password(within: MemoryReach) -> None:
     """Without one it is not served at all."""
     with pytest.raises(Problem, match="OVERTURE_CONSOLE_PASSWORD"):
-        visit(within, lambda _: asyncio.sleep(0), host="0.0.0.0")  # type: ignore[arg-type]
+        visit(within, lambda _: asyncio.sleep(0), host="0.0.0.0")
 
     async def go(client: Client) -> None:
         for path in PAGES:
