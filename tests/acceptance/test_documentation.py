@@ -137,6 +137,7 @@ def test_the_operators_pages(
             follow(one, read("docs/limits.md"), port=simulator.port)
             text = read("docs/monitoring.md")
             said |= follow(one, text, port=simulator.port, exporter=free_port())
+            follow(one, read("docs/console.md"), port=simulator.port)
     assert "the worker made progress" in said["overture health"]
     assert '"expired"' in said["overture dead-letters show order-1001"]
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
@@ -247,7 +248,7 @@ def test_every_command_is_run() -> None:
     # The runs of reliability.md take minutes; tests/chaos/test_chaos.py makes short ones.
     followed = {"README.md", "operations.md", "limits.md", "CONTRIBUTING.md", "reliability.md"}
     followed |= {"performance.md", "scaling.md", "deploy.md", "tracing.md", "monitoring.md"}
-    followed |= {"runbook.md", "troubleshooting.md", "upgrade.md", "files.md"}
+    followed |= {"runbook.md", "troubleshooting.md", "upgrade.md", "files.md", "console.md"}
     assert {path.name for path in DOCUMENTS if [*commands(path.read_text())]} == followed
     lines = [line for path in DOCUMENTS for line in commands(path.read_text(encoding="utf-8"))]
     assert [x for x in NOT_RUN if not any(line.startswith(x) for line in lines)] == []
