@@ -24,8 +24,8 @@ from tests.worker_process import WorkerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "12345678"
-# More than are ever in hand, so that no two jobs of one consumer meet.
-CONSUMERS = 250
+# So many that no two jobs of one consumer meet: a worker may be a few hundred jobs behind another.
+CONSUMERS = 2000
 SLOTS = 50
 
 

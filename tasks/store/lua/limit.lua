@@ -140,8 +140,8 @@ local function try(a, now)
     set_level(a, now, (1 - STEP) * (1 - a.share) * a.level, 'check')
   else
     put(a, 'share', nil)
-    -- What a bucket may have saved meanwhile, where the level is a step too low.
-    local gained = (1 + STEP) * a.level * (now - a.since) / SECOND_MS - calls
+    -- What a bucket may have saved meanwhile, where the level is two steps too low.
+    local gained = (1 + 2 * STEP) * a.level * (now - a.since) / SECOND_MS - calls
     put(a, 'spare', math.min(gained * SECOND_MS, a.level * BURST_MS))
     put(a, 'clean', refusals == 0 and 1 or nil)
     put(a, 'base', a.level)
@@ -208,11 +208,13 @@ local function fell_lately(a, now)
   return now - (a.fell_at or 0) <= WAIT_MS * GROW ^ 2
 end
 
--- A bucket's burst explains what passed above `base`: back to it.
-local function give_up(a, now)
-  local again = a.wait * (fell_lately(a, now) and 1 or GROW)
-  local level = a.base * (a.clean and a.step > STEP and 1 + STEP / GROW or 1)
-  keep(a, now, a.lever == 'in_flight' and a.passed or level, math.min(again, GROW * WAIT_MS))
+-- A bucket explains what passed above `base`: back to it, or a little higher, where nothing was refused
+-- at it. The bucket was empty when `base` was found, so what it had saved tells how much higher.
+local function give_up(a, now, above)
+  local longest = fell_lately(a, now) and WAIT_MS or GROW * WAIT_MS
+  local gained = a.clean and a.spare > 0 and 2 * STEP * above / a.spare or 0
+  local level = a.lever == 'in_flight' and a.passed or (1 + math.min(STEP / GROW, gained)) * a.base
+  keep(a, now, level, math.min(GROW * a.wait, longest))
 end
 
 -- A raised level was refused. The bucket is empty now: what passed above `base` holds without a
@@ -222,14 +224,16 @@ local function stop_raising(a, now)
   if supposes_a_cap(a, now) then
     return
   end
-  local settles = a.state == 'settle'
-  if settles and a.level > 2 * a.base then
-    set_level(a, now, math.sqrt(a.level * a.base), 'settle') -- the last step passed thanks to a burst
-  elseif settles or a.lever == 'in_flight' or above <= a.spare or a.passed <= a.base then
-    give_up(a, now)
+  if a.lever == 'in_flight' or above <= a.spare or a.passed <= a.base then
+    give_up(a, now, above)
   else
     set_level(a, now, a.passed, 'settle')
   end
+end
+
+-- The level; where more was refused than is usual, a step less than what was accepted.
+local function what_holds(a, flow)
+  return share_refused(a) > 2 * usual(a) and math.min(a.level, (1 - STEP) * flow) or a.level
 end
 
 local function rise(a, now)
@@ -242,8 +246,11 @@ local function rise(a, now)
     end
     return
   end
-  put(a, 'step', math.min(GROW - 1, GROW * a.step))
   put(a, 'passed', a.level)
+  -- Small steps at first: a bucket that explains what passes is emptied by few too many.
+  if a.step == STEP or a.above > a.spare then
+    put(a, 'step', math.min(GROW - 1, GROW * a.step))
+  end
   set_level(a, now, (1 + a.step) * a.level, a.state)
 end
 
@@ -259,7 +266,7 @@ local function conclude(a, now, flow)
       put(a, 'share', nil)
     end
     put(a, 'usual', nil)
-    keep(a, now, a.level, math.min(a.wait, WAIT_MS))
+    keep(a, now, a.lever == 'in_flight' and a.level or what_holds(a, flow), math.min(a.wait, WAIT_MS))
     note(a, 'limit.learned', a.before, a.learned_from)
     return
   end
@@ -284,27 +291,27 @@ local function weigh(a, now)
   local flow = SECOND_MS * a.accepted / (now - a.opened)
   local asked = SECOND_MS * (a.accepted + a.refused) / (now - a.opened)
   local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
-  local refused = a.evidence >= 4 * SURE
+  local is_too_high = a.evidence >= 4 * SURE
   put(a, 'flow', flow)
   if not used then
     -- Something else kept the pool from its level: what was accepted says too little of it.
-    local refused = share_refused(a)
-    flow = math.max(flow, a.lever ~= 'in_flight' and (refused < MOST and 1 - refused or 1 / GROW) * a.level or 0)
+    local share = share_refused(a)
+    flow = math.max(flow, a.lever ~= 'in_flight' and (share < MOST and 1 - share or 1 / GROW) * a.level or 0)
   end
   if a.state == 'check' then
     if math.abs(a.verdict) < SURE then
-      if refused then
+      if is_too_high then
         put(a, 'alike', 0)
         cut(a, now, flow)
       end
-    elseif a.verdict > 0 and refused then
+    elseif a.verdict > 0 and is_too_high then
       put(a, 'alike', 0)
       cut(a, now, flow)
     else
       conclude(a, now, flow)
     end
   elseif a.state == 'keep' then
-    if refused then
+    if is_too_high then
       alarm(a, now, flow)
     elseif not supposes_a_cap(a, now) then
       if a.usual and now - a.usual_at > WAIT_MS * GROW ^ 2 then
@@ -315,10 +322,15 @@ local function weigh(a, now)
       measure(a, now)
     end
   elseif a.state == 'settle' then
-    local base = a.base
-    keep(a, now, a.level, SECOND_MS)
-    note(a, 'limit.raised', base)
-  elseif refused and (a.state == 'raise' or share_refused(a) >= MOST or not used) then
+    -- With the bucket empty, what was accepted is what the limit allows.
+    local base, level = a.base, what_holds(a, flow)
+    if level > (1 + STEP) * base then
+      keep(a, now, level, SECOND_MS)
+      note(a, 'limit.raised', base)
+    else
+      give_up(a, now, a.above)
+    end
+  elseif is_too_high and (a.state == 'raise' or share_refused(a) >= MOST or not used) then
     alarm(a, now, flow)
   elseif not supposes_a_cap(a, now) then
     if used then
@@ -359,7 +371,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'step', GROW - 1)
     put(a, 'above', 0)
     put(a, 'spare', 0)
-    put(a, 'wait', SECOND_MS)
+    put(a, 'wait', GROW * SECOND_MS)
     set_level(a, now, rate_in_force(a), 'start')
     put(a, 'since', left)
   elseif a.state == 'keep' and now >= a.try_at and a.level < ceiling(a)
@@ -388,9 +400,11 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     end
     put(a, 'evidence', math.max(0, a.evidence + odds(usual(a), usual(a) + STEP, was_refused)))
   end
-  if was_refused and (a.state == 'raise' and a.evidence >= SURE / 2
-    or a.state == 'settle' and a.evidence >= 2 * SURE) then
+  if was_refused and a.state == 'raise' and a.evidence >= SURE / 2 then
     stop_raising(a, now)
+    return
+  elseif was_refused and a.state == 'settle' and a.evidence >= 2 * SURE and a.level > 2 * a.base then
+    set_level(a, now, math.sqrt(a.level * a.base), 'settle') -- the last step passed thanks to a burst
     return
   end
   local calls, passed = a.accepted + a.refused, a.opened and now - a.opened
