@@ -9,21 +9,15 @@ import pytest
 from redis import Redis
 
 from tests.broker_client import BrokerClient
-from tests.documents import read
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.overture_command import overture, start_overture
 from tests.redis_server import RedisServer, cluster_node, free_port
+from tests.rights import redis_rules
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
 JOBS = 20
-
-
-def documented_rules() -> list[str]:
-    """Return the rights of the docs' user for store and broker, as ACL SETUSER takes them."""
-    _, _, behind = read("docs/operations.md").partition("ACL SETUSER overture on >PASSWORD ")
-    return behind.partition("```")[0].split()
 
 
 def allow(server: RedisServer, *rules: str) -> str:
@@ -48,7 +42,7 @@ def test_the_documented_rights_are_enough(
     own_server: RedisServer, settings: dict[str, object], simulator: SimulatorProcess
 ) -> None:
     """Also for what is rare: a killed worker, retries, commands; the server denies nothing."""
-    url = allow(own_server, *documented_rules())
+    url = allow(own_server, *redis_rules())
     settings = {**settings, "broker_url": url}
     simulator.control("limits", {"latency": 1000})
     for number in range(3):
@@ -91,7 +85,7 @@ def test_a_right_that_is_missing_is_named(
 ) -> None:
     """By check, and by a worker before it begins."""
     changes = ["-blmove", "-hincrby", "resetkeys", "~overture:*", "~conversations.*"]
-    settings = {**settings, "broker_url": allow(own_server, *documented_rules(), *changes)}
+    settings = {**settings, "broker_url": allow(own_server, *redis_rules(), *changes)}
     checked = overture("check", settings=settings)
     assert checked.returncode == 1
     lines = checked.stdout.splitlines()

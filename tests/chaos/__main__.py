@@ -32,6 +32,7 @@ from tests.chaos.plan import PLANS, BrokerName
 @click.option("--store-replicas", type=click.IntRange(0), help="Replicas that must confirm.")
 @click.option("--terminations", type=click.IntRange(0))
 @click.option("--close-at-once", is_flag=True, default=None, help="No rule of one open.")
+@click.option("--restricted", is_flag=True, default=None, help="Users with the documented rights.")
 @click.option("--unknown-outcome", type=click.Choice(["repeat", "in_doubt"]))
 @click.option("--settle", type=click.FloatRange(1), metavar="SECONDS")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
@@ -51,6 +52,8 @@ def main(
     if plan.broker_nodes > 1 and broker == "valkey":
         click.echo("Valkey has no nodes to kill: see the plans sentinels and cluster")
         sys.exit(0)
+    if plan.restricted and (plan.store != "server" or plan.broker_nodes > 1):
+        raise click.UsageError("--restricted is for one store and one broker")
     seed = random.randrange(10**6) if seed is None else seed
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         place = folder or Path(temporary)

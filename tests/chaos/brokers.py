@@ -33,6 +33,9 @@ class Broker(Protocol):
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy."""
 
+    def denied(self) -> set[str]:
+        """Name what workers were not allowed to do."""
+
     def restart(self, *, orderly: bool, down: float) -> None:
         """End it, in good order or as a power cut would, and start it again after a while."""
 
@@ -56,10 +59,12 @@ def start_broker(name: BrokerName, folder: Path, plan: Plan, stores: object) -> 
     """Start a broker and declare everything on it; a store behind Sentinels is the broker, too."""
     started: Broker
     if name == "rabbitmq":
-        started = RabbitBroker(folder, nodes=plan.broker_nodes)
+        started = RabbitBroker(folder, nodes=plan.broker_nodes, restricted=plan.restricted)
     else:
         watched = stores if isinstance(stores, WatchedServers) else None
-        started = ValkeyBroker(folder, has_replica=plan.field > 0, watched=watched)
+        started = ValkeyBroker(
+            folder, has_replica=plan.field > 0, restricted=plan.restricted, watched=watched
+        )
     broker = broker_at(started.url)
     with broker.connection() as connection:
         broker.declare(connection, [JOBS_QUEUE, *map(account_queue, account_ids(plan.accounts))])

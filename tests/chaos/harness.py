@@ -106,6 +106,7 @@ def _report(
     if peak > allowed:
         faults["in flight"] = [f"{peak} requests at once, {allowed} are allowed"]
     faults["locked"] = stage.leftovers()
+    faults["denied"] = stage.denied()
     exits = Counter(map(str, crew.exits))
     faults["exit status"] = [f"{one}: {number}" for one, number in exits.items() if one != "0"]
     # A worker that finds no broker at its start says so and ends with 1: its supervisor's to mend.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from config.names import JOBS_QUEUE
+from tests import rights
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.submissions import Submission
@@ -22,21 +24,36 @@ from tests.raw_amqp import RawProducer
 # RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes):
 # killed sooner, 3.10 has the queue without its process, and every consumer waits for ever.
 NEW_SECONDS: Final = 6.0
+WORKER: Final = "worker"
+PASSWORD: Final = "secret"
+# What RabbitMQ 3.10 and 4 log of a right that is missing.
+DENIED: Final = re.compile(r"access to [^\n]* refused for user 'worker'|\S+ access refused[^\n]*")
 
 
 class RabbitBroker:
     """RabbitMQ with its quorum queues, which are to be declared at once; a node, or a cluster."""
 
-    def __init__(self, folder: Path, *, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, *, nodes: int = 1, restricted: bool = False) -> None:
         self.nodes = rabbit_nodes(folder, nodes)
         self.server = self.nodes[0]
         self.port = self.server.port
         self.url = ";".join(node.url for node in self.nodes)
         self._old_at = time.monotonic() + NEW_SECONDS
+        self._log = folder / "log"
+        self._login = "guest:guest"
+        if restricted:
+            self._login = f"{WORKER}:{PASSWORD}"
+            self.server.control("add_user", WORKER, PASSWORD)
+            self.server.control("set_permissions", WORKER, *rights.rabbitmq_rights(rights.WORKER))
 
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy; that of several nodes goes by none."""
-        return self.url if len(self.nodes) > 1 else f"amqp://guest:guest@127.0.0.1:{port}//"
+        return self.url if len(self.nodes) > 1 else f"amqp://{self._login}@127.0.0.1:{port}//"
+
+    def denied(self) -> set[str]:
+        """Name what workers were not allowed to do."""
+        logs = [path.read_text(errors="replace") for path in self._log.glob("*.log")]
+        return {found for log in logs for found in DENIED.findall(log)}
 
     def restart(self, *, orderly: bool, down: float) -> None:
         """End it, in good order or as a power cut would, and start it again after a while."""

@@ -28,10 +28,19 @@ class ValkeyBroker:
     """
 
     def __init__(
-        self, folder: Path, *, has_replica: bool = False, watched: WatchedServers | None = None
+        self,
+        folder: Path,
+        *,
+        has_replica: bool = False,
+        restricted: bool = False,
+        watched: WatchedServers | None = None,
     ) -> None:
         self.watched = watched
-        self.pair = None if watched else RedisPair(folder, has_replica=has_replica).start()
+        self.pair = (
+            None
+            if watched
+            else RedisPair(folder, has_replica=has_replica, restricted=restricted).start()
+        )
 
     @property
     def server(self) -> RedisServer:
@@ -52,7 +61,11 @@ class ValkeyBroker:
 
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy, which Sentinels would lead nobody to."""
-        return self.watched.url if self.watched else f"redis://127.0.0.1:{port}/0"
+        return self.pair.url_at(port) if self.pair else self.url
+
+    def denied(self) -> set[str]:
+        """Name what workers were not allowed to do."""
+        return self.pair.denied() if self.pair else set()
 
     def restart(self, *, orderly: bool, down: float) -> None:
         """End it, in good order or as a power cut would, and start it again after a while."""

@@ -53,8 +53,9 @@ class Plan:
     `malformed` messages hold no job, `odd` ones a valid job in odd dress. `restarts` says at which
     share of the outcomes the broker or the store is restarted; `random` is the mean time between
     two random breakages, 0 for none, and `field` that between two troubles as real systems have
-    them. With several `broker_nodes` one of them is killed every `node_every`. Nothing is broken
-    after `longest`, and then all has to come to its end within `settle`.
+    them. With several `broker_nodes` one of them is killed every `node_every`. With `restricted`
+    workers log in to broker and store as users with exactly the rights which the documents list.
+    Nothing is broken after `longest`, and then all has to come to its end within `settle`.
     """
 
     jobs: int
@@ -80,6 +81,7 @@ class Plan:
     broker_nodes: int = 1
     node_every: float = 0
     close_at_once: bool = False
+    restricted: bool = False
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     longest: float = 1200.0
     settle: float = 180.0

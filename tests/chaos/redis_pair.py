@@ -9,22 +9,32 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.redis_server import RedisServer
+from tests.rights import redis_rules
 from tests.stepped_clock import SteppedClock, clock_missing
 from tests.waiting import wait_until
 
 CATCH_UP_MS: Final = 5_000
+WORKER: Final = "worker"
+PASSWORD: Final = "secret"
+# What a worker asks only to give advice, and how redis-py introduces itself.
+ADVICE: Final = frozenset({"config|get", "client|setinfo", "client|maint_notifications"})
 
 
 class RedisPair:
     """The primary, and a replica that can take its place."""
 
-    def __init__(self, folder: Path, *, has_replica: bool) -> None:
+    def __init__(self, folder: Path, *, has_replica: bool, restricted: bool = False) -> None:
+        """With `restricted` workers are `WORKER`, whose rights are those that the documents list."""
+        self.login = f"{WORKER}:{PASSWORD}@" if restricted else ""
         self._places = ["one", "two"] if has_replica else ["one"]
         for place in self._places:
             (folder / place).mkdir(parents=True)
         # One clock for both, so that a failover is no step of its own.
         self.clock = SteppedClock(folder) if has_replica and not clock_missing() else None
-        self.servers = [RedisServer(folder / place, clock=self.clock) for place in self._places]
+        options = {"aclfile": _write_users(folder / "users.acl")} if restricted else {}
+        self.servers = [
+            RedisServer(folder / place, clock=self.clock, options=options) for place in self._places
+        ]
 
     @property
     def primary(self) -> RedisServer:
@@ -35,6 +45,19 @@ class RedisPair:
     def url(self) -> str:
         """Its URL."""
         return self.primary.url
+
+    def url_at(self, port: int) -> str:
+        """Return the URL for workers, by way of a proxy."""
+        return f"redis://{self.login}127.0.0.1:{port}/0"
+
+    def denied(self) -> set[str]:
+        """Name what the worker's user wanted to do, was not allowed to, and cannot do without."""
+        names = set()
+        for server in self.servers:
+            with server.client(decode_responses=True) as client:
+                entries: Any = client.acl_log()
+            names |= {one["object"] for one in entries if one["username"] == WORKER}
+        return names - ADVICE
 
     def start(self) -> RedisPair:
         """Start them, and have the replica follow."""
@@ -74,6 +97,12 @@ class RedisPair:
         with replica.client() as client:
             state: Any = client.info("replication")
         return bool(state.get("master_link_status") == "up")
+
+
+def _write_users(path: Path) -> Path:
+    rules = " ".join(redis_rules())
+    path.write_text(f"user default on nopass ~* &* +@all\nuser {WORKER} on >{PASSWORD} {rules}\n")
+    return path
 
 
 def _role(server: RedisServer) -> str:

@@ -61,8 +61,9 @@ class Stage:
         for account_id in account_ids(plan.accounts):
             accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_ID"] = CLIENT_ID
             accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_SECRET"] = CLIENT_SECRET
-        is_alone = isinstance(self.stores, RedisPair)
-        store_url = f"redis://127.0.0.1:{self.to_store.port}/0" if is_alone else self.stores.url
+        stores = self.stores
+        is_alone = isinstance(stores, RedisPair)
+        store_url = stores.url_at(self.to_store.port) if is_alone else stores.url
         return {
             **accounts,
             "OVERTURE_BROKER_URL": self.broker.url_at(self.to_broker.port),
@@ -130,6 +131,11 @@ class Stage:
                 for name in client.scan_iter("overture:{*}:consumer:*", count=1000)
             ]
 
+    def denied(self) -> list[str]:
+        """Name what broker and store did not allow the workers to do."""
+        of_store = self.stores.denied() if isinstance(self.stores, RedisPair) else set()
+        return sorted(of_store | self.broker.denied())
+
     def store_client(self) -> Redis:
         """Return a client of the store itself."""
         return connect(self.stores.url)
@@ -143,7 +149,7 @@ def _start_store(
             return stack.enter_context(WatchedServers(folder, replicas=2, options=TWO_COPIES))
         case "cluster":
             return stack.enter_context(ClusterServers(folder, replicated=True))
-    pair = RedisPair(folder, has_replica=plan.field > 0).start()
+    pair = RedisPair(folder, has_replica=plan.field > 0, restricted=plan.restricted).start()
     stack.callback(pair.stop)
     return pair
 

@@ -10,24 +10,16 @@ from config.names import CREATED_KEY
 from config.settings import Settings
 from console.admin.checks import check_broker
 from tests.broker_client import BrokerClient, publish
-from tests.documents import codes, read, rows, section
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.overture_command import overture
 from tests.rabbit_server import RabbitServer
+from tests.rights import PRODUCER, READER, WORKER, rabbitmq_rights
 from tests.simulator_process import SimulatorProcess
 from tests.worker_process import WorkerProcess
 from worker.broker.brokers import broker_at
 from worker.finding import Finding
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
-
-WORKER, PRODUCER, READER = 0, 1, 2
-
-
-def documented(user: int) -> list[str]:
-    """Return the expressions for configure, write and read that the operator's page lists."""
-    table = rows(section(read("docs/operations.md"), "Rights on RabbitMQ"))
-    return [codes(cell)[0] for cell in table[user][1:]]
 
 
 @pytest.fixture
@@ -52,7 +44,7 @@ def test_a_worker_with_the_listed_rights_works(
     rabbit_server: RabbitServer, restricted: str, rabbit_url: str, valkey_url: str
 ) -> None:
     """Also one that puts jobs off; and check finds nothing to say."""
-    permit(rabbit_server, *documented(WORKER))
+    permit(rabbit_server, *rabbitmq_rights(WORKER))
     assert fails(restricted) == []
     with SimulatorProcess() as simulator:
         settings = {
@@ -78,7 +70,7 @@ def test_each_right_that_is_missing_is_named(
     rabbit_server: RabbitServer, restricted: str, right: str, name: str
 ) -> None:
     """One finding for each exchange or queue of that name."""
-    expressions = documented(WORKER)
+    expressions = rabbitmq_rights(WORKER)
     place = ["configure", "write", "read"].index(right)
     but = name.replace(".", "\\.")
     expressions[place] = expressions[place].replace("^", f"^(?!{but}$)")
@@ -106,11 +98,11 @@ def test_producers_and_readers_need_little(
 ) -> None:
     """Where a worker has declared what they use."""
     settings = {**ONE_ACCOUNT, "broker_url": restricted, "store_url": valkey_url}
-    permit(rabbit_server, *documented(PRODUCER))
+    permit(rabbit_server, *rabbitmq_rights(PRODUCER))
     done = overture("submit", "-", settings=settings, stdin=b'{"jobId": "1", "consumerId": "c"}\n')
     assert done.returncode == 0, done.stderr
     publish(rabbit_url, CREATED_KEY, [b'{"jobId": "1"}'])
-    permit(rabbit_server, *documented(READER))
+    permit(rabbit_server, *rabbitmq_rights(READER))
     done = overture("results", settings=settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout == '{"jobId":"1"}\n'
