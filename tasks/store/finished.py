@@ -131,8 +131,8 @@ _USUAL: Final = (
 
 
 # The order in which most producers write these names, since it is the documentation's; others
-# follow by the alphabet. Never change this list, not even for a new field: every record in the store
-# is read with the order that it was written with. A name that is not here only costs some bytes.
+# follow by the alphabet. Never change this list, not even for a new field: a record in the store is
+# read with the order that it was written with. A name that is not here only costs some bytes.
 _NAMES: Final = (
     "jobId accountId consumerId profile conversation engagement clientProperties itemMetadata "
     "onOpenConversation notBefore expiresAt priority submissionId metadata authenticatedData "

@@ -24,7 +24,7 @@ class RedisPair:
     """The primary, and a replica that can take its place."""
 
     def __init__(self, folder: Path, *, has_replica: bool, restricted: bool = False) -> None:
-        """With `restricted` workers are `WORKER`, whose rights are those that the documents list."""
+        """With `restricted` workers log in as `WORKER`, with the documented rights alone."""
         self.login = f"{WORKER}:{PASSWORD}@" if restricted else ""
         self._places = ["one", "two"] if has_replica else ["one"]
         for place in self._places:

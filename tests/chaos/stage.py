@@ -62,8 +62,9 @@ class Stage:
             accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_ID"] = CLIENT_ID
             accounts[f"OVERTURE_ACCOUNTS__{account_id}__CLIENT_SECRET"] = CLIENT_SECRET
         stores = self.stores
-        is_alone = isinstance(stores, RedisPair)
-        store_url = stores.url_at(self.to_store.port) if is_alone else stores.url
+        store_url = (
+            stores.url_at(self.to_store.port) if isinstance(stores, RedisPair) else stores.url
+        )
         return {
             **accounts,
             "OVERTURE_BROKER_URL": self.broker.url_at(self.to_broker.port),
