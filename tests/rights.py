@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tests.documents import codes, read, rows, section
 
 WORKER, PRODUCER, READER = 0, 1, 2
+# As whom a worker logs in that has these rights alone.
+USER: Final = "worker"
+PASSWORD: Final = "secret"
 
 
 def redis_rules() -> list[str]:

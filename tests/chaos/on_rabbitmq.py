@@ -14,20 +14,18 @@ from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from config.names import JOBS_QUEUE
-from tests import rights
 from tests.chaos.producer import submit
 from tests.chaos.received import OUT_QUEUES, Received
 from tests.chaos.submissions import Submission
 from tests.rabbit_server import rabbit_nodes
 from tests.raw_amqp import RawProducer
+from tests.rights import PASSWORD, USER, WORKER, rabbitmq_rights
 
 # RabbitMQ keeps what it knows of a new quorum queue in memory for 3 s (dets' delayed writes):
 # killed sooner, 3.10 has the queue without its process, and every consumer waits for ever.
 NEW_SECONDS: Final = 6.0
-WORKER: Final = "worker"
-PASSWORD: Final = "secret"
-# What RabbitMQ 3.10 and 4 log of a right that is missing.
-DENIED: Final = re.compile(r"access to [^\n]* refused for user 'worker'|\S+ access refused[^\n]*")
+# What RabbitMQ logs of a right that is missing.
+DENIED: Final = re.compile(rf"access to [^\n]* refused for user '{USER}'")
 
 
 class RabbitBroker:
@@ -42,9 +40,9 @@ class RabbitBroker:
         self._log = folder / "log"
         self._login = "guest:guest"
         if restricted:
-            self._login = f"{WORKER}:{PASSWORD}"
-            self.server.control("add_user", WORKER, PASSWORD)
-            self.server.control("set_permissions", WORKER, *rights.rabbitmq_rights(rights.WORKER))
+            self._login = f"{USER}:{PASSWORD}"
+            self.server.control("add_user", USER, PASSWORD)
+            self.server.control("set_permissions", USER, *rabbitmq_rights(WORKER))
 
     def url_at(self, port: int) -> str:
         """Return its URL by way of a proxy; that of several nodes goes by none."""

@@ -9,13 +9,11 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.redis_server import RedisServer
-from tests.rights import redis_rules
+from tests.rights import PASSWORD, USER, redis_rules
 from tests.stepped_clock import SteppedClock, clock_missing
 from tests.waiting import wait_until
 
 CATCH_UP_MS: Final = 5_000
-WORKER: Final = "worker"
-PASSWORD: Final = "secret"
 # What a worker asks only to give advice, and how redis-py introduces itself.
 ADVICE: Final = frozenset({"config|get", "client|setinfo", "client|maint_notifications"})
 
@@ -24,8 +22,8 @@ class RedisPair:
     """The primary, and a replica that can take its place."""
 
     def __init__(self, folder: Path, *, has_replica: bool, restricted: bool = False) -> None:
-        """With `restricted` workers log in as `WORKER`, with the documented rights alone."""
-        self.login = f"{WORKER}:{PASSWORD}@" if restricted else ""
+        """With `restricted` workers log in as `USER`, with the documented rights alone."""
+        self.login = f"{USER}:{PASSWORD}@" if restricted else ""
         self._places = ["one", "two"] if has_replica else ["one"]
         for place in self._places:
             (folder / place).mkdir(parents=True)
@@ -51,12 +49,12 @@ class RedisPair:
         return f"redis://{self.login}127.0.0.1:{port}/0"
 
     def denied(self) -> set[str]:
-        """Name what the worker's user wanted to do, was not allowed to, and cannot do without."""
+        """Name what workers were denied since the servers' last start, but for advice."""
         names = set()
         for server in self.servers:
             with server.client(decode_responses=True) as client:
                 entries: Any = client.acl_log()
-            names |= {one["object"] for one in entries if one["username"] == WORKER}
+            names |= {one["object"] for one in entries if one["username"] == USER}
         return names - ADVICE
 
     def start(self) -> RedisPair:
@@ -101,7 +99,7 @@ class RedisPair:
 
 def _write_users(path: Path) -> Path:
     rules = " ".join(redis_rules())
-    path.write_text(f"user default on nopass ~* &* +@all\nuser {WORKER} on >{PASSWORD} {rules}\n")
+    path.write_text(f"user default on nopass ~* &* +@all\nuser {USER} on >{PASSWORD} {rules}\n")
     return path
 
 
