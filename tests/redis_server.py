@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +23,21 @@ from tests.waiting import wait_until
 
 VALKEY: Final = str(get_binary_path())
 REDIS: Final = shutil.which("redis-server")
+
+# Below the ports that Linux gives to outgoing connections (32,768 and up): one of those can be taken
+# between the choice of a port and the start of its server. Each process has its own.
+_FIRST_PORT: Final = 12_000
+_PORTS_EACH: Final = 1_000
+_WORKERS: Final = 20
+
+
+def _ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    first, start = _FIRST_PORT + worker * _PORTS_EACH, random.randrange(_PORTS_EACH)
+    return cycle(first + (start + number) % _PORTS_EACH for number in range(_PORTS_EACH))
+
+
+_PORTS: Final = _ports()
 
 
 class RedisServer:
@@ -116,11 +134,12 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, and that no other test process is given."""
+    for port in islice(_PORTS, _PORTS_EACH):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"all {_PORTS_EACH} ports of this test process are taken")
 
 
 def cluster_node() -> dict[str, object]:
