@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 VALKEY: Final = str(get_binary_path())
 REDIS: Final = shutil.which("redis-server")
 
-# Below the ports that Linux gives to outgoing connections (32,768 and up): one of those can be taken
+# Below the ports of outgoing connections (on Linux 32,768 and up), one of which can be taken
 # between the choice of a port and the start of its server. Each process has its own.
 _FIRST_PORT: Final = 12_000
 _PORTS_EACH: Final = 1_000
