@@ -16,9 +16,9 @@ from benchmarks.machine import cpu_seconds, members, pss_mib
 from config.names import RESULTS_QUEUE
 
 WARM_UP = CONSUMERS
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 MEMORY_SECONDS = 0.5
-PATIENCE_SECONDS = 90.0
+MAX_WAIT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +84,11 @@ def memory(processes: Sequence[Process]) -> float:
 
 def wait(holds: Callable[[], bool], processes: Sequence[Process]) -> None:
     """Wait until something holds. Raises Stalled when it does not, or a worker has ended."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not holds():
         if time.monotonic() > deadline or any(one.poll() is not None for one in processes):
             raise Stalled
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def lone(case: Case, servers: Servers, api: FakeApi) -> list[float]:
@@ -103,7 +103,7 @@ def lone(case: Case, servers: Servers, api: FakeApi) -> list[float]:
             env=environment(servers, api),
             stdout=subprocess.PIPE,
             check=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=MAX_WAIT_SECONDS,
         ).stdout
     return [milliseconds - case.latency for milliseconds in json.loads(output)]
 

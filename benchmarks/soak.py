@@ -22,7 +22,7 @@ from worker.broker.brokers import broker_at
 
 LATENCY_MS = 50
 SLOTS = 50
-LOOK_SECONDS = 10.0
+POLL_SECONDS = 10.0
 WARM_UP_SECONDS = 60.0
 
 
@@ -67,7 +67,7 @@ def soak(
             due = int(passed * rate)
             enqueue(started.broker.url, map(_job, range(sent, due)))
             sent = due
-            if passed - looked >= LOOK_SECONDS:
+            if passed - looked >= POLL_SECONDS:
                 looked = passed
                 results.queue_purge(RESULTS_QUEUE)
                 yield passed, api.conversations(), anonymous_mib(process.pid)

@@ -32,14 +32,14 @@ from config.urls import is_redis
 # More than any account is allowed; beyond it a number is a slip, and may be one no store can hold.
 HIGHEST_RATE: Final = 100_000
 MOST_IN_FLIGHT: Final = 100_000
-LONGEST_SECONDS: Final = 31 * 24 * 60 * 60
-MOST_DAYS: Final = 36_500
-MOST_REPLICAS: Final = 10
-LARGEST_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
+MAX_SECONDS: Final = 31 * 24 * 60 * 60
+MAX_DAYS: Final = 36_500
+MAX_REPLICAS: Final = 10
+MAX_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
 
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
 InFlight = Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)]
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 TaskName = Annotated[str, AfterValidator(values.task_name)]
 AccountId = Annotated[str, AfterValidator(values.account_id)]
 HttpURL = Annotated[str, AfterValidator(values.http_url)]
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
 
     broker_url: BrokerURL | None = None
     store_url: StoreURL | None = Field(default=None, validate_default=True)
-    store_replicas: int = Field(default=0, ge=0, le=MOST_REPLICAS)
+    store_replicas: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     data_dir: Path = Path(".overture")
 
     account_id: AccountId | None = None
@@ -116,10 +116,10 @@ class Settings(BaseSettings):
     retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     max_deliveries: PositiveInt = 20
-    dedupe_days: float = Field(default=7, gt=0, le=MOST_DAYS)
+    dedupe_days: float = Field(default=7, gt=0, le=MAX_DAYS)
     results_task: TaskName | None = None
     dead_letters_task: TaskName | None = None
-    max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=LARGEST_MESSAGE_BYTES)
+    max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=MAX_MESSAGE_BYTES)
     drain_timeout: Seconds = 30
     health_file: Path | None = None
     metrics_address: Address | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT: Final = 0
 STANDARD_ERROR: Final = 2
 # So much may wait for a slow reader; a worker writes a megabyte in a few seconds at most.
-MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
+MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 # At its end a process waits so long for its last lines to be written, in seconds.
 LAST_LINES_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.005
@@ -89,7 +89,7 @@ class Unfailing(io.RawIOBase):
 class InBackground(Unfailing):
     """The same for a thread of its own to write, so that a reader that does not read keeps nobody.
 
-    It takes up to MOST_WAITING_BYTES, and drops what comes then.
+    It takes up to MAX_WAITING_BYTES, and drops what comes then.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -111,7 +111,7 @@ class InBackground(Unfailing):
             return len(whole)
         # The collector, or a signal, can have this thread write while it writes.
         with self._lock:
-            if self._waiting_bytes + len(whole) > MOST_WAITING_BYTES:
+            if self._waiting_bytes + len(whole) > MAX_WAITING_BYTES:
                 self._drop(whole)
                 return len(whole)
             self._waiting.append(whole)

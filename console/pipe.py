@@ -20,10 +20,10 @@ from console.output import OutputClosed, writing
 
 # A reader that takes nothing for so long is no longer waited for at each line, in seconds: it may
 # be somebody who reads a page, or a program that reads when this one has ended.
-PATIENCE_SECONDS: Final = 10.0
+MAX_WAIT_SECONDS: Final = 10.0
 # Between two looks at whether a line was taken, in seconds: the first, and the longest.
-FIRST_LOOK_SECONDS: Final = 0.0001
-LONGEST_LOOK_SECONDS: Final = 0.005
+MIN_POLL_SECONDS: Final = 0.0001
+MAX_POLL_SECONDS: Final = 0.005
 
 
 def is_pipe(descriptor: int) -> bool:
@@ -70,17 +70,17 @@ class Pipe:
         """
         gone = select.poll()
         gone.register(self._descriptor, 0)
-        pause, last, since = FIRST_LOOK_SECONDS, self._unread(), time.monotonic()
+        pause, last, since = MIN_POLL_SECONDS, self._unread(), time.monotonic()
         while (unread := self._unread()) > 0 and not self._stop.is_set():
             if unread != last:
-                pause, last, since = FIRST_LOOK_SECONDS, unread, time.monotonic()
-            self._is_late = time.monotonic() - since > PATIENCE_SECONDS
+                pause, last, since = MIN_POLL_SECONDS, unread, time.monotonic()
+            self._is_late = time.monotonic() - since > MAX_WAIT_SECONDS
             if self._is_late:
                 return
             if gone.poll(0):
                 raise OutputClosed
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK_SECONDS)
+            pause = min(2 * pause, MAX_POLL_SECONDS)
 
     def arrived(self) -> int:
         """Return how many bytes the reader has taken."""

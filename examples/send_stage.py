@@ -46,7 +46,7 @@ RESULTS = Queue("conversations.results", no_declare=True)
 IN_FLIGHT = 20  # messages of one account that are being sent at a time
 BATCH = 100  # results that are written to disk, and acknowledged, together
 BATCH_SECONDS = 0.05  # how long a result waits for others at most
-LOOK_SECONDS = 0.05  # how often an account without messages is looked at
+POLL_SECONDS = 0.05  # how often an account without messages is looked at
 KEEP_SECONDS = 30 * 24 * 60 * 60  # how long a result that comes again is recognised
 
 SCHEMA = """
@@ -213,10 +213,10 @@ class Sender(threading.Thread):
             while not self.stopping.is_set():
                 if held := self._account.held():
                     self.stopping.wait(min(held, 1))
-                elif self._free.acquire(timeout=LOOK_SECONDS):
+                elif self._free.acquire(timeout=POLL_SECONDS):
                     if (taken := self._results.take(self._id)) is None:
                         self._free.release()
-                        self.stopping.wait(LOOK_SECONDS)
+                        self.stopping.wait(POLL_SECONDS)
                     else:
                         self._account.pace()
                         pool.submit(self._send, *taken)

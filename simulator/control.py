@@ -12,7 +12,7 @@ from simulator.state import State
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 DEFAULT_LISTED = 100
-MOST_LISTED = 10_000
+MAX_LISTED = 10_000
 
 
 def _get(state: State, show: Callable[[State, web.Request], Any]) -> Handler:
@@ -53,7 +53,7 @@ def _conversations(state: State, request: web.Request) -> Any:
         account_id=request.query.get("account"),
         consumer_id=request.query.get("consumer"),
         offset=_number(request, "offset", 0),
-        limit=min(_number(request, "limit", DEFAULT_LISTED), MOST_LISTED),
+        limit=min(_number(request, "limit", DEFAULT_LISTED), MAX_LISTED),
     )
 
 

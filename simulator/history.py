@@ -13,7 +13,7 @@ from simulator.reading import demand, read_body
 from simulator.state import Account, Conversation, State
 from simulator.tokens import read_app_jwt
 
-LONGEST_SOURCE = 20
+MAX_SOURCE = 20
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 100
 _MILLISECONDS = 1000
@@ -48,8 +48,8 @@ def _authenticate_user(state: State, call: Call) -> Account:
 
 
 def _read_page(call: Call) -> tuple[int, int]:
-    if not 0 < len(call.query.get("source", "")) <= LONGEST_SOURCE:
-        raise Refused(answers.bad_request(f"source must have 1 to {LONGEST_SOURCE} characters"))
+    if not 0 < len(call.query.get("source", "")) <= MAX_SOURCE:
+        raise Refused(answers.bad_request(f"source must have 1 to {MAX_SOURCE} characters"))
     try:
         offset = int(call.query.get("offset", 0))
         limit = int(call.query.get("limit", DEFAULT_LIMIT))

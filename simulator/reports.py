@@ -8,7 +8,7 @@ from simulator.calls import read_json
 from simulator.counters import report
 from simulator.state import Account, Conversation, State
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 def stats(state: State, *, now: float) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _created(accounts: list[Account]) -> dict[str, Any]:
         for account in accounts
         for consumer_id, count in account.several.items()
     ]
-    most = nlargest(MOST_NAMED, several)
+    most = nlargest(MAX_NAMED, several)
     return {
         "conversationsCreated": created,
         "conversationsOpen": sum(account.open_count for account in accounts),

@@ -19,7 +19,7 @@ from simulator.reading import (
 )
 from simulator.state import Account, Conversation, State
 
-LONGEST_REQUEST = 5000
+MAX_REQUEST = 5000
 """Characters of JSON."""
 PUBLISH = "ms.PublishEvent"
 UPDATE = "cm.UpdateConversationField"
@@ -39,7 +39,7 @@ def send(state: State, call: Call) -> Answer:
     demand_client_properties(call, lenient=lenient)
     item = read_body(call)
     demand(documents.ITEM, item, lenient=lenient)
-    if len(call.body.decode()) > LONGEST_REQUEST or item["type"] not in _DOCUMENTS:
+    if len(call.body.decode()) > MAX_REQUEST or item["type"] not in _DOCUMENTS:
         return _refused(item, answers.PLAIN_BAD_REQUEST)
     if wrong := documents.problem(_DOCUMENTS[item["type"]], item["body"], lenient=lenient):
         return _refused(item, f"{answers.PLAIN_BAD_REQUEST}, {wrong}")

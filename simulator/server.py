@@ -14,7 +14,7 @@ SHUTDOWN_SECONDS = 0.2
 IDLE_SECONDS = 300.0
 """How long an unused connection is kept open."""
 BACKLOG = 1024
-LONGEST_HEADER_BYTES = 32 * 1024
+MAX_HEADER_BYTES = 32 * 1024
 """Room for a ConsumerJWS whose ext_consumer_id is long and escaped."""
 
 
@@ -23,7 +23,7 @@ async def _serve(state: State, host: str, port: int) -> None:
         create_app(state),
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
-        max_field_size=LONGEST_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()

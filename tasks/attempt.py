@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from tasks import retry
 from tasks.account import Account
 from tasks.liveperson.answer import (
-    LONGEST_RETRY_AFTER_SECONDS,
+    MAX_RETRY_AFTER_SECONDS,
     OF_THE_ACCOUNT,
     Answer,
     CallFailed,
@@ -379,7 +379,7 @@ class Try:
             attempts,
             feedback=feedback,
             cause=cause,
-            due=LONGEST_RETRY_AFTER_SECONDS,
+            due=MAX_RETRY_AFTER_SECONDS,
             waits_for=why,
         )
         if other is not None:
@@ -433,7 +433,7 @@ class Try:
         One for a token has a pause of its own.
         """
         asked = self._answer.retry_after if self._answer else None
-        retry_after = min(asked or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        retry_after = min(asked or 0.0, MAX_RETRY_AFTER_SECONDS)
         pause = retry_after
         if self._is_sent:
             # Jobs that were refused together come back one by one.

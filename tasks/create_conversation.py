@@ -47,7 +47,7 @@ STUMBLED: Final = "stumbled"
 # What a job waits for whose time has not come, in the log and in the ledger.
 NOT_BEFORE: Final = "notBefore"
 # A job is put off for so long at least, even if it expires sooner, in seconds.
-SHORTEST_WAIT_SECONDS: Final = 1.0
+MIN_WAIT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -230,7 +230,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
     def _put_off(self, step: Later, work: Work, delivery: Delivery) -> None:
         # It expires on time, however long it is to wait.
         left = max(0.0, work.seconds_left(datetime.now(UTC)))
-        seconds = min(step.seconds, max(left, SHORTEST_WAIT_SECONDS))
+        seconds = min(step.seconds, max(left, MIN_WAIT_SECONDS))
         log.info(
             "job.put_off",
             why=step.why,

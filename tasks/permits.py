@@ -21,15 +21,15 @@ from tasks.store.retrying import retry_store
 # How long a thread waits for a request in flight to end before it asks again, in seconds.
 FLIGHT_POLL_SECONDS: Final = 0.02
 # A thread that waits asks again after this long at most, in seconds: limits can change.
-LONGEST_SLEEP_SECONDS: Final = 1.0
+MAX_SLEEP_SECONDS: Final = 1.0
 # A thread that has a slot so soon lets the next one ask, in seconds.
 AHEAD_SECONDS: Final = 0.1
 # Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
-NO_PATIENCE_SECONDS: Final = -1.0
+NO_WAIT_SECONDS: Final = -1.0
 # A submission that put a job off for its pace is taken to have one for so long, in seconds.
 PACED_SECONDS: Final = 600.0
 # So many are remembered; of more it is found out again.
-MOST_PACED: Final = 1000
+MAX_PACED: Final = 1000
 # A worker that the others no longer see looks so often whether they do again, in seconds.
 UNSEEN_POLL_SECONDS: Final = 0.1
 
@@ -170,7 +170,7 @@ class Permits:
         *,
         slot: float = 0,
         visit: str = "",
-        patience: float = NO_PATIENCE_SECONDS,
+        patience: float = NO_WAIT_SECONDS,
     ) -> Beginning | Wait:
         dead_owner = ""
         while True:
@@ -206,7 +206,7 @@ class Permits:
     def _sleep(self, wait: Wait, account: Account, deadline: float) -> None:
         if wait.seconds > 0:
             left = max(0.0, deadline - time.monotonic())
-            self._shutdown.sleep(min(wait.left(), left, LONGEST_SLEEP_SECONDS))
+            self._shutdown.sleep(min(wait.left(), left, MAX_SLEEP_SECONDS))
             return
         account.gate.wait_until_freed(FLIGHT_POLL_SECONDS)
         self._shutdown.sleep(0)
@@ -222,7 +222,7 @@ class Permits:
                 account.hold.ends(asked=asked)
 
     def _note_pace(self, work: Work) -> None:
-        if len(self._paced) >= MOST_PACED:
+        if len(self._paced) >= MAX_PACED:
             self._paced = {}
         key = (work.job.account_id, work.job.submission_id)
         self._paced[key] = time.monotonic() + PACED_SECONDS

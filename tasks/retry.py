@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, OF_THE_ACCOUNT, Answer, Kind
+from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, OF_THE_ACCOUNT, Answer, Kind
 from tasks.messages.result import Attempt, ErrorCode
 
 # Attempts that use up a place in the schedule; 429 and 401 do not.
@@ -26,7 +26,7 @@ REPLAYED: Final = "replayed"
 # last, the job is looked for again and not sent (tasks/store/lua/begin.lua).
 UNRESOLVED: Final = "unresolved"
 # The longest pause of a job that is refused with 429 again and again, in seconds.
-LONGEST_THROTTLED_SECONDS: Final = 60.0
+MAX_THROTTLED_SECONDS: Final = 60.0
 # LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
 MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
 # Pauses before a repeat with a new token, in seconds. A ConsumerJWS that is refused after each of
@@ -170,7 +170,7 @@ def throttled_pause(history: Sequence[Attempt]) -> float:
         if attempt.outcome != Kind.THROTTLED:
             break
         row += 1
-    return min(2.0 ** min(row - 1, 10), LONGEST_THROTTLED_SECONDS)
+    return min(2.0 ** min(row - 1, 10), MAX_THROTTLED_SECONDS)
 
 
 def conclude(code: ErrorCode, history: Sequence[Attempt], *, policy: Policy) -> Fail | LookUp:
@@ -306,7 +306,7 @@ def _pause(answer: Answer, history: Sequence[Attempt], policy: Policy) -> Again 
         if answer.kind is Kind.NOT_ENGAGED
         else _next(history, policy.schedule, FAILURES)
     )
-    asked = min(answer.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+    asked = min(answer.retry_after or 0.0, MAX_RETRY_AFTER_SECONDS)
     return replace(again, after=max(again.after, asked)) if again else None
 
 

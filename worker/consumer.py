@@ -25,14 +25,14 @@ from worker.signals import run_of
 TURN_SECONDS: Final = 1.0
 # What ends within this time is acknowledged together: the broker then sends as many new jobs in one
 # go, and the whole worker wakes up less often. Nobody waits for it, since the outcomes are out.
-GATHER_SECONDS: Final = 0.03
+ACK_DELAY_SECONDS: Final = 0.03
 # Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
 # out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so that it
 # does not come to this, half of them having ended are acknowledged without waiting.
-LEAST_AHEAD: Final = 4
+MIN_AHEAD: Final = 4
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 1
-LONGEST_PAUSE_SECONDS: Final = 5
+MAX_PAUSE_SECONDS: Final = 5
 # What Celery's command has on unless it is told otherwise. It needs fanout queues, and its events
 # would go through the loop that also answers AMQP's own heartbeats.
 NOT_OURS: Final = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
@@ -68,7 +68,7 @@ class JobConsumer(Consumer):
         self.is_consuming = False
         kwargs |= {"controller": controller, "worker_options": worker_options | NOT_OURS}
         super().__init__(*args, **kwargs | {"task_events": False})
-        ahead = max(LEAST_AHEAD, self.initial_prefetch_count // 2)
+        ahead = max(MIN_AHEAD, self.initial_prefetch_count // 2)
         self.initial_prefetch_count += ahead
         self._in_hand = InHand(
             self._soon, self._now, enough=ahead // 2, multiple=self._parts.broker.acks_multiple
@@ -131,7 +131,7 @@ class JobConsumer(Consumer):
             _say_why,
             interval_start=FIRST_PAUSE_SECONDS,
             interval_step=FIRST_PAUSE_SECONDS,
-            interval_max=LONGEST_PAUSE_SECONDS,
+            interval_max=MAX_PAUSE_SECONDS,
             callback=maybe_shutdown,
         )
         return conn
@@ -176,7 +176,7 @@ class JobConsumer(Consumer):
 
     def _soon(self, settle: Callable[[], object]) -> None:
         """Have what has ended settled in a moment. For any thread."""
-        self.hub.call_soon(self.hub.call_later, GATHER_SECONDS, settle)
+        self.hub.call_soon(self.hub.call_later, ACK_DELAY_SECONDS, settle)
 
     def _now(self, settle: Callable[[], object]) -> None:
         """Have what has ended settled in the loop's next turn. For any thread."""

@@ -40,10 +40,10 @@ SPARE_CONNECTIONS = 8
 LAST_WORD_SECONDS = 1.0
 # In a pool for several accounts a job waits so long for its permit in its slot, in seconds; then it
 # goes back to the broker, so that others' jobs get through.
-PATIENCE_SECONDS = 1.0
+MAX_WAIT_SECONDS = 1.0
 # In a pool for one account nobody else needs its slot, and its backlog keeps its order in the
 # broker. But its tokens were got before: they are renewed five minutes before their end.
-PATIENCE_ALONE_SECONDS = 240.0
+MAX_WAIT_ALONE_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def build(
         pulse,
         shutdown,
         seats=Seats(concurrency, shared=not alone),
-        patience=PATIENCE_ALONE_SECONDS if alone else PATIENCE_SECONDS,
+        patience=MAX_WAIT_ALONE_SECONDS if alone else MAX_WAIT_SECONDS,
         measures=measures,
     )
     create = CreateConversation(

@@ -23,7 +23,7 @@ from config.values import host_and_port
 
 # So many requests are answered at a time. One more makes the oldest give way, so that clients that
 # hold on to their connections keep nobody else out.
-MOST_REQUESTS: Final = 16
+MAX_REQUESTS: Final = 16
 # A client that neither sends nor reads for so long is let go, in seconds.
 QUIET_SECONDS: Final = 5.0
 # How long to wait where the system allows no more open files, in seconds.
@@ -107,7 +107,7 @@ class _Server(ThreadingTCPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread; where too many are at work, the oldest gives way."""
         with self._lock:
-            if len(self._open) >= MOST_REQUESTS:
+            if len(self._open) >= MAX_REQUESTS:
                 oldest = next(iter(self._open))
                 del self._open[oldest]
                 with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from config.streams import write_last_lines
 from worker.consumer import JobConsumer
 from worker.parts import Parts
 
-LOOK_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 # What is left after the drain: confirms to await, connections to close, in seconds.
 CLOSE_SECONDS: Final = 5.0
 
@@ -70,7 +70,7 @@ class Stop:
         consumer.stop_taking()
         deadline = time.monotonic() + self._drain_seconds
         while consumer.in_hand() and time.monotonic() < deadline and self._asked == 1:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         left = consumer.in_hand()
         log.info("worker.drained", handed_back=left)
         # Celery's loop looks at this flag in every turn.

@@ -25,7 +25,7 @@ import structlog
 
 # Between two looks, in seconds; by chance, so that workers that are in each other's way do not
 # move away together.
-LOOK_SECONDS: Final = (1.0, 3.0)
+POLL_SECONDS: Final = (1.0, 3.0)
 # A processor of which this share is in use has nothing left for anybody ...
 FULL: Final = 0.9
 # ... and is left for one on which so much more of it is to be had.
@@ -93,7 +93,7 @@ def _keep(allowed: Collection[int]) -> None:
         _move_to(here)
         reading = _read(allowed)
         while True:
-            time.sleep(random.uniform(*LOOK_SECONDS))
+            time.sleep(random.uniform(*POLL_SECONDS))
             before, reading = reading, _read(allowed)
             chosen = choose(here, *shares(before, reading))
             if chosen != here:

@@ -23,7 +23,7 @@ from tasks.store.connection import StoreError, connect
 from worker.broker.base import Broker
 from worker.progress import STALL_SECONDS, Sight, Verdict, judge
 
-LOOK_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 5.0
 # Beside the workers' signs of life; written to see whether the store takes anything.
 STORE_KEY: Final = "overture:watchdog"
 
@@ -80,7 +80,7 @@ class Watchdog:
         slots: int,
         health_file: Path | None,
         draining: threading.Event,
-        look_seconds: float = LOOK_SECONDS,
+        look_seconds: float = POLL_SECONDS,
         stall_seconds: float = STALL_SECONDS,
         end: Callable[[int], object] | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 # So many moments are remembered of a queue; beyond that every other one is forgotten, so that an
 # age is short of the truth by as much as these lie apart.
-MOST_MOMENTS: Final = 2000
+MAX_MOMENTS: Final = 2000
 
 
 class Ages:
@@ -40,6 +40,6 @@ class Ages:
         self._came.append((came, since))
         while self._came[0][0] <= taken:
             self._came.popleft()
-        if len(self._came) > MOST_MOMENTS:
+        if len(self._came) > MAX_MOMENTS:
             self._came = deque(one for at, one in enumerate(self._came) if at % 2 == 0)
         return now - self._came[0][1]

@@ -19,7 +19,7 @@ from worker.broker.base import Taker
 from worker.broker.message import received
 
 # What is passed over is in hand until the end; more of it than this is not.
-MOST_HELD: Final = 10_000
+MAX_HELD: Final = 10_000
 IN_DOUBT: Final = "in_doubt"
 
 
@@ -102,7 +102,7 @@ def discard_chosen(within: Reach, choice: Choice, discarder: Discarder) -> Count
 def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
     """Take what lies in the queue, once: what fails anew meanwhile is left for another time."""
     for _ in range(taker.ready()):
-        if count.held == MOST_HELD:
+        if count.held == MAX_HELD:
             count.is_cut_short = True
             return
         if (message := taker.take()) is None:

@@ -29,7 +29,7 @@ from worker.serving import Page, well
 
 # A server that does not answer within this many seconds is left out of a scrape. Prometheus gives
 # up after ten, and there are two of them.
-LOOK_SECONDS: Final = 4.0
+SCRAPE_SECONDS: Final = 4.0
 # What an account waits for in its everyday work is no hold.
 HELD: Final = tuple(one for one in get_args(Holds) if one not in {"", "rate", "in_flight"})
 
@@ -64,12 +64,12 @@ class Exporter:
         return well(f"fine, but away: {', '.join(away)}" if away else "fine")
 
     def _look(self) -> Iterator[Metric]:
-        store = self._store.look(seconds=LOOK_SECONDS)
+        store = self._store.look(seconds=SCRAPE_SECONDS)
         if store is not None:
             # What it said last is of use while it is away.
             self._accounts = [one.account_id for one in store.accounts]
             self._taken = dict(store.taken)
-        broker = self._broker.look(seconds=LOOK_SECONDS)
+        broker = self._broker.look(seconds=SCRAPE_SECONDS)
         yield build_info()
         up = ("overture_server_up", "1 if the server answered this scrape.", ["server"])
         yield _gauge(*up, (([one.server], one.is_up) for one in (self._broker, self._store)))

@@ -26,7 +26,7 @@ from worker.broker.message import received
 
 DAY_SECONDS: Final = 86_400
 # So many messages of a queue are looked at, for what lies there.
-MOST_LOOKED_AT: Final = 10_000
+MAX_LOOKED_AT: Final = 10_000
 
 
 def jobs_of_consumer(
@@ -100,11 +100,11 @@ def held_of(
     for queue in (DEAD_LETTERS_QUEUE, RESULTS_QUEUE, JOBS_QUEUE, *map(account_queue, accounts)):
         looked_at = found = 0
         with closing(broker.look(queue)) as messages:
-            for message in islice(messages, MOST_LOOKED_AT):
+            for message in islice(messages, MAX_LOOKED_AT):
                 looked_at += 1
                 found += _consumer_in(queue, message) == consumer_id
         counts[queue] = found
-        is_whole &= looked_at < MOST_LOOKED_AT
+        is_whole &= looked_at < MAX_LOOKED_AT
     letters = counts.pop(DEAD_LETTERS_QUEUE)
     return Held(
         finished=[job for job in jobs if job.state in ended],
@@ -148,7 +148,7 @@ def discard_letters(broker: Broker, consumer_id: str) -> int:
     """Take the dead letters of a person off their queue; returns how many."""
     taken = 0
     with broker.taking(DEAD_LETTERS_QUEUE) as taker:
-        for _ in range(min(taker.ready(), MOST_LOOKED_AT)):
+        for _ in range(min(taker.ready(), MAX_LOOKED_AT)):
             if (message := taker.take()) is None:
                 break
             if _consumer_in(DEAD_LETTERS_QUEUE, received(message)) == consumer_id:

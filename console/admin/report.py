@@ -30,7 +30,7 @@ BATCH_ROWS: Final = 500
 # What a row can have come to.
 OUTCOMES: Final = ("created", "reused", "failed", "waiting", "rejected", "not sent")
 # A JSON document has as many columns as it has names; so many are shown, and the rest is left out.
-MOST_COLUMNS: Final = 200
+MAX_COLUMNS: Final = 200
 # The columns that are the report's own, behind those of the input.
 OWN: Final = (
     *("jobId", "accountId", "consumerId"),
@@ -102,10 +102,10 @@ class FileReport:
         names: dict[str, None] = {}
         for entry in self._entries():
             names.update(dict.fromkeys(_given(entry)))
-            if entry.cells is not None or len(names) > MOST_COLUMNS:
+            if entry.cells is not None or len(names) > MAX_COLUMNS:
                 break  # every other row of a table has the same
         self._source.rewind()
-        return list(names)[:MOST_COLUMNS]
+        return list(names)[:MAX_COLUMNS]
 
     def rows(self) -> Iterator[Row]:
         """Give the rows. Raises StoreError and UnreadableFile."""

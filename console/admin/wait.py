@@ -19,7 +19,7 @@ from console.admin.records import FORGOTTEN, Ending, read_endings
 
 BATCH_JOBS: Final = 500
 # How often the ledger is asked about what is not done yet, in seconds.
-LOOK_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.25
 
 # Before the outcome of a job that had it before it was submitted.
 ALREADY: Final = "already:"
@@ -114,7 +114,7 @@ def wait_for_outcomes(
                 outcomes["waiting"] += len(waiting)
                 break
             if waiting:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
     return outcomes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from console.admin.person import MOST_LOOKED_AT, discard_letters, forget, held_of
+from console.admin.person import MAX_LOOKED_AT, discard_letters, forget, held_of
 from console.asking import demand_yes, yes_option
 from console.help import examples
 from console.output import complain, counted, printable, say
@@ -41,5 +41,5 @@ def command(*, consumer: str, yes: bool) -> int:
     for queue, count in held.queued.items():
         complain(f"{counted(count, 'message')} of this consumer in {queue}: take it off yourself")
     if not held.looked_at_all:
-        complain(f"only the first {MOST_LOOKED_AT} messages of each queue were looked at")
+        complain(f"only the first {MAX_LOOKED_AT} messages of each queue were looked at")
     return int(bool(held.under_way or held.queued or not held.looked_at_all))

@@ -30,9 +30,9 @@ from worker.broker.message import received
 # So many are written before they are brought to disk and acknowledged together.
 BATCH_MESSAGES: Final = 200
 # Of a queue that is only looked at so many are shown, where nobody says how many.
-MOST_PEEKED: Final = 100
+MAX_PEEKED: Final = 100
 # How often an empty queue is looked at again, in seconds.
-LOOK_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.2
 # When to try a broker again that is away, in seconds.
 RETRY_SECONDS: Final = 2.0
 
@@ -66,7 +66,7 @@ COLUMNS: Final = (
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help=f"Take at most this many.  [default: all; {MOST_PEEKED} with --peek]",
+    help=f"Take at most this many.  [default: all; {MAX_PEEKED} with --peek]",
 )
 @click.option(
     "--format",
@@ -103,7 +103,7 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
             out.write(rows.header)
             out.commit()
         if peek:
-            return _complain(_peek(within, rows, out, limit or MOST_PEEKED))
+            return _complain(_peek(within, rows, out, limit or MAX_PEEKED))
         drain = _Drain(rows, out, limit)
         if follow:
             _follow(within, drain, stop)
@@ -220,7 +220,7 @@ def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
         try:
             with within.broker.taking(RESULTS_QUEUE) as taker:
                 drain.take_from(
-                    taker, go_on=lambda found: not stop.wait(0 if found else LOOK_SECONDS)
+                    taker, go_on=lambda found: not stop.wait(0 if found else POLL_SECONDS)
                 )
         except errors_of(within.broker):
             complain(f"the broker is unavailable; trying again every {RETRY_SECONDS:.0f} s")

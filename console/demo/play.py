@@ -23,8 +23,8 @@ from worker.broker.brokers import broker_at
 from worker.broker.message import body_of
 
 # Longer than this the demo never takes, whatever goes wrong, in seconds.
-LONGEST_SECONDS: Final = 300.0
-LOOK_SECONDS: Final = 0.1
+MAX_SECONDS: Final = 300.0
+POLL_SECONDS: Final = 0.1
 
 
 def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[Outcomes, int]:
@@ -43,7 +43,7 @@ def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[O
         broker.producer(connection).publish(sample.messages)
         results = stack.enter_context(broker.taking(RESULTS_QUEUE))
         failures = stack.enter_context(broker.taking(DEAD_LETTERS_QUEUE))
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + MAX_SECONDS
         while True:
             # Counted first: what is no longer waiting then has come out by now.
             waiting = _waiting(broker)
@@ -53,7 +53,7 @@ def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[O
             if not waiting or time.monotonic() > deadline:
                 return outcomes, waiting
             stage.demand_workers()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def _prepare(stage: Stage, sample: Sample, store: Redis) -> None:

@@ -15,7 +15,7 @@ from console.jobfiles.job_file import SNIFFED_BYTES, UnreadableFile
 GZIP: Final = b"\x1f\x8b"
 # A text of jobs shrinks to a tenth or a hundredth; what is so much larger than its file once it has
 # this many bytes was made to fill a disk or a memory.
-MOST_RATIO: Final = 300
+MAX_RATIO: Final = 300
 SURE_BYTES: Final = 64 * 1024 * 1024
 
 # Without a mark, what is ASCII in UTF-16 shows by its zeros.
@@ -61,9 +61,9 @@ class _Unpacked(io.RawIOBase):
                 "the file is compressed with gzip, and damaged or cut off: its rest cannot be read"
             ) from None
         self._read += len(found)
-        if self._read > max(SURE_BYTES, MOST_RATIO * self._packed.count):
+        if self._read > max(SURE_BYTES, MAX_RATIO * self._packed.count):
             raise UnreadableFile(
-                f"the file grows more than {MOST_RATIO} times when it is unpacked, which no file "
+                f"the file grows more than {MAX_RATIO} times when it is unpacked, which no file "
                 "of jobs does: unpack it yourself if it is one"
             )
         buffer[: len(found)] = found

@@ -26,7 +26,7 @@ from tasks.messages.json_text import dumps_compact
 Dates = Literal["day first", "month first"]
 DATES: Final[tuple[Dates, ...]] = ("day first", "month first")
 KEYS: Final = ("zone", "dates", "columns", "defaults")
-MOST_BYTES: Final = 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 
 
 class InvalidNaming(Exception):
@@ -64,8 +64,8 @@ AS_NAMED: Final = Naming()
 def read_naming(path: Path) -> Naming:
     """Read a mapping. Raises InvalidNaming."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InvalidNaming(f"{path} has more than {MOST_BYTES} bytes; it is no mapping")
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidNaming(f"{path} has more than {MAX_BYTES} bytes; it is no mapping")
         said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidNaming(f"{path} cannot be read: {error.strerror}") from None

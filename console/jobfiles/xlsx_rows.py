@@ -22,19 +22,19 @@ from console.jobfiles.table import Table, table_of
 ZIP: Final = b"PK\x03\x04"
 WORKBOOK: Final = "xl/workbook.xml"
 # Excel's own limits.
-MOST_ROWS: Final = 1_048_576
-MOST_COLUMNS: Final = 16_384
+MAX_ROWS: Final = 1_048_576
+MAX_COLUMNS: Final = 16_384
 # Excel keeps so many digits of a number.
 SURE_DIGITS: Final = 15
 # The texts of all cells stand in one part, which openpyxl holds in memory.
-MOST_TEXT_BYTES: Final = 256 * 1024 * 1024
-MOST_SHEET_BYTES: Final = 4 * 1024 * 1024 * 1024
-MOST_OTHER_BYTES: Final = 64 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
+MAX_SHEET_BYTES: Final = 4 * 1024 * 1024 * 1024
+MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
 # Of one piece of text (Excel: 32,767 characters), and of one row, as XML.
-MOST_PIECE_BYTES: Final = 1024 * 1024
-MOST_ROW_BYTES: Final = 16 * 1024 * 1024
+MAX_PIECE_BYTES: Final = 1024 * 1024
+MAX_ROW_BYTES: Final = 16 * 1024 * 1024
 # Rows before the one with the names.
-MOST_BLANK_ROWS: Final = 1000
+MAX_BLANK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 256 * 1024
 
 _TEXTS: Final = "xl/sharedStrings.xml"
@@ -79,7 +79,7 @@ def read_xlsx(
         # One more than there are names, to see what stands beside them.
         width = len(names) + 1
         rows = enumerate(
-            chosen.iter_rows(min_row=first + 1, max_row=MOST_ROWS, max_col=width), start=first + 1
+            chosen.iter_rows(min_row=first + 1, max_row=MAX_ROWS, max_col=width), start=first + 1
         )
         while True:
             try:
@@ -189,7 +189,7 @@ def _sheet(book: Any, name: str | None) -> Any:
 
 def _names(sheet: Any) -> tuple[int, list[str]]:
     """Return the number of the first row with anything in it, and its cells up to the last."""
-    rows = sheet.iter_rows(max_row=MOST_BLANK_ROWS, max_col=MOST_COLUMNS, values_only=True)
+    rows = sheet.iter_rows(max_row=MAX_BLANK_ROWS, max_col=MAX_COLUMNS, values_only=True)
     try:
         for number, row in enumerate(rows, start=1):
             names = ["" if cell is None else str(cell).strip() for cell in row]
@@ -208,12 +208,12 @@ def _demand_bounds(archive: ZipFile) -> None:
         if part.is_dir():
             continue
         if part.filename.startswith(_SHEETS) and part.filename.endswith(".xml"):
-            _look_through(archive, part, MOST_SHEET_BYTES, most_row=MOST_ROW_BYTES)
+            _look_through(archive, part, MAX_SHEET_BYTES, most_row=MAX_ROW_BYTES)
         elif part.filename == _TEXTS:
-            _look_through(archive, part, MOST_TEXT_BYTES)
+            _look_through(archive, part, MAX_TEXT_BYTES)
         else:
             # Whatever it is called: another part may say that these are the texts.
-            _look_through(archive, part, MOST_OTHER_BYTES)
+            _look_through(archive, part, MAX_OTHER_BYTES)
 
 
 def _look_through(archive: ZipFile, part: ZipInfo, most: int, *, most_row: int = 0) -> None:
@@ -234,7 +234,7 @@ def _look_through(archive: ZipFile, part: ZipInfo, most: int, *, most_row: int =
                     f"the workbook's {part.filename} has more than {most >> 20} MiB; save its "
                     "sheet as CSV UTF-8, which can be of any size"
                 )
-            if piece > MOST_PIECE_BYTES or (most_row and row > most_row):
+            if piece > MAX_PIECE_BYTES or (most_row and row > most_row):
                 raise UnreadableFile(
                     f"a cell or a row in the workbook's {part.filename} is larger than any that "
                     "Excel writes"

@@ -11,7 +11,7 @@ from tasks.liveperson import reading
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
 
 # A longer Retry-After than this is not believed.
-LONGEST_RETRY_AFTER_SECONDS = 300.0
+MAX_RETRY_AFTER_SECONDS = 300.0
 
 
 class Kind(StrEnum):
@@ -254,7 +254,7 @@ class Pause:
         """Begin a pause if the answer is a 429; a longer one that was begun stays."""
         if answer.kind is not Kind.THROTTLED:
             return
-        seconds = min(max(self._shortest, answer.retry_after or 0), LONGEST_RETRY_AFTER_SECONDS)
+        seconds = min(max(self._shortest, answer.retry_after or 0), MAX_RETRY_AFTER_SECONDS)
         until = self._clock() + seconds
         with self._lock:
             if self._throttled is None or self._throttled.until < until:

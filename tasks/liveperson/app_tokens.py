@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import quote, quote_plus, urlencode
 
 from tasks.liveperson import reading
-from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind, no_answer, refusal
+from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, Answer, Kind, no_answer, refusal
 from tasks.liveperson.credentials import Credentials
 from tasks.liveperson.domains import Services
 from tasks.liveperson.http import FateUnknown, NotSent
@@ -208,7 +208,7 @@ class AppTokens:
             self._sleep(pause)
 
     def _pause_after(self, answer: Answer) -> None:
-        pause = min(max(PAUSE_SECONDS, answer.retry_after or 0), LONGEST_RETRY_AFTER_SECONDS)
+        pause = min(max(PAUSE_SECONDS, answer.retry_after or 0), MAX_RETRY_AFTER_SECONDS)
         self._store.pause_tokens(self._account_id, pause, _write_answer(answer))
         now = self._clock()
         self._failed = _Failed(answer, since=now, until=now + pause)

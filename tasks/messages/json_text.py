@@ -21,7 +21,7 @@ MAX_NUMBER_CHARACTERS: Final = 64
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONGEST_QUOTE: Final = 64
+_MAX_QUOTE: Final = 64
 
 
 class MalformedJSON(ValueError):
@@ -143,7 +143,7 @@ def _refuse_lone_surrogates(value: object) -> None:
 
 
 def _quoted(name: str) -> str:
-    return json.dumps(name if len(name) <= _LONGEST_QUOTE else name[:_LONGEST_QUOTE] + "…")
+    return json.dumps(name if len(name) <= _MAX_QUOTE else name[:_MAX_QUOTE] + "…")
 
 
 _DECODER: Final = json.JSONDecoder(

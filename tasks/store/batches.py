@@ -26,13 +26,13 @@ from tasks.store.replies import NoReplicas, classify, report
 
 BATCH_CALLS: Final = 100
 # So many calls are one script at most: while it runs, the store does nothing else.
-MOST_TOGETHER: Final = 25
+MAX_TOGETHER: Final = 25
 # When a call that has to succeed is repeated, in seconds.
 REPEAT_SECONDS: Final = 0.5
 # How often a call is repeated whose own error it is: what it stumbles over may be gone by then.
 OWN_REPEATS: Final = 20
 # How often in a row a call follows a cluster's word of where its keys are.
-MOST_REDIRECTIONS: Final = 5
+MAX_REDIRECTIONS: Final = 5
 # How long replicas have to confirm what was written; and how long the mark of it lasts.
 COPY_MS: Final = 1000
 COPIED_MS: Final = 60_000
@@ -107,7 +107,7 @@ def _runs(calls: Sequence[_Call]) -> Iterator[_Run]:
     for place, call in enumerate(calls):
         places = company.setdefault(call.company, [])
         places.append(place)
-        if len(places) == MOST_TOGETHER:
+        if len(places) == MAX_TOGETHER:
             yield _Run(places, [calls[at] for at in company.pop(call.company)])
     for places in company.values():
         yield _Run(places, [calls[at] for at in places])
@@ -230,7 +230,7 @@ class ScriptBatches:
         For the time that its slot moves, a node may name the one that it moves to.
         """
         place = place_named_in(self._store, answer)
-        if place is None or call.redirections >= MOST_REDIRECTIONS:
+        if place is None or call.redirections >= MAX_REDIRECTIONS:
             return False
         asking = not isinstance(answer, MovedError)
         call = replace(call, redirections=call.redirections + 1, asking=asking)

@@ -27,7 +27,7 @@ GONE_MS: Final = int(GONE_SECONDS * MILLISECONDS)
 # A clock that runs so much ahead of ours between two looks was set, in seconds.
 SET_SECONDS: Final = 1.0
 # Of what keeps a worker, as it tells the others.
-MOST_CHARACTERS: Final = 300
+MAX_CHARACTERS: Final = 300
 # Before the name of each worker that shows itself; and the names of all, so that nobody has to
 # search for them. One that was killed stays in there until the next one starts.
 WORKER_PREFIX: Final = "overture:worker:"
@@ -126,7 +126,7 @@ class Pulse:
         """Show this worker, and see what the store's clock says."""
         self._before()
         at = time.monotonic()
-        facts = {**self._about(), "trouble": self._trouble()[:MOST_CHARACTERS]}
+        facts = {**self._about(), "trouble": self._trouble()[:MAX_CHARACTERS]}
         key, sign = _key(self.worker), json.dumps(facts)
         _, clock = ask_with_clock(self._store, key, "SET", key, sign, "PX", str(GONE_MS))
         self._is_in_doubt(clock)

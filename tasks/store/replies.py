@@ -34,7 +34,7 @@ from redis.sentinel import MasterNotFoundError
 # ours: no server is to blame; a script's error, or foreign data under one of our keys.
 Kind = Literal["gone", "not yet", "refused", "ours"]
 
-MOST_CHARACTERS: Final = 200
+MAX_CHARACTERS: Final = 200
 
 _RIGHTS: Final = "give its user the commands and keys that docs/operations.md lists"
 _LOGIN: Final = "correct the user or the password, in the URL or on the server"
@@ -148,7 +148,7 @@ def classify(error: BaseException) -> Trouble:
     code = getattr(error, "status_code", None) or ""
     text = " ".join(f"{code.removeprefix('ERR')} {error}".split())
     kind, todo = _amqp(error) if isinstance(error, AMQPError) else _redis(error, text)
-    return Trouble(kind, text[:MOST_CHARACTERS] or type(error).__name__, todo)
+    return Trouble(kind, text[:MAX_CHARACTERS] or type(error).__name__, todo)
 
 
 def report(trouble: Trouble, retry_in: float) -> None:

@@ -17,7 +17,7 @@ from tasks.store.pulse import Pulse
 from tasks.store.sealing import is_sealed, seal, unseal
 
 # How often one that waits looks whether the other is done, in seconds.
-LOOK_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.05
 APP_JWT: Final = "AppJWT"
 
 
@@ -113,7 +113,7 @@ class SharedTokens:
             if not self._pulse.is_alive(holder):
                 self._drop_if_same([name], [holder])
                 return self._takes(name, mark)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return False
 
     def token_pause(self, account_id: str) -> tuple[float, str]:

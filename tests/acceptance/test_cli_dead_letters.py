@@ -152,7 +152,7 @@ def test_no_more_letters_are_in_hand_than_the_limit(
     said: str,
 ) -> None:
     """It stops before it would take one more, and not where there is no more to take."""
-    monkeypatch.setattr("console.admin.chosen.MOST_HELD", 3)
+    monkeypatch.setattr("console.admin.chosen.MAX_HELD", 3)
     publish_letters(broker_url, [letter(number) for number in range(kept)])
     result = replay("--code", "expired", settings=settings)
     assert (result.exit_code, result.stderr) == (status, said)
@@ -163,7 +163,7 @@ def test_letters_that_are_not_replayed_count_as_in_hand(
     settings: dict[str, object], broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the reason why they stay: not selected, no job, or in doubt."""
-    monkeypatch.setattr("console.admin.chosen.MOST_HELD", 2)
+    monkeypatch.setattr("console.admin.chosen.MAX_HELD", 2)
     raw = json.loads(malformed(b"order;1", "it is no JSON").body)
     publish_letters(broker_url, [raw, letter(1), letter(2, "in_doubt"), letter(3)])
     result = replay("--all", settings=settings)

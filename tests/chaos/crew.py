@@ -16,7 +16,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 60.0
 READY: Final = b"worker.ready"
-MOST_CRASHES: Final = 200
+MAX_CRASHES: Final = 200
 COMMAND: Final = (sys.executable, "-m", "console", "worker")
 
 
@@ -125,7 +125,7 @@ class Crew:
         for place, worker in enumerate(self.workers):
             if not worker.is_running:
                 self.crashes.append(worker.process.returncode)
-                assert len(self.crashes) <= MOST_CRASHES, f"workers do not stay up: {worker.log}"
+                assert len(self.crashes) <= MAX_CRASHES, f"workers do not stay up: {worker.log}"
                 self.workers[place] = self._new(place)
 
     def thaw(self) -> None:

@@ -19,10 +19,10 @@ from tests.chaos.report import Report
 from tests.chaos.stage import Stage, set_up
 from tests.chaos.submissions import Submission, submissions, utc_now
 
-LOOK_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.05
 # What may stand in no log: a signed token, the client's secret.
 SECRET: Final = re.compile(r"eyJ[\w-]{8,}\.|demo-secret")
-LONGEST_LINE: Final = 1000
+MAX_LINE: Final = 1000
 # What the watchdog says before it ends its worker.
 STALLED: Final = "worker.stalled"
 # Lines that deserve a look; that a broker cannot be reached while it is down does not.
@@ -67,7 +67,7 @@ def _work(
     with Progress(stage, sent) as progress:
         while progress.share() < ENOUGH or not monkey.is_done:
             monkey.turn(progress.share())
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             if progress.seconds() > plan.longest:
                 break
         monkey.stop()
@@ -76,7 +76,7 @@ def _work(
             crew.look_after()
             if progress.is_settled():
                 return True, progress.longest_pause
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     return False, progress.longest_pause
 
 
@@ -130,8 +130,6 @@ def _report(
         story=monkey.story,
         liveperson={name: stats[name] for name in ("calls", "faults")},
         errors=[
-            line[:LONGEST_LINE]
-            for line in lines
-            if UNEXPECTED.search(line) and EXPECTED not in line
+            line[:MAX_LINE] for line in lines if UNEXPECTED.search(line) and EXPECTED not in line
         ],
     )

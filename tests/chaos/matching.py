@@ -15,7 +15,7 @@ from tests.chaos.received import Received
 from tests.chaos.submissions import Submission
 
 ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY, "failed": FAILED_KEY}
-LONGEST_QUOTE: Final = 300
+MAX_QUOTE: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class Matcher:
             verdict = document["error"]["code"] if failed else status
             ending = Ending(verdict, "" if failed else document["conversationId"])
         except (ValueError, KeyError, TypeError) as error:
-            quoted = message.body[:LONGEST_QUOTE]
+            quoted = message.body[:MAX_QUOTE]
             return f"{message.queue} holds {quoted!r}, {message.headers}: {error!r}"
         if content is None:
-            return f"{message.queue}: never submitted: {message.body[:LONGEST_QUOTE]!r}"
+            return f"{message.queue}: never submitted: {message.body[:MAX_QUOTE]!r}"
         content.endings.append(ending)
         return _wrong_dress(message, content, status, verdict)
 

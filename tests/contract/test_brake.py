@@ -24,7 +24,7 @@ pytestmark = ON_EITHER_STORE
 WIDE = Ceiling(rate=1e6, in_flight=1000)
 OTHER = "87654321"
 # How long a worker of one account lets its jobs wait in their slots, in seconds.
-PATIENCE = 240.0
+MAX_WAIT = 240.0
 SCOPES = [
     pytest.param(None, None, id="everything"),
     pytest.param(ACCOUNT, None, id="account"),
@@ -86,7 +86,7 @@ def test_only_where_all_wait_do_jobs_wait_in_their_slots(
 ) -> None:
     """So that they go on within a second; a submission takes no slot from the others."""
     stop(store, account, submission)
-    begun = begin(ledger, make_job(submissionId="spring"), patience=PATIENCE)
+    begun = begin(ledger, make_job(submissionId="spring"), patience=MAX_WAIT)
     if submission:
         assert isinstance(begun, Defer)
     else:

@@ -13,7 +13,7 @@ from tasks.store.ledger import Ledger
 from tests.jobs import ACCOUNT
 
 JOBS = 20_000
-MOST_BYTES = 300
+MAX_BYTES = 300
 
 
 @pytest.mark.parametrize("kind", ["created", "reused", "failed"])
@@ -36,7 +36,7 @@ def test_a_finished_job_takes_little_memory(store: Redis, kind: str) -> None:
     for _ in range(JOBS):
         answers.get(timeout=60)
     ledger.close(seconds=60)
-    assert (used(store) - before) / JOBS <= MOST_BYTES
+    assert (used(store) - before) / JOBS <= MAX_BYTES
 
 
 def used(store: Redis) -> int:

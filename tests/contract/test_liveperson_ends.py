@@ -25,7 +25,7 @@ from tests.raw_liveperson import (
 from tests.raw_server import Connection, RawServer
 
 # A call may take its bounds, and what a busy machine adds.
-PATIENCE_SECONDS = 5.0
+MAX_WAIT_SECONDS = 5.0
 
 
 def drips_the_head(connection: Connection) -> None:
@@ -156,7 +156,7 @@ def test_every_end_has_its_kind(end: str) -> None:
     with RawServer(liveperson) as server, client_of(server) as client:
         began = time.monotonic()
         answer = create(client)
-        assert time.monotonic() - began < READ_SECONDS + PATIENCE_SECONDS
+        assert time.monotonic() - began < READ_SECONDS + MAX_WAIT_SECONDS
     assert answer.kind == kind, answer
     assert len(liveperson.creations) == 1
     if end == "silent" or end.startswith("drips"):

@@ -174,9 +174,9 @@ def test_a_broker_that_confirms_nothing_gets_few_copies(
             settle(self, delivery_tag, multiple)
 
     monkeypatch.setattr(RabbitProducer, "_on_ack", ignore)
-    monkeypatch.setattr(lane, "FIRST_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(publisher._together, "_patience", 0.5)
-    monkeypatch.setattr(publisher._alone, "_patience", 0.5)
+    monkeypatch.setattr(lane, "RESEND_SECONDS", 0.5)
+    monkeypatch.setattr(publisher._together, "_resend_seconds", 0.5)
+    monkeypatch.setattr(publisher._alone, "_resend_seconds", 0.5)
     confirmed: list[int] = []
     publisher.send(message(1), lambda: confirmed.append(1))
     publisher.start()

@@ -22,8 +22,8 @@ from tests.raw_amqp import long, nested, properties, short, table
 from worker.broker.message import (
     BEGINNING_BYTES,
     MAX_DEPTH,
-    MOST_NAMES,
-    MOST_VALUES,
+    MAX_NAMES,
+    MAX_VALUES,
     NOTE,
     bound,
     most_body_bytes,
@@ -167,7 +167,7 @@ def test_any_octets_are_read(octets: bytes) -> None:
     assert all(isinstance(name, str) for name in found.get("application_headers", {}))
     texts = [found.get(name, "") for name in ("content_type", "content_encoding", "message_id")]
     assert "".join(texts).encode() is not None
-    assert len(note_of(message.properties).left_out) <= MOST_NAMES + 1
+    assert len(note_of(message.properties).left_out) <= MAX_NAMES + 1
 
 
 @pytest.mark.parametrize("octets", ON_RABBITMQ.values(), ids=ON_RABBITMQ)
@@ -266,8 +266,8 @@ def test_reading_is_bounded(octets: bytes) -> None:
     started = time.thread_time()
     message = read(octets)
     assert time.thread_time() - started < SOON
-    assert len(message.properties["application_headers"]) <= MOST_VALUES
-    assert len(note_of(message.properties).left_out) <= MOST_NAMES + 1
+    assert len(message.properties["application_headers"]) <= MAX_VALUES
+    assert len(note_of(message.properties).left_out) <= MAX_NAMES + 1
 
 
 def test_numbers_of_every_type_are_read() -> None:

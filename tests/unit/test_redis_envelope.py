@@ -17,7 +17,7 @@ from kombu.transport import virtual
 
 from tasks.messages.result import Cut
 from tests.odd_messages import ON_REDIS
-from worker.broker.message import BEGINNING_BYTES, MOST_VALUES, bound, most_body_bytes, received
+from worker.broker.message import BEGINNING_BYTES, MAX_VALUES, bound, most_body_bytes, received
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE, read_envelope
 from worker.broker.redis.layout import DELIVERIES_HEADER, unwrapped
 
@@ -143,8 +143,8 @@ def test_kombus_notation_is_read_where_it_is_right() -> None:
 def test_as_many_headers_as_are_allowed_are_read() -> None:
     """The others are not."""
     message = received(read(envelope(headers={str(number): 1 for number in range(5_000)})))
-    assert len(message.headers) == MOST_VALUES
-    assert message.left_out == (f"more than {MOST_VALUES} values in the headers",)
+    assert len(message.headers) == MAX_VALUES
+    assert message.left_out == (f"more than {MAX_VALUES} values in the headers",)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker.broker.redis.passing import pass_over
 
-LEAST = 1000
+MIN_BYTES = 1000
 Ends = tuple[Any, socket.socket]
 
 
@@ -35,7 +35,7 @@ def test_a_large_answer_is_passed_over_and_the_next_one_read(ends: Ends) -> None
     large = b"$3000000\r\n" + b"\r\n$" * 1_000_000 + b"\r\n"
     sending = threading.Thread(target=theirs.sendall, args=(large,))
     sending.start()
-    assert pass_over(connection, least=LEAST)
+    assert pass_over(connection, least=MIN_BYTES)
     sending.join()
     theirs.sendall(b"$2\r\nab\r\n")
     assert connection.read_response(disable_decoding=True) == b"ab"
@@ -46,7 +46,7 @@ def test_any_other_answer_is_left_as_it_is(ends: Ends, answer: bytes) -> None:
     """It is read as ever."""
     connection, theirs = ends
     theirs.sendall(answer + b"+OK\r\n")
-    assert not pass_over(connection, least=LEAST)
+    assert not pass_over(connection, least=MIN_BYTES)
     try:
         connection.read_response(disable_decoding=True)
     except Exception as error:
@@ -60,4 +60,4 @@ def test_an_end_in_between_is_an_error(ends: Ends) -> None:
     theirs.sendall(b"$3000000\r\nabc")
     theirs.close()
     with pytest.raises(RedisConnectionError):
-        pass_over(connection, least=LEAST)
+        pass_over(connection, least=MIN_BYTES)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
+from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, Answer, Kind
 from tasks.messages.result import Attempt
 from tasks.retry import (
     Again,
@@ -134,7 +134,7 @@ def test_a_replay_may_send_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "after"), [(None, 5), (1, 5), (60, 60), (10_000, LONGEST_RETRY_AFTER_SECONDS)]
+    ("asked", "after"), [(None, 5), (1, 5), (60, 60), (10_000, MAX_RETRY_AFTER_SECONDS)]
 )
 def test_a_server_may_ask_for_a_longer_pause(asked: float | None, after: float) -> None:
     """Retry-After is honoured within bounds, also with a 503."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.redis_server import free_port
 from tests.waiting import wait_until
-from worker.serving import MOST_REQUESTS, CannotServe, Page, PageServer, unwell, well
+from worker.serving import MAX_REQUESTS, CannotServe, Page, PageServer, unwell, well
 
 
 def stumble(_: str) -> Page:
@@ -76,7 +76,7 @@ def test_a_bug_is_an_answer_and_no_secret(address: str) -> None:
 def test_clients_that_hold_on_keep_nobody_out(address: str) -> None:
     """The oldest of too many gives way, long before it would be let go for its silence."""
     host, port = address.split(":")
-    idle = [socket.create_connection((host, int(port))) for _ in range(MOST_REQUESTS + 3)]
+    idle = [socket.create_connection((host, int(port))) for _ in range(MAX_REQUESTS + 3)]
     began_at = time.monotonic()
     assert ask(address, "/well")[0] == 200
     assert time.monotonic() - began_at < 2

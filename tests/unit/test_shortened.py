@@ -14,16 +14,16 @@ from console.admin.dead_letters import read_dead
 from tasks.messages.job import InvalidJob
 from tasks.messages.outcome import invalid, malformed, shortened
 
-MOST = 2000
+MAX_BYTES = 2000
 
 
 @given(raw=st.binary(min_size=2000, max_size=6000) | st.text(min_size=2000).map(str.encode))
 def test_a_raw_message_keeps_its_beginning(raw: bytes) -> None:
     """As text or base64, as the whole was; never more octets than asked for."""
     whole = malformed(raw, "no job").outgoing()
-    cut = shortened(whole, most=MOST)
+    cut = shortened(whole, most=MAX_BYTES)
     assert cut is not None
-    assert len(cut.body) <= MOST
+    assert len(cut.body) <= MAX_BYTES
     letter = json.loads(cut.body)
     kept = letter["raw"].encode()
     if letter["rawEncoding"] == "base64":
@@ -57,7 +57,7 @@ def test_a_job_that_is_cut_is_kept_as_the_text_it_was() -> None:
     """It can no longer be replayed, and does not look as if it could."""
     document = {"jobId": "1", "profile": {"x": "é" * 5000}}
     whole = invalid(document, b"", InvalidJob("invalid_job", "profile: is too long"))
-    cut = shortened(whole.outgoing(), most=MOST)
+    cut = shortened(whole.outgoing(), most=MAX_BYTES)
     assert cut is not None
     letter = json.loads(cut.body)
     assert "job" not in letter

@@ -96,7 +96,7 @@ def test_every_thread_follows_from_one_processor_to_the_next(
             raise OSError("no more of it")
         return crowded.pop(0)
 
-    monkeypatch.setattr(tuning, "LOOK_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(tuning, "POLL_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(tuning, "_where", lambda: first)
     monkeypatch.setattr(tuning, "_read", read)
     ended = threading.Event()

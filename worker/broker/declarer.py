@@ -13,7 +13,7 @@ from worker.broker.base import Broker
 # A missing exchange further down the chain of delays is noticed by nobody, so this is also done
 # unasked, every so often in seconds; and asked for ever so often, not more than so often.
 UNASKED_SECONDS: Final = 60.0
-SHORTEST_PAUSE_SECONDS: Final = 1.0
+MIN_PAUSE_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Declarer:
             for error in errors - said:
                 log.warning("broker.not_declared", error=error)
             said = errors
-            self._stopped.wait(SHORTEST_PAUSE_SECONDS)
+            self._stopped.wait(MIN_PAUSE_SECONDS)
 
     def _declare(self) -> set[str]:
         try:

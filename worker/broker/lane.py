@@ -19,11 +19,11 @@ HEARTBEAT_SECONDS: Final = 10
 SILENT_SECONDS: Final = 15.0
 # How long a broker that is there may confirm nothing before everything is sent again; each time in
 # a row that it comes to this, twice as long, up to the longest.
-FIRST_PATIENCE_SECONDS: Final = 60.0
-LONGEST_PATIENCE_SECONDS: Final = 600.0
+RESEND_SECONDS: Final = 60.0
+MAX_RESEND_SECONDS: Final = 600.0
 # Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 5.0
+MAX_PAUSE_SECONDS: Final = 5.0
 
 Callback = Callable[[], object]
 
@@ -61,7 +61,7 @@ class Lane:
         self._connection: Connection | None = None
         self._producer: ConfirmedProducer | None = None
         self._beat_at = self._progress_at = self._ready_at = 0.0
-        self._patience = FIRST_PATIENCE_SECONDS
+        self._resend_seconds = RESEND_SECONDS
         self._pause = FIRST_PAUSE_SECONDS
         self._numbered = 0
         self._connected_at = 0.0
@@ -109,14 +109,14 @@ class Lane:
         ]
         now = time.monotonic()
         if any(refusal is None for _, refusal in found):
-            self._patience, self._pause = FIRST_PATIENCE_SECONDS, FIRST_PAUSE_SECONDS
+            self._resend_seconds, self._pause = RESEND_SECONDS, FIRST_PAUSE_SECONDS
         if found or self.blocked:
             self._progress_at = now
         if now - self._beat_at > HEARTBEAT_SECONDS / 2:
             self._beat_at = now
             self._demand_life()
             self._producer.beat()
-        if self.sent and now - self._progress_at > self._patience:
+        if self.sent and now - self._progress_at > self._resend_seconds:
             raise Silent(f"the broker confirmed nothing for {now - self._progress_at:.0f} s")
         return found
 
@@ -124,10 +124,10 @@ class Lane:
         """Throw the connection away after an error, and return what was under way."""
         letters = list(self.sent.values())
         if letters and isinstance(error, Silent):
-            self._patience = min(self._patience * 2, LONGEST_PATIENCE_SECONDS)
+            self._resend_seconds = min(self._resend_seconds * 2, MAX_RESEND_SECONDS)
         if self._broker.refusal_of(error) is None:
             self._ready_at = time.monotonic() + self._pause
-            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+            self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
         self.close(at_once=True)
         return letters
 

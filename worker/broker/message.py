@@ -27,10 +27,10 @@ COMMAND_BYTES: Final = 128 * 1024 * 1024
 
 # Celery's own headers are flat, and about twenty; RabbitMQ's history of a message is nested thrice.
 MAX_DEPTH: Final = 64
-MOST_VALUES: Final = 1_000
+MAX_VALUES: Final = 1_000
 # So many names of what was left out are noted, each so long.
-MOST_NAMES: Final = 10
-LONGEST_NAME: Final = 80
+MAX_NAMES: Final = 10
+MAX_NAME_CHARACTERS: Final = 80
 
 # Under this name kombu's message carries our note among its properties.
 NOTE: Final = "overture"
@@ -116,10 +116,10 @@ class LeftOut:
 
     def add(self, name: str) -> None:
         """Note one more."""
-        if len(self._names) < MOST_NAMES:
-            shown = "".join(one if one.isprintable() else "?" for one in name[:LONGEST_NAME])
+        if len(self._names) < MAX_NAMES:
+            shown = "".join(one if one.isprintable() else "?" for one in name[:MAX_NAME_CHARACTERS])
             self._names.append(shown)
-        elif len(self._names) == MOST_NAMES:
+        elif len(self._names) == MAX_NAMES:
             self._names.append("…")
 
     def names(self) -> tuple[str, ...]:
@@ -130,12 +130,12 @@ class LeftOut:
 def plain_headers(pairs: Iterable[tuple[str, object]], left_out: LeftOut) -> dict[str, Any]:
     """Take over headers whose values were read from JSON, as far as they are within bounds."""
     headers: dict[str, Any] = {}
-    room = MOST_VALUES
+    room = MAX_VALUES
     for name, value in pairs:
         is_nested = isinstance(value, dict | list)
         room -= _weight(value, room) if is_nested else 1
         if room < 0:
-            left_out.add(f"more than {MOST_VALUES} values in the headers")
+            left_out.add(f"more than {MAX_VALUES} values in the headers")
             break
         if is_text(name) and (_is_within(value) if is_nested else is_text(value)):
             headers[name] = value

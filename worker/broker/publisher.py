@@ -31,7 +31,7 @@ from worker.broker.lane import Callback, Lane, Letter
 BATCH_MESSAGES: Final = 500
 # How long a batch is waited for before the next one is sent beside it, and how long a new message
 # can wait for one that is late, in seconds.
-LOOK_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 # After so long the next suspect is sent beside one whose confirm is late, in seconds.
 LATE_SECONDS: Final = 2.0
 # A broker that has confirmed nothing for so long is reported, in seconds.
@@ -41,12 +41,12 @@ IDLE_SECONDS: Final = 5.0
 # When a message that was refused is tried again, in seconds: the first time, then twice as long
 # each time, up to the longest.
 FIRST_RETRY_SECONDS: Final = 0.2
-LONGEST_RETRY_SECONDS: Final = 5.0
+MAX_RETRY_SECONDS: Final = 5.0
 # Likewise for a message that is itself at fault.
-LONGEST_FAULTY_RETRY_SECONDS: Final = 60.0
+MAX_FAULTY_RETRY_SECONDS: Final = 60.0
 # A message that was refused for so long goes back to the broker with its job, in seconds: by
 # default RabbitMQ ends the channel of a consumer that keeps a message for half an hour.
-HOLD_SECONDS: Final = 1200.0
+MAX_REFUSED_SECONDS: Final = 1200.0
 # The very same message after so long is about a job that was delivered again meanwhile, as after
 # RabbitMQ's half an hour: one message then speaks for both, so that they do not pile up.
 REDELIVERED_SECONDS: Final = 60.0
@@ -158,8 +158,8 @@ class Publisher:
             self._send(self._together, self._due, BATCH_MESSAGES)
             if not self._alone.sent or now - self._alone.sent_at > LATE_SECONDS:
                 self._send(self._alone, self._suspects, 1)
-        self._look(self._together, until=self._together.sent_at + LOOK_SECONDS)
-        self._look(self._alone, until=self._alone.sent_at + LOOK_SECONDS)
+        self._look(self._together, until=self._together.sent_at + POLL_SECONDS)
+        self._look(self._alone, until=self._alone.sent_at + POLL_SECONDS)
         self._note_alarm()
         self.trouble = self._what_is_wrong()
 
@@ -180,15 +180,15 @@ class Publisher:
         sent_at = [lane.sent_at for lane in (self._together, self._alone) if lane.sent]
         if sent_at:
             # What was sent just now is waited for at its socket; what is late is looked for here.
-            is_fresh = now - max(sent_at) < LOOK_SECONDS and not self._blocked
-            return 0 if is_fresh else LOOK_SECONDS
+            is_fresh = now - max(sent_at) < POLL_SECONDS and not self._blocked
+            return 0 if is_fresh else POLL_SECONDS
         if self._due or self._suspects:
             ready_at = min(
                 lane.ready_at()
                 for lane, letters in ((self._together, self._due), (self._alone, self._suspects))
                 if letters
             )
-            return LOOK_SECONDS if self._blocked else min(max(0.0, ready_at - now), LOOK_SECONDS)
+            return POLL_SECONDS if self._blocked else min(max(0.0, ready_at - now), POLL_SECONDS)
         if self._later:
             return min(max(0.0, self._later[0][0] - now), IDLE_SECONDS)
         return IDLE_SECONDS
@@ -257,7 +257,7 @@ class Publisher:
             letter.is_alone = refusal is not None or letter.losses >= SUSPECT_LOSSES
             if lane is self._alone:
                 # Perhaps it is the connection that it breaks: others come first.
-                self._put_off(letter, LONGEST_RETRY_SECONDS)
+                self._put_off(letter, MAX_RETRY_SECONDS)
             else:
                 self._queue(letter)
 
@@ -282,15 +282,15 @@ class Publisher:
         self.repeats += 1
         letter.refusals += 1
         letter.refused_at = letter.refused_at or now
-        if letter.handed_back and now - letter.refused_at > HOLD_SECONDS:
+        if letter.handed_back and now - letter.refused_at > MAX_REFUSED_SECONDS:
             log.warning("publisher.handed_back", **_facts(letter.message))
             self._forget(letter)
             for handed_back in letter.handed_back:
                 self._call(handed_back)
             return
-        longest = LONGEST_RETRY_SECONDS
+        longest = MAX_RETRY_SECONDS
         if refusal.kind not in {Kind.MISSING, Kind.NOT_STORED}:
-            letter.is_alone, longest = True, LONGEST_FAULTY_RETRY_SECONDS
+            letter.is_alone, longest = True, MAX_FAULTY_RETRY_SECONDS
         self._put_off(letter, min(FIRST_RETRY_SECONDS * 2 ** min(letter.refusals, 10), longest))
 
     def _put_off(self, letter: Letter, seconds: float) -> None:

@@ -26,7 +26,7 @@ DELIVERY_LIMIT: Final = 100
 
 # Results and dead letters are nobody's to drop: RabbitMQ 4 would, after 20 deliveries that were not
 # acknowledged, and every look at them is one.
-PATIENT_DELIVERY_LIMIT: Final = 1_000_000_000
+OUTGOING_DELIVERY_LIMIT: Final = 1_000_000_000
 
 # Celery's native delayed delivery on RabbitMQ needs a topic exchange and quorum queues.
 JOBS_EXCHANGE: Final = Exchange(JOBS_EXCHANGE_NAME, type="topic", durable=True)
@@ -69,7 +69,7 @@ def _outgoing(name: str, routing_keys: tuple[str, ...]) -> Queue:
         bindings=[binding(EXCHANGE, routing_key=key) for key in routing_keys],
         queue_arguments={
             "x-queue-type": "quorum",
-            "x-delivery-limit": PATIENT_DELIVERY_LIMIT,
+            "x-delivery-limit": OUTGOING_DELIVERY_LIMIT,
         },
     )
 

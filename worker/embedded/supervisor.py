@@ -31,7 +31,7 @@ STATE: Final = "server.json"
 LOG: Final = "server.log"
 
 # A server that does not come up so often in a row will not do better later.
-MOST_STARTS: Final = 3
+MAX_STARTS: Final = 3
 # Reading a large append-only file back takes its time.
 START_SECONDS: Final = 60.0
 END_SECONDS: Final = 10.0
@@ -133,7 +133,7 @@ def _watch(program: str, state: State, linger_seconds: float) -> None:
 def _run(program: str, known: State | None) -> State | None:
     """Bring the server up, on the known port if it is free still, or find it up."""
     state = known or State(_free_port(), secrets.token_hex(16))
-    for _ in range(MOST_STARTS):
+    for _ in range(MAX_STARTS):
         _spawn(program, state)
         deadline = time.monotonic() + START_SECONDS
         while read_state(Path()) and time.monotonic() < deadline:

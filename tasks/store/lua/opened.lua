@@ -4,7 +4,7 @@
 -- times as many as soon as one of these is full. They go together, a day late.
 local DAY_MS = 86400000
 local FULL = 100 -- notes in a hash; servers keep up to 128 in one piece by default
-local MOST = 12  -- how often they are spread: 24 bits of a name tell the hash
+local MAX_SPREADS = 12  -- how often they are spread: 24 bits of a name tell the hash
 
 local function notes_of(opened, day, level, name)
   local a, b, c = string.byte(name, 1, 3)
@@ -19,7 +19,7 @@ local function note_opened(opened, name, job, now, ms)
   local count = redis.call('HLEN', notes)
   if count == 1 then
     redis.call('PEXPIRE', notes, ends)
-  elseif count >= FULL and level < MOST then
+  elseif count >= FULL and level < MAX_SPREADS then
     redis.call('SET', opened .. ':' .. day, level + 1, 'PX', ends)
   end
 end

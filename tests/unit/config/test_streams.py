@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from config import streams
-from config.streams import MOST_WAITING_BYTES, InBackground, Unfailing
+from config.streams import MAX_WAITING_BYTES, InBackground, Unfailing
 from tests.waiting import wait_until
 from tests.worker_process import environment
 
@@ -137,7 +137,7 @@ def test_a_pipe_that_nobody_reads_keeps_nobody(pipe: tuple[int, int]) -> None:
     )
     line = b"x" * 65535 + b"\n"
     try:
-        written = 3 * MOST_WAITING_BYTES // len(line)
+        written = 3 * MAX_WAITING_BYTES // len(line)
         for _ in range(written):
             stream.write(line)
         assert stream.dropped > 0

@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.admin.ages import MOST_MOMENTS, Ages
+from console.admin.ages import MAX_MOMENTS, Ages
 
 # What happens to a queue in a while: so many come, so many are taken, so many seconds pass.
 EVENTS: Final = st.lists(
@@ -77,7 +77,7 @@ def test_a_counter_that_begins_anew_is_no_age() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """A backlog of days, looked at every second, keeps its age."""
     ages = Ages()
-    for second in range(3 * MOST_MOMENTS):
+    for second in range(3 * MAX_MOMENTS):
         found = ages.look(waiting=10 + second, taken=0, now=second)
         assert found == second
-    assert len(ages._came) <= MOST_MOMENTS
+    assert len(ages._came) <= MAX_MOMENTS

@@ -234,9 +234,9 @@ class TestHostileWorkbooks:
     ) -> None:
         """Whatever the archive says of its size."""
         for name in ("TEXT", "SHEET", "OTHER"):
-            monkeypatch.setattr(xlsx_rows, f"MOST_{name}_BYTES", 2**20)
-        monkeypatch.setattr(xlsx_rows, "MOST_ROW_BYTES", 200_000)
-        monkeypatch.setattr(xlsx_rows, "MOST_PIECE_BYTES", 200_000)
+            monkeypatch.setattr(xlsx_rows, f"MAX_{name}_BYTES", 2**20)
+        monkeypatch.setattr(xlsx_rows, "MAX_ROW_BYTES", 200_000)
+        monkeypatch.setattr(xlsx_rows, "MAX_PIECE_BYTES", 200_000)
         monkeypatch.setattr(xlsx_rows, "CHUNK_BYTES", 10_000)
         with pytest.raises(UnreadableFile, match=said) as caught:
             read(archive({part: data}))

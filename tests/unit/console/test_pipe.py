@@ -74,11 +74,11 @@ def test_a_reader_that_is_late_is_not_waited_for_at_each_line(
 ) -> None:
     """Until it has caught up."""
     reading, writing = ends
-    monkeypatch.setattr(pipe, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(pipe, "MAX_WAIT_SECONDS", 0.01)
     out = Pipe(writing, stop=threading.Event())
     out.write("ab")
     out.commit()
-    monkeypatch.setattr(pipe, "PATIENCE_SECONDS", 1000)
+    monkeypatch.setattr(pipe, "MAX_WAIT_SECONDS", 1000)
     out.write("cd")
     out.commit()
     assert out.arrived() == 0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.liveperson.answer import LONGEST_RETRY_AFTER_SECONDS, Answer, Kind
+from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, Answer, Kind
 from tasks.liveperson.app_tokens import (
     CALM_SECONDS,
     IN_A_ROW_SECONDS,
@@ -323,7 +323,7 @@ def test_after_a_failure_the_whole_pool_waits() -> None:
         (None, PAUSE_SECONDS),
         (1.0, PAUSE_SECONDS),
         (30.0, 30.0),
-        (86400.0, LONGEST_RETRY_AFTER_SECONDS),
+        (86400.0, MAX_RETRY_AFTER_SECONDS),
     ],
 )
 def test_a_throttled_login_pauses_at_least_five_seconds(

@@ -18,7 +18,7 @@ from tests.unit.liveperson.scripted import ACCOUNT, Call, Clock, ScriptedHttp, r
 
 SERVICE = "asyncMessagingEnt"
 OLD, NEW = "https://va.msg.liveperson.net", "https://lo.msg.liveperson.net"
-PATIENCE_SECONDS = 10.0
+MAX_WAIT_SECONDS = 10.0
 
 
 def named(host: str) -> HttpResponse:
@@ -144,16 +144,16 @@ def test_one_thread_looks_a_suspect_host_up_and_the_others_go_on_with_it(
 
     def slow(*args: Any, **options: Any) -> HttpResponse:
         asked.set()
-        assert answering.wait(PATIENCE_SECONDS)
+        assert answering.wait(MAX_WAIT_SECONDS)
         return call(*args, **options)
 
     monkeypatch.setattr(http, "call", slow)
     with ThreadPoolExecutor() as pool:
         looking = pool.submit(built.base_url, SERVICE)
-        assert asked.wait(PATIENCE_SECONDS)
+        assert asked.wait(MAX_WAIT_SECONDS)
         moved = pool.submit(built.has_moved, SERVICE, OLD)
         try:
-            assert pool.submit(built.base_url, SERVICE).result(PATIENCE_SECONDS / 2) == OLD
+            assert pool.submit(built.base_url, SERVICE).result(MAX_WAIT_SECONDS / 2) == OLD
         finally:
             answering.set()
         assert looking.result() == NEW

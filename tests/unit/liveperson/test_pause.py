@@ -5,7 +5,7 @@ import pytest
 from tasks.liveperson.answer import Answer, Kind, Pause
 from tests.unit.liveperson.scripted import Clock
 
-SHORTEST = 5.0
+MIN_SECONDS = 5.0
 
 
 def throttled(retry_after: float | None = None) -> Answer:
@@ -25,7 +25,7 @@ def test_a_pause_is_as_long_as_asked_within_bounds(
 ) -> None:
     """Meanwhile the 429 is given again, with what is left of the pause."""
     clock = Clock()
-    pause = Pause(SHORTEST, clock=clock)
+    pause = Pause(MIN_SECONDS, clock=clock)
     pause.after(throttled(retry_after))
     assert pause.refusal() == throttled(seconds)
     clock.now += seconds - 1
@@ -37,14 +37,14 @@ def test_a_pause_is_as_long_as_asked_within_bounds(
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.THROTTLED}))
 def test_nothing_else_begins_a_pause(kind: Kind) -> None:
     """A failure says nothing about how many requests are too many."""
-    pause = Pause(SHORTEST, clock=Clock())
+    pause = Pause(MIN_SECONDS, clock=Clock())
     pause.after(Answer(kind=kind, retry_after=60.0))
     assert pause.refusal() is None
 
 
 def test_a_longer_pause_stays() -> None:
     """Answers to calls made together come in any order."""
-    pause = Pause(SHORTEST, clock=Clock())
+    pause = Pause(MIN_SECONDS, clock=Clock())
     for retry_after in (60.0, None):
         pause.after(throttled(retry_after))
         assert left(pause) == 60.0

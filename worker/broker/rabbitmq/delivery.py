@@ -24,7 +24,7 @@ DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
 # Where messages wait for their time.
 DELAY_QUEUES: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
 # It counts whole seconds.
-SHORTEST_DELAY_SECONDS: Final = 1
+MIN_DELAY_SECONDS: Final = 1
 # What a message that is put off keeps of its headers, beside its trace context: nothing else is
 # read again, or comes back, and a producer's headers may be such that the broker would not take
 # them from us.
@@ -47,7 +47,7 @@ class RabbitDelivery(Delivery):
 
     def _later(self, seconds: float) -> Outgoing:
         message = self.message
-        whole = max(SHORTEST_DELAY_SECONDS, math.ceil(seconds))
+        whole = max(MIN_DELAY_SECONDS, math.ceil(seconds))
         headers = {
             name: value
             for name in KEPT_HEADERS

@@ -18,7 +18,7 @@ from worker.broker.confirms import Blocked, Kind, NotConfirmed, Refusal, Unsenda
 CONFIRM_SECONDS: Final = 15.0
 # How long a command waits for the end of an alarm.
 ALARM_SECONDS: Final = 3.0
-LOOK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
 # RabbitMQ tells of an alarm only those who publish, and those at once.
 PROBE_SECONDS: Final = 5.0
 
@@ -96,7 +96,7 @@ class RabbitProducer:
         deadline = time.monotonic() + CONFIRM_SECONDS
         while True:
             left = deadline - time.monotonic()
-            waits = min(left, LOOK_SECONDS) if self._oldest() <= through else 0
+            waits = min(left, POLL_SECONDS) if self._oldest() <= through else 0
             for _, refusal in self.take(seconds=waits):
                 if refusal is not None:
                     raise NotConfirmed(f"the broker refused a message: {refusal.why}")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from worker.broker.message import (
     MAX_DEPTH,
-    MOST_VALUES,
+    MAX_VALUES,
     LeftOut,
     header_named,
     without_odd_compression,
@@ -112,7 +112,7 @@ def _headers(octets: bytes, at: int, end: int, left_out: LeftOut) -> dict[str, A
             except (_Unreadable, UnicodeDecodeError):
                 left_out.add(header_named(name.decode(errors="backslashreplace")))
                 if table.room < 0:
-                    left_out.add(f"more than {MOST_VALUES} values in the headers")
+                    left_out.add(f"more than {MAX_VALUES} values in the headers")
                     break
                 at = _behind(octets, start, end)
     except _Broken:
@@ -125,7 +125,7 @@ class _Table:
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
-        self.room = MOST_VALUES
+        self.room = MAX_VALUES
 
     def value(self, at: int, end: int, depth: int) -> tuple[Any, int]:
         """Read a value with its type in front; returns it and where it ends. Raises _Unreadable."""

@@ -16,7 +16,7 @@ from tasks.messages.result import Cut
 from worker.broker.message import (
     BEGINNING_BYTES,
     MAX_DEPTH,
-    MOST_VALUES,
+    MAX_VALUES,
     NOTE,
     ODD,
     PLAIN,
@@ -36,7 +36,7 @@ RAW_CONTENT_ENCODING: Final = "binary"
 ENVELOPE_BYTES: Final = 1024 * 1024
 # What parsers refuse, such as a value that is nested too deeply, is passed over in so many tokens
 # at most; a member counts for more, since its value is read by itself.
-MOST_TOKENS: Final = 300_000
+MAX_TOKENS: Final = 300_000
 MEMBER_TOKENS: Final = 100
 
 _TEXTS: Final = (
@@ -150,7 +150,7 @@ def _members(payload: bytes) -> tuple[Mapping[str, object], bool]:
             if isinstance(message, dict):
                 # With so few marks nothing in it can be too deep, or too much.
                 levels = payload.count(b"{") + payload.count(b"[")
-                return message, levels <= MAX_DEPTH and payload.count(b",") < MOST_VALUES
+                return message, levels <= MAX_DEPTH and payload.count(b",") < MAX_VALUES
             raise _NoEnvelope
     members = {
         name: _object(octets) if octets[:1] == b"{" else _value(octets)
@@ -183,7 +183,7 @@ def _split(octets: bytes) -> Iterator[tuple[str, bytes]]:
     at = _after(_OPENING, octets, 0)
     if _CLOSING.match(octets, at):
         return
-    room = MOST_TOKENS
+    room = MAX_TOKENS
     while True:
         name = _NAME.match(octets, at)
         if name is None or room <= 0:

@@ -28,7 +28,7 @@ BATCH: Final = 500
 # How long the queues that an exchange leads to are taken as known, in seconds.
 BINDINGS_SECONDS: Final = 1.0
 # What Redis takes in one value (proto-max-bulk-len); a larger one ends the connection.
-MOST_BYTES: Final = 512 * 1024 * 1024
+MAX_BYTES: Final = 512 * 1024 * 1024
 # What an envelope holds beside the body.
 MARGIN_BYTES: Final = 64 * 1024
 
@@ -93,10 +93,10 @@ class RedisProducer:
             except ResponseError as error:
                 found[self._last] = _refusal_of(error, f"the bindings of {message.exchange!r}")
                 continue
-            if len(envelope) > MOST_BYTES:
-                why = f"it has {len(envelope)} octets, and Redis takes {MOST_BYTES}"
+            if len(envelope) > MAX_BYTES:
+                why = f"it has {len(envelope)} octets, and Redis takes {MAX_BYTES}"
                 # Of the envelope the body is four thirds.
-                found[self._last] = Refusal(Kind.TOO_LARGE, why, MOST_BYTES * 3 // 4 - MARGIN_BYTES)
+                found[self._last] = Refusal(Kind.TOO_LARGE, why, MAX_BYTES * 3 // 4 - MARGIN_BYTES)
                 continue
             found[self._last] = None
             step = self._steps[bisect(self._steps, message.priority) - 1]

@@ -5,7 +5,7 @@
 -- One that goes back into a list carries its count in front, spliced in as the first member of the
 -- JSON object that kombu wrote, so that an ordinary kombu consumer can still read it.
 
-local MOST_DELIVERIES = 999999 -- as many digits as are read back
+local MAX_DELIVERIES = 999999 -- as many digits as are read back
 
 local function unwrap(element)
   local pattern = '^({?)"x%-delivery%-count":(%d%d?%d?%d?%d?%d?),'
@@ -20,7 +20,7 @@ local function wrap(count, payload)
   if count == 0 then
     return payload
   end
-  local mark = '"x-delivery-count":' .. math.min(count, MOST_DELIVERIES) .. ','
+  local mark = '"x-delivery-count":' .. math.min(count, MAX_DELIVERIES) .. ','
   if string.sub(payload, 1, 1) == '{' then
     return '{' .. mark .. string.sub(payload, 2)
   end
