@@ -18,7 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES, memory
 from tasks.messages.intake import Received
 from tasks.messages.outgoing import PERSISTENT, Outgoing
 from worker.broker.base import ANSWER_SECONDS, Broker, QueueDepth
-from worker.broker.confirms import Kind, NotConfirmed, Refusal
+from worker.broker.confirms import RefusalKind, NotConfirmed, Refusal
 from worker.broker.delivery import Delivery
 from worker.broker.message import received
 from worker.finding import Finding
@@ -88,7 +88,7 @@ class KombuProducer:
             try:
                 self._publish(message)
             except (TypeError, ValueError, EncodeError) as error:
-                refusal = Refusal(Kind.UNSENDABLE, f"it cannot be written ({error})")
+                refusal = Refusal(RefusalKind.UNSENDABLE, f"it cannot be written ({error})")
             self._settled.append((self._last, refusal))
         return self._last
 

@@ -19,7 +19,7 @@ from tests.broker_client import BrokerClient
 from tests.waiting import wait_until
 from worker.broker import lane
 from worker.broker.brokers import broker_at
-from worker.broker.confirms import Kind
+from worker.broker.confirms import RefusalKind
 from worker.broker.publisher import Publisher
 from worker.broker.rabbitmq import frames as amqp_frames
 from worker.broker.rabbitmq.producer import RabbitProducer
@@ -64,7 +64,7 @@ def test_a_producer_says_which_message_was_refused(client: BrokerClient, broker_
         found: dict[int, Any] = {}
         wait_until(lambda: found.update(producer.take(seconds=1)) or len(found) == 3, "all three")
     assert (found[1], found[3]) == (None, None)
-    assert found[2].kind is Kind.UNSENDABLE
+    assert found[2].kind is RefusalKind.UNSENDABLE
     assert [result["jobId"] for result in client.take().results] == ["job-1", "job-2"]
 
 

@@ -1,4 +1,4 @@
-"""What the rest of Overture needs of a broker, and nobody asks which one it is.
+"""The interface of a broker: nothing outside this folder asks which one it is.
 
 `worker/broker/brokers.py` chooses it by its URL.
 """
@@ -29,9 +29,9 @@ ANSWER_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDepth:
-    """How many messages a queue holds; None where this broker does not tell.
+    """How many messages a queue holds; None where this broker has no such count.
 
-    `delayed` wait for their time, `unacked` are being worked on.
+    `delayed` are put off, `unacked` are in hand.
     """
 
     name: str
@@ -41,23 +41,23 @@ class QueueDepth:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is known to be in it."""
+        """Whether no message is known to be in it."""
         return not (self.ready or self.delayed or self.unacked)
 
 
 class Broker(ABC):
-    """A broker at a URL, which may hold a password; nothing connects before it is asked to.
+    """A broker at a URL, which may hold a password; connects only when a method needs it.
 
-    Every call raises the connection's own errors where the broker is away.
+    Every method raises the connection's own errors while the broker is away.
     """
 
-    # What a message of this broker becomes in a worker: it knows how to put itself off.
+    # The class of this broker's messages in a worker; it can put them off.
     delivery: ClassVar[type[Delivery]]
-    # `look` touches nothing, so that it may be called as often as one likes.
+    # Whether `look` leaves the messages where they are, so that it may be called often.
     looks_only: ClassVar[bool]
-    # One acknowledgement can stand for all messages before it on its channel.
+    # Whether one acknowledgement can cover all messages before it on its channel.
     acks_multiple: ClassVar[bool]
-    # What OpenTelemetry's semantic conventions call it.
+    # The broker's name in OpenTelemetry's semantic conventions.
     system: ClassVar[str]
 
     def __init__(self, url: str) -> None:
@@ -70,25 +70,24 @@ class Broker(ABC):
 
     @abstractmethod
     def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
-        """Return kombu's options under which no call can hang."""
+        """Return options for kombu that give every call a timeout."""
 
     @abstractmethod
     def connection(
         self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
     ) -> Connection:
-        """Return a connection to publish and declare over; it connects at first use.
+        """Return a connection for publishing and declaring; it connects at first use.
 
-        With a `heartbeat` both sides show at least so often, in seconds, that they are there, where
-        the broker's protocol has such a thing.
+        `heartbeat` is the interval of both sides' heartbeats, in seconds, if the protocol has them.
         """
 
     @property
     def connect_seconds(self) -> float:
-        """How long a server may take to be connected to."""
+        """The timeout of connecting to one server."""
         return CONNECT_SECONDS
 
     def consuming_connection(self, *, heartbeat: float = 0) -> Connection:
-        """Return a connection to take messages over; it connects at first use."""
+        """Return a connection for taking messages; it connects at first use."""
         return Connection(
             self.consuming_url,
             connect_timeout=self.connect_seconds,
@@ -97,7 +96,7 @@ class Broker(ABC):
         )
 
     def declare(self, connection: Connection, job_queues: Iterable[str] = ()) -> None:
-        """Declare these jobs queues, the results and the dead letters; repeating is harmless."""
+        """Declare these jobs queues, the results and the dead letters. Idempotent."""
         queues = [jobs_queue(name) for name in job_queues]
         with connection.channel() as channel:
             declare_queues(channel, queues)
@@ -105,7 +104,7 @@ class Broker(ABC):
             self._declare_delays(connection, queues)
 
     def declare_each(self, connection: Connection, job_queues: Iterable[str] = ()) -> list[Refused]:
-        """Declare all that `declare` does, each thing by itself, and return what was refused."""
+        """Declare all that `declare` does, go on after a refusal, and return the refusals."""
         refused: list[Refused] = []
         lenient = cast("Any", LenientConnection(connection, refused))
         queues = [jobs_queue(name) for name in job_queues]
@@ -115,7 +114,7 @@ class Broker(ABC):
         return refused
 
     def declare_if_allowed(self, connection: Connection, job_queues: Iterable[str] = ()) -> None:
-        """Declare as `declare` does, for a user who may lack the rights where all is there already.
+        """Declare as `declare` does, and ignore what the user has no right to declare.
 
         Raises what is refused for another reason.
         """
@@ -125,26 +124,26 @@ class Broker(ABC):
 
     @abstractmethod
     def _declare_delays(self, connection: Connection, queues: Sequence[Queue]) -> None:
-        """Declare what keeps the messages of these jobs queues that are put off."""
+        """Declare what holds the delayed messages of these jobs queues."""
 
     @abstractmethod
     def producer(
         self, connection: Connection, *, while_stuck: Callable[[], object] | None = None
     ) -> ConfirmedProducer:
-        """Return what publishes over a connection so that the broker has every message.
+        """Return a producer that publishes over this connection and waits for confirms.
 
-        `while_stuck` is called again and again while the broker reads nothing, and may raise;
-        without it a broker that does not read counts as gone after a while.
+        `while_stuck` is called repeatedly while the broker reads nothing, and may raise; without it
+        such a write fails after a timeout.
         """
 
     @abstractmethod
     def refusal_of(self, error: BaseException) -> Refusal | None:
-        """Return what the broker ended a connection for; None if it was no message."""
+        """Return why a message ended a connection; None if it ended for another reason."""
 
     def ready(self, connection: Connection, queue: str) -> int:
-        """Count the messages of a queue that nobody has in hand; one that is not there has none.
+        """Count the messages of a queue that nobody has in hand; 0 if the queue does not exist.
 
-        Redis does not know an empty queue, and says so as RabbitMQ does of one that was never
+        Redis has no empty queues: kombu raises for one as for a queue of RabbitMQ that was never
         declared.
         """
         channel = cast("Any", connection.channel())
@@ -157,7 +156,7 @@ class Broker(ABC):
 
     @abstractmethod
     def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
-        """Count the messages of each queue, and those that are put off in all of them."""
+        """Count the messages of each queue, and the delayed ones of all queues together."""
 
     @abstractmethod
     def look(self, queue: str) -> Generator[Received]:
@@ -170,7 +169,7 @@ class Broker(ABC):
     def taking(self, queue: str) -> Iterator[Taker]:
         """Connect and take from a queue; what is still in hand at the end goes back.
 
-        A killed process loses nothing either.
+        The broker also gets it back if the process is killed.
         """
         compression.bound(COMMAND_BYTES)
         with self.consuming_connection() as connection:
@@ -179,21 +178,20 @@ class Broker(ABC):
 
     @abstractmethod
     def demand_writable(self) -> None:
-        """Raise Blocked or RedisError where the broker answers, and takes no messages for now.
+        """Raise Blocked or RedisError if the broker answers, but accepts no messages now.
 
-        For whoever asks now and then: on RabbitMQ each call leaves a connection open for as long as
-        an alarm lasts.
+        Do not poll it often: on RabbitMQ each call leaves a connection open until an alarm ends.
         """
 
     def silent(self) -> Iterator[tuple[str, str]]:
-        """Name each of several servers that does not answer, and say why."""
+        """Yield each of several servers that does not answer, with the reason."""
         return iter(())
 
     @abstractmethod
     def missing_rights(self) -> tuple[str, ...] | None:
         """Return the rights that the user lacks, as ACL SETUSER takes them.
 
-        None where that shows only when each thing is tried, as `check` does.
+        None for a broker where only `check` can tell.
         """
 
     @abstractmethod
@@ -204,7 +202,7 @@ class Broker(ABC):
 def connect_at_once(connection: Connection) -> None:
     """Connect to the first server of its URL that answers; raises if none does.
 
-    At once or not at all: whoever waits at a terminal wants to know.
+    It tries each one once: somebody waits at a terminal.
     """
     attempts = max(2, len(connection.alt))
     connection.ensure_connection(max_retries=attempts - 1, interval_start=0, interval_step=0)
@@ -216,13 +214,13 @@ class Taker:
     def __init__(self, broker: Broker, connection: Connection, queue: str) -> None:
         self._broker = broker
         self._connection = connection
-        # kombu's types leave out what its channels can do, and its Queue raises for a message that
+        # kombu's types lack these methods of its channels, and its Queue raises for a message that
         # cannot be unpacked.
         self._channel: Any = connection.channel()
         self._queue = queue
 
     def take(self) -> Message | None:
-        """Take the next message into hand, whatever it is; None if there is none to be had now."""
+        """Take the next message, valid or not; None if there is none now."""
         found = self._channel.basic_get(self._queue, no_ack=False)
         return None if found is None else self._channel.message_to_python(found)
 

@@ -1,4 +1,4 @@
-"""The brokers there are, and which one a URL names: nothing else asks."""
+"""Which broker a URL names: the only place that asks."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from worker.broker.redis.broker import RedisBroker
 
 
 def broker_at(url: str) -> Broker:
-    """Return the broker at a URL that the settings have let pass; it does not connect yet."""
+    """Return the broker at a URL that the settings have accepted; it does not connect yet."""
     return RedisBroker(url) if is_redis(url) else RabbitBroker(url)

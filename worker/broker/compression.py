@@ -1,4 +1,4 @@
-"""Unpacking compressed messages within bounds: kombu's own turns kilobytes into gigabytes."""
+"""Decompression with a limit: kombu's own has none, and kilobytes can become gigabytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kombu import compression
 # What the largest preset of xz needs, in bytes.
 LZMA_MEMORY_BYTES: Final = 128 * 1024 * 1024
 
-# By the name that a message gives; what kombu calls gzip is zlib.
+# By the name in a message's header; what kombu calls gzip is zlib.
 METHODS: Final[Mapping[str, tuple[Callable[[bytes], bytes], Callable[[], Any]]]] = MappingProxyType(
     {
         "application/x-gzip": (zlib.compress, zlib.decompressobj),
@@ -27,21 +27,21 @@ METHODS: Final[Mapping[str, tuple[Callable[[bytes], bytes], Callable[[], Any]]]]
     }
 )
 
-# Beside these kombu takes names of its own for them, which its producers never write.
+# kombu also accepts short names for them, which its producers never write.
 KNOWN_NAMES: Final = frozenset({*METHODS, "gzip", "zlib", "bzip2", "bzip", "lzma", "xz"})
 
 
 def bound(max_bytes: int) -> None:
-    """Have kombu unpack no message of this process to more than so many bytes.
+    """Limit what kombu decompresses in this process to `max_bytes` a message.
 
-    One that would be larger cannot be unpacked, like one that was never packed.
+    A larger message fails to decompress, like one that was never compressed.
     """
     for name, (pack, make) in METHODS.items():
         compression.register(pack, partial(unpack, make, max_bytes=max_bytes), name)
 
 
 def unpack(make: Callable[[], Any], body: bytes, *, max_bytes: int) -> bytes:
-    """Unpack a body. Raises ValueError, or the algorithm's own error."""
+    """Decompress a body. Raises ValueError, or the algorithm's own error."""
     unpacker = make()
     unpacked: bytes = unpacker.decompress(body, max_bytes + 1)
     if len(unpacked) > max_bytes:

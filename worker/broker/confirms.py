@@ -1,4 +1,4 @@
-"""What it means to publish so that the broker has it, whichever broker that is."""
+"""The interface of publishing with confirms, the same for every broker."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class NotConfirmed(Exception):
 
 
 class Blocked(NotConfirmed):
-    """An alarm keeps the broker from taking messages; the text names it, as in "memory alarm"."""
+    """The broker accepts no messages during an alarm, which the text names: "memory alarm"."""
 
 
 class Unsendable(ValueError):
-    """A message cannot be written as the broker's protocol has it; the fault is its own."""
+    """The broker's protocol has no form for this message."""
 
 
-class Kind(Enum):
-    """What is wrong with a message, or with where it goes."""
+class RefusalKind(Enum):
+    """What is wrong with a message, or with its destination."""
 
-    # The exchange is not there, or no queue takes what comes to it.
+    # The exchange does not exist, or no queue is bound for this message.
     MISSING = auto()
     # It was not stored: the queue is full, or not available.
     NOT_STORED = auto()
@@ -37,36 +37,36 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message was not taken; `most` is how many octets are, where the broker says so."""
+    """Why a message was refused; `most` is the broker's size limit in octets, if it names one."""
 
-    kind: Kind
+    kind: RefusalKind
     why: str
     most: int | None = None
 
 
 class ConfirmedProducer(Protocol):
-    """Publishes over one connection; after an error the connection is to be thrown away.
+    """Publishes over one connection, which its caller must drop after an error.
 
-    Messages are numbered as they are sent, from 1. What is refused does not keep others from being
-    taken, unless the broker ends the channel or the connection over it.
+    Messages are numbered as they are sent, from 1. A refused message does not affect the others,
+    unless the broker closes the channel or the connection because of it.
     """
 
     @property
     def blocked(self) -> str:
-        """What keeps the broker from taking anything now, such as "memory alarm"; else empty."""
+        """Why the broker accepts nothing now, such as "memory alarm"; empty if it does."""
 
     @property
     def heard_at(self) -> float:
-        """When the broker last showed a sign of life, on the monotonic clock.
+        """When something last came from the broker, on the monotonic clock.
 
-        Infinity where its protocol has none beside its answers. Raises the connection's own errors.
+        Infinity if its protocol has no heartbeats. Raises the connection's own errors.
         """
 
     def beat(self) -> None:
-        """Show the broker a sign of life, where its protocol has such a thing."""
+        """Send a heartbeat, if the protocol has them."""
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Publish the messages, persistent, and return once the broker has all of them.
+        """Publish the messages, persistent, and return once all are confirmed.
 
         Raises NotConfirmed, or the connection's own errors; the broker may then have some of them.
         """
@@ -78,14 +78,14 @@ class ConfirmedProducer(Protocol):
         """
 
     def wait(self, through: int) -> None:
-        """Return once the broker has every message through this number.
+        """Return once every message through this number is confirmed.
 
         Raises as `publish` does.
         """
 
     def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
-        """Return what was confirmed or refused since, waiting so long at most for something.
+        """Return the confirms (None) and refusals since the last call, by message number.
 
-        For whoever goes on with the others: `wait` raises what this returns. Raises the
-        connection's own errors.
+        Waits at most `seconds` for the first. A refusal is returned here, and raised by `wait`.
+        Raises the connection's own errors.
         """

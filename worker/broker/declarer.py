@@ -1,4 +1,4 @@
-"""The declarer: has exchanges and queues there again after somebody deleted them."""
+"""The declarer: declares exchanges and queues again after somebody deleted them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import structlog
 
 from worker.broker.base import Broker
 
-# A missing exchange further down the chain of delays is noticed by nobody, so this is also done
-# unasked, every so often in seconds; and asked for ever so often, not more than so often.
-UNASKED_SECONDS: Final = 60.0
-MIN_PAUSE_SECONDS: Final = 1.0
+# How often to declare even if nobody asked: a missing exchange inside the chain of delays makes no
+# publish fail.
+INTERVAL_SECONDS: Final = 60.0
+# The shortest time between two declarations, however many ask.
+MIN_INTERVAL_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -21,7 +22,7 @@ log = structlog.get_logger()
 class Declarer:
     """Declares in a thread and over a connection of its own.
 
-    A queue that does not answer to it must not hold up the messages for others.
+    A queue that does not answer to a declaration must not hold up messages for others.
     """
 
     def __init__(self, broker: Broker, job_queues: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ class Declarer:
         self._thread.start()
 
     def ask(self) -> None:
-        """Have everything declared soon. For any thread."""
+        """Ask for everything to be declared soon. For any thread."""
         self._asked.set()
 
     def stop(self) -> None:
@@ -47,7 +48,7 @@ class Declarer:
     def _run(self) -> None:
         said: set[str] = set()
         while not self._stopped.is_set():
-            self._asked.wait(UNASKED_SECONDS)
+            self._asked.wait(INTERVAL_SECONDS)
             if self._stopped.is_set():
                 return
             self._asked.clear()
@@ -55,7 +56,7 @@ class Declarer:
             for error in errors - said:
                 log.warning("broker.not_declared", error=error)
             said = errors
-            self._stopped.wait(MIN_PAUSE_SECONDS)
+            self._stopped.wait(MIN_INTERVAL_SECONDS)
 
     def _declare(self) -> set[str]:
         try:

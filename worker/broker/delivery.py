@@ -1,4 +1,4 @@
-"""A delivery: one message in hand, which ends acknowledged, handed back, or put off."""
+"""A delivery: one message in hand, until it is acknowledged, handed back or put off."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Sender(Protocol):
         confirmed: Callable[[], object],
         handed_back: Callable[[], object] | None = None,
     ) -> None:
-        """Have a message sent and `confirmed` called then, or `handed_back` if it cannot be."""
+        """Queue a message; calls `confirmed` once the broker has it, or `handed_back` if never."""
 
 
 class Delivery(ABC):
-    """One message in hand. `ack`, `requeue` and `defer` are for any thread, one of them once."""
+    """One message in hand. Call one of `ack`, `requeue` and `defer`, once, from any thread."""
 
     def __init__(self, message: Message, *, queue: str, in_hand: InHand, sender: Sender) -> None:
         self.message = message
@@ -41,12 +41,12 @@ class Delivery(ABC):
 
     @property
     def body(self) -> bytes:
-        """What the message holds."""
+        """The message's body."""
         return body_of(self.message)
 
     @property
     def received(self) -> Received:
-        """The message as it came, for reading."""
+        """The message in the form that the task reads."""
         return received(self.message)
 
     @property
@@ -56,20 +56,20 @@ class Delivery(ABC):
         return value if isinstance(value, str) else None
 
     def ack(self) -> None:
-        """Tell the broker that the message is dealt with."""
+        """Acknowledge the message soon: the connection's thread writes it."""
         self._in_hand.ack(self)
 
     def requeue(self) -> None:
-        """Give the message back, for another worker to take at once."""
+        """Hand the message back: another worker may take it at once."""
         self._in_hand.end(self, self.message.requeue)
 
     @abstractmethod
     def defer(self, seconds: float) -> None:
-        """Have the broker hand the message out again after so many seconds.
+        """Put the message off: the broker delivers it again after `seconds`.
 
-        The delay is the broker's to keep: no memory of a worker holds it.
+        The broker holds it meanwhile, not this worker.
         """
 
     def acknowledge(self, *, multiple: bool) -> None:
-        """Write the acknowledgement; in the connection's own thread."""
+        """Write the acknowledgement. Only for the connection's own thread."""
         self.message.ack(multiple=multiple)

@@ -1,7 +1,7 @@
-"""What a worker has in hand, and how it gets rid of it: acknowledged, handed back or put off.
+"""The messages that a worker has in hand, and settling them: ack, hand back or put off.
 
-Only the thread that owns the connection may write to it, and it is told of many ends at once: one
-turn of the loop takes all of them, and one acknowledgement stands for as many as it can.
+Only the thread that owns the connection may write to it. It settles many messages in one turn of
+its loop, and one acknowledgement covers as many of them as it can.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class HeldMessage(Protocol):
         """The broker's name for this delivery."""
 
     def acknowledge(self, *, multiple: bool) -> None:
-        """Tell the broker that it is dealt with; with `multiple`, all before it as well."""
+        """Acknowledge it to the broker; with `multiple`, all before it as well."""
 
 
 class InHand:
     """The messages in hand, in the order in which they came.
 
-    `soon` has a function run a little later in the thread that owns the connection, `now` as early
-    as can be, which is asked for once `enough` messages have ended; `add` and `settle` are for that
-    thread, the rest for any. `multiple` tells that one acknowledgement can stand for many (AMQP,
-    basic.ack). `ended_at` is when it last settled any, of the monotonic clock.
+    `soon` and `now` run a function in the thread that owns the connection: a little later, and as
+    early as possible. `now` is used once `enough` messages have ended. `add` and `settle` are for
+    that thread, the rest for any. With `multiple` one acknowledgement can cover many messages
+    (AMQP, basic.ack). `ended_at` is when any was last settled, on the monotonic clock.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class InHand:
         return len(self._held)
 
     def add(self, held: HeldMessage) -> None:
-        """Take a message in hand."""
+        """Add a message that has come."""
         self._held[held] = None
 
     def ack(self, held: HeldMessage) -> None:
-        """Be done with a message."""
+        """Acknowledge a message soon."""
         self._tell(held, None)
 
     def end(self, held: HeldMessage, how: End) -> None:
-        """Get a message out of hand in another way."""
+        """Settle a message soon by calling `how`."""
         self._tell(held, how)
 
     def settle(self) -> None:
-        """Tell the broker what has ended; to call it once too often does no harm."""
+        """Settle the messages that have ended. Idempotent."""
         self._is_told = False
         acked: dict[HeldMessage, None] = {}
         if self._ended:
@@ -96,17 +96,20 @@ class InHand:
             self._held.pop(held, None)
 
     def _tell(self, held: HeldMessage, how: End | None) -> None:
-        # In this order, and in the other one in `settle`: so it is told once too often at worst.
+        # `settle` does these two in the other order: so it runs once too often at worst.
         self._ended.append((held, how))
         if not self._is_told:
             self._is_told = True
             self._soon(self.settle)
-        # Where two threads pass it at once nobody asks, and it is settled soon.
+        # If two threads pass `enough` at once, neither sees it: it is settled `soon` then.
         if len(self._ended) == self._enough:
             self._now(self.settle)
 
     def _acks(self, acked: dict[HeldMessage, None]) -> Iterator[tuple[HeldMessage, bool]]:
-        """Say what to write: those older than all that stays in hand go with the newest of them."""
+        """Yield the acknowledgements to write, each with whether it covers all before it.
+
+        Messages older than all that stay in hand are covered by the newest of them.
+        """
         if not self._multiple:
             yield from ((held, False) for held in acked)
             return
@@ -128,7 +131,7 @@ class InHand:
             how()
         except Exception as error:  # noqa: BLE001 - whatever broke, the broker delivers it again
             log.warning("delivery.not_acknowledged", error=str(error)[:200])
-            # It may still be the broker's: no later acknowledgement may stand for it.
+            # The broker may still have it: no later acknowledgement may cover it.
             self._unsound.add(held.channel)
 
 

@@ -1,4 +1,4 @@
-"""A lane: one connection on which the publisher sends, and what is under way on it."""
+"""A lane: one connection of the publisher, and the messages on it that await a confirm."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.messages.outgoing import Outgoing
 from worker.broker.base import Broker
 from worker.broker.confirms import ConfirmedProducer, Refusal
 
-# RabbitMQ shows this often, in seconds, that it is there; after SILENT_SECONDS without it is gone.
+# RabbitMQ's heartbeat; after SILENT_SECONDS without one, the broker counts as gone.
 HEARTBEAT_SECONDS: Final = 10
 SILENT_SECONDS: Final = 15.0
-# How long a broker that is there may confirm nothing before everything is sent again; each time in
-# a row that it comes to this, twice as long, up to the longest.
+# How long a live broker may confirm nothing before everything is sent again; doubled each time in
+# a row, up to the maximum.
 RESEND_SECONDS: Final = 60.0
 MAX_RESEND_SECONDS: Final = 600.0
-# Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
+# Pauses between attempts to reach a broker that is away: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 0.2
 MAX_PAUSE_SECONDS: Final = 5.0
 
@@ -29,14 +29,15 @@ Callback = Callable[[], object]
 
 
 class Silent(Exception):
-    """The broker has shown no sign of life, or has confirmed nothing, for too long."""
+    """The broker has sent no heartbeat, or confirmed nothing, for too long."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Letter:
-    """A message on its way, with what is to be called once it is confirmed, or handed back.
+    """A message to publish, with the callbacks for its confirm and for giving it up.
 
-    Times are of the monotonic clock; `losses` counts the connections that broke under it.
+    Times are of the monotonic clock; `losses` counts the connections that broke while it waited for
+    its confirm.
     """
 
     key: object
@@ -52,10 +53,10 @@ class Letter:
 
 
 class Lane:
-    """Sends over a connection of its own, which it opens when there is something to send."""
+    """Sends over a connection of its own, which it opens at the first message."""
 
     def __init__(self, broker: Broker, *, while_stuck: Callback) -> None:
-        """`while_stuck` is called again and again while the broker reads nothing; it may raise."""
+        """`while_stuck` is called repeatedly while the broker reads nothing; it may raise."""
         self._broker = broker
         self._while_stuck = while_stuck
         self._connection: Connection | None = None
@@ -70,7 +71,7 @@ class Lane:
 
     @property
     def blocked(self) -> str:
-        """What keeps the broker from taking anything now; empty while nothing does."""
+        """Why the broker accepts nothing now; empty if it does."""
         return self._producer.blocked if self._producer else ""
 
     def age(self) -> float:
@@ -78,15 +79,15 @@ class Lane:
         return time.monotonic() - self._connected_at if self._producer else 0.0
 
     def late(self) -> float:
-        """Return for how many seconds what was sent has waited for any confirm."""
+        """Return the seconds since the last confirm, while any is awaited."""
         return time.monotonic() - self._progress_at if self.sent else 0.0
 
     def ready_at(self) -> float:
-        """Return from when on it is worth trying, after a broker that was away."""
+        """Return when to try again, after the broker was away."""
         return self._ready_at
 
     def send(self, letters: Sequence[Letter]) -> None:
-        """Send letters, which belong to this lane from now on; raises what the connection does."""
+        """Send letters, which belong to this lane now. Raises the connection's own errors."""
         producer = self._producer or self._connect()
         if not self.sent:
             self._progress_at = time.monotonic()
@@ -97,9 +98,9 @@ class Lane:
         self.sent_at = time.monotonic()
 
     def take(self, *, seconds: float) -> list[tuple[Letter, Refusal | None]]:
-        """Return what became of letters, waiting so long at most; raises what the connection does.
+        """Return the letters confirmed (None) or refused by now, waiting at most `seconds`.
 
-        Shows the broker a sign of life where one is due. Raises Silent where it shows none.
+        Sends a heartbeat when one is due. Raises Silent, or the connection's own errors.
         """
         if self._producer is None:
             return []
@@ -121,7 +122,7 @@ class Lane:
         return found
 
     def give_up(self, error: Exception) -> list[Letter]:
-        """Throw the connection away after an error, and return what was under way."""
+        """Drop the connection after an error, and return the letters that were on it."""
         letters = list(self.sent.values())
         if letters and isinstance(error, Silent):
             self._resend_seconds = min(self._resend_seconds * 2, MAX_RESEND_SECONDS)
@@ -132,7 +133,7 @@ class Lane:
         return letters
 
     def close(self, *, at_once: bool = False) -> None:
-        """Close the connection: in good order, unless the broker might not answer to that."""
+        """Close the connection; without a handshake if the broker might not answer."""
         connection, self._connection, self._producer = self._connection, None, None
         at_once = at_once or bool(self.sent)
         self.sent = {}
@@ -156,6 +157,6 @@ class Lane:
         self._while_stuck()
 
     def _demand_life(self) -> None:
-        """Raise Silent where the broker shows no sign of life."""
+        """Raise Silent if heartbeats have stopped."""
         if self._producer and time.monotonic() - self._producer.heard_at > SILENT_SECONDS:
-            raise Silent(f"the broker has shown no sign of life for {SILENT_SECONDS:.0f} s")
+            raise Silent(f"no heartbeat from the broker for {SILENT_SECONDS:.0f} s")

@@ -1,8 +1,8 @@
-"""A message as it is read, within bounds, whichever broker had it.
+"""How a message of any broker is read, within limits.
 
-A producer can write anything beside its body, by mistake or to do harm; headers are not the job.
-What cannot be read is left out, by itself, and noted on the side: the message goes on with the
-rest.
+A producer can put anything into headers and properties, by mistake or to do harm, and they are not
+the job. A value that cannot be read is left out and its name noted; the rest of the message is
+used.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tasks.messages.intake import Received
 from tasks.messages.result import Cut
 from worker.broker import compression
 
-# A body up to this size is kept whole, even where it is too long for a job: its dead letter then
-# holds all of it.
+# A body up to this size is kept whole, even if it is too long for a job: its dead letter then
+# contains all of it.
 WHOLE_BYTES: Final = 16 * 1024 * 1024
-# So much of a longer one is kept.
+# How much is kept of a longer body.
 BEGINNING_BYTES: Final = 1024 * 1024
-# A command reads whole what a worker or a broker may have put on a queue: RabbitMQ takes so much.
+# A command reads any message whole that a queue can hold: RabbitMQ's default limit.
 COMMAND_BYTES: Final = 128 * 1024 * 1024
 
-# Celery's own headers are flat, and about twenty; RabbitMQ's history of a message is nested thrice.
+# Celery has about twenty flat headers; RabbitMQ's history of a message (x-death) is three deep.
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 1_000
-# So many names of what was left out are noted, each so long.
+# How many names of left-out values are noted, and how long each may be.
 MAX_NAMES: Final = 10
 MAX_NAME_CHARACTERS: Final = 80
 
-# Under this name kombu's message carries our note among its properties.
+# The property of kombu's message that carries our note.
 NOTE: Final = "overture"
 COMPRESSION: Final = "compression"
 
@@ -40,9 +40,9 @@ _most_body_bytes = COMMAND_BYTES
 
 
 def bound(max_message_bytes: int) -> None:
-    """Have this process read the bodies of jobs, packed or not.
+    """Limit the bodies that this process reads, compressed or not.
 
-    What `max_message_bytes` allows is kept whole in any case.
+    A body up to `max_message_bytes` is always kept whole.
     """
     global _most_body_bytes  # noqa: PLW0603 - one bound for all connections of a process
     _most_body_bytes = max(WHOLE_BYTES, max_message_bytes)
@@ -50,16 +50,16 @@ def bound(max_message_bytes: int) -> None:
 
 
 def most_body_bytes() -> int:
-    """Return how large a body may be that is kept whole."""
+    """Return the largest size of a body that is kept whole."""
     return _most_body_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is known of a message beside what it says.
+    """What reading a message found out about it.
 
-    `left_out` names properties and headers that could not be read, `cut` is there where only the
-    beginning of the body was kept, and `fault` says why no body could be taken out of it at all.
+    `left_out` names properties and headers that could not be read, `cut` is set if only the
+    beginning of the body was kept, and `fault` says why there is no body at all.
     """
 
     left_out: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ PLAIN: Final = Note()
 
 
 def received(message: Message) -> Received:
-    """Return what is read of a message, and what is known about it."""
+    """Return a message in the form that the task reads."""
     note = note_of(message.properties)
     fault = note.fault
     if message.errors and not fault:
@@ -88,13 +88,13 @@ def received(message: Message) -> Received:
 
 
 def body_of(message: Message) -> bytes:
-    """Return a message's body to the byte."""
+    """Return a message's body, byte for byte."""
     body: Any = message.body or b""
     return body.encode() if isinstance(body, str) else bytes(body)
 
 
 def note_of(properties: Mapping[str, Any]) -> Note:
-    """Return the note of a message; kombu's other transports make none."""
+    """Return the note of a message; only our transports make one."""
     note = properties.get(NOTE)
     return note if isinstance(note, Note) else PLAIN
 
@@ -109,13 +109,13 @@ ODD: Final = _Odd()
 
 
 class LeftOut:
-    """Collects the names of what is left out: a few of them, so that they can be logged."""
+    """Collects the names of values that are left out; only the first few, for the log."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
 
     def add(self, name: str) -> None:
-        """Note one more."""
+        """Note one name."""
         if len(self._names) < MAX_NAMES:
             shown = "".join(one if one.isprintable() else "?" for one in name[:MAX_NAME_CHARACTERS])
             self._names.append(shown)
@@ -123,12 +123,12 @@ class LeftOut:
             self._names.append("…")
 
     def names(self) -> tuple[str, ...]:
-        """Return them in their order."""
+        """Return the names in the order they were added."""
         return tuple(self._names)
 
 
 def plain_headers(pairs: Iterable[tuple[str, object]], left_out: LeftOut) -> dict[str, Any]:
-    """Take over headers whose values were read from JSON, as far as they are within bounds."""
+    """Copy headers whose values were read from JSON, without those beyond the limits."""
     headers: dict[str, Any] = {}
     room = MAX_VALUES
     for name, value in pairs:
@@ -145,7 +145,7 @@ def plain_headers(pairs: Iterable[tuple[str, object]], left_out: LeftOut) -> dic
 
 
 def without_odd_compression(headers: dict[str, Any], left_out: LeftOut) -> dict[str, Any]:
-    """Leave a compression out that nobody could undo: the body may well be what it is."""
+    """Drop a compression header that kombu does not know: the body may not be compressed at all."""
     name = headers.get(COMPRESSION)
     if name is not None and not (isinstance(name, str) and name in compression.KNOWN_NAMES):
         del headers[COMPRESSION]
@@ -154,12 +154,12 @@ def without_odd_compression(headers: dict[str, Any], left_out: LeftOut) -> dict[
 
 
 def header_named(name: object) -> str:
-    """Name a header for the note."""
+    """Return a header's name as it is noted."""
     return f"header {name!r}"
 
 
 def is_text(value: object) -> bool:
-    """Tell whether a value can be written: JSON can hold half of a surrogate pair in a text."""
+    """Tell whether a value can be encoded: a JSON text can contain half of a surrogate pair."""
     if value is ODD:
         return False
     if isinstance(value, str):
@@ -171,7 +171,7 @@ def is_text(value: object) -> bool:
 
 
 def _weight(value: object, most: int) -> int:
-    """Count the values in a value, itself included, up to `most` and some."""
+    """Count the values in a value, itself included; stops soon after `most`."""
     count, level = 1, [value]
     while level and count <= most:
         children = [child for item in level for child in _children(item)]
@@ -181,7 +181,7 @@ def _weight(value: object, most: int) -> int:
 
 
 def _is_within(value: object) -> bool:
-    """Tell whether a value, which is not larger than is allowed, is not too deep, and all text."""
+    """Tell whether a value is not nested too deeply, and all its texts can be encoded."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         if not level:

@@ -1,8 +1,8 @@
-"""The publisher: one thread that sends what comes out until the broker has each message.
+"""The publisher: one thread that sends messages, again and again until each is confirmed.
 
-What the broker refuses is found, and waits by itself; the rest goes on. Messages go out together
-on one lane. When the broker ends that lane's connection over one of them it does not say which, so
-each goes out once more, alone, on a second lane: the one that is refused there is found.
+Messages go out in batches on one lane. When the broker closes that lane's connection because of one
+of them, it does not say which. Each is then sent once more, alone, on a second lane, to find the
+one that is refused. A refused message is tried again later; it holds up no other.
 """
 
 from __future__ import annotations
@@ -24,38 +24,37 @@ from tasks.messages.outcome import shortened
 from tasks.messages.outgoing import Outgoing
 from tasks.messages.trace import TRACE_HEADERS, trace_of
 from worker.broker.base import Broker
-from worker.broker.confirms import Kind, Refusal
+from worker.broker.confirms import RefusalKind, Refusal
 from worker.broker.declarer import Declarer
 from worker.broker.lane import Callback, Lane, Letter
 
 BATCH_MESSAGES: Final = 500
-# How long a batch is waited for before the next one is sent beside it, and how long a new message
-# can wait for one that is late, in seconds.
+# How long to wait for a batch's confirms before sending the next one; also how long a new message
+# may wait while a confirm is late.
 POLL_SECONDS: Final = 0.1
-# After so long the next suspect is sent beside one whose confirm is late, in seconds.
+# If a suspect's confirm is late by this much, the next suspect is sent without waiting for it.
 LATE_SECONDS: Final = 2.0
-# A broker that has confirmed nothing for so long is reported, in seconds.
+# A broker that has confirmed nothing for this long is reported.
 SLOW_SECONDS: Final = 20.0
-# How often an idle connection is looked at, in seconds.
+# How often to check an idle connection.
 IDLE_SECONDS: Final = 5.0
-# When a message that was refused is tried again, in seconds: the first time, then twice as long
-# each time, up to the longest.
+# The first delay before a refused message is tried again; it doubles each time, up to the maximum.
 FIRST_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 5.0
-# Likewise for a message that is itself at fault.
+# The maximum if the message itself is at fault.
 MAX_FAULTY_RETRY_SECONDS: Final = 60.0
-# A message that was refused for so long goes back to the broker with its job, in seconds: by
-# default RabbitMQ ends the channel of a consumer that keeps a message for half an hour.
+# After this long a refused message is given up here, and its job handed back to the broker: by
+# default RabbitMQ closes the channel of a consumer that keeps a message for half an hour.
 MAX_REFUSED_SECONDS: Final = 1200.0
-# The very same message after so long is about a job that was delivered again meanwhile, as after
-# RabbitMQ's half an hour: one message then speaks for both, so that they do not pile up.
+# If an identical message comes after this long, its job was delivered again meanwhile. One message
+# then serves both deliveries, so that copies do not pile up.
 REDELIVERED_SECONDS: Final = 60.0
-# A channel to which a quorum queue was full goes on being refused after its limit is taken away
-# (RabbitMQ 3.10): what is refused is then tried on a new one, every so often in seconds.
+# A channel that met a full quorum queue is refused even after the queue's limit is lifted
+# (RabbitMQ 3.10). While messages are refused, connect anew this often.
 STALE_SECONDS: Final = 10.0
-# As many connections that broke under a message make it suspect.
+# This many broken connections make a message suspect.
 SUSPECT_LOSSES: Final = 2
-# Most messages that a broker could refuse for their size go alone at once, in bytes.
+# A larger message is sent alone from the start: the broker might refuse it for its size.
 LARGE_BYTES: Final = 1024 * 1024
 
 log = structlog.get_logger()
@@ -64,18 +63,17 @@ log = structlog.get_logger()
 class Publisher:
     """Sends messages and calls each one's `confirmed` once the broker has it.
 
-    What the broker does not confirm is sent again: a job is acknowledged only after its outcome is
-    confirmed, so a stop in between repeats a message and loses none. Memory is bounded by the
-    jobs in hand, as each waits for its message.
+    A message without a confirm is sent again. A job is acknowledged only after its outcome is
+    confirmed, so a stop in between repeats a message and loses none. Memory is bounded by the jobs
+    in hand, as each waits for its message.
 
     For any thread: `waiting` counts the messages that are neither confirmed nor handed back,
     `confirmed_at` is when the broker last confirmed one, on the monotonic clock, `repeats` counts
-    the messages that had to be sent again, and `trouble` says what is wrong, and is empty while
-    nothing is.
+    the messages that had to be sent again, and `trouble` says what is wrong, or is empty.
     """
 
     def __init__(self, broker: Broker, *, job_queues: Iterable[str] = ()) -> None:
-        """`job_queues` are those whose delays are declared again when they are missing."""
+        """The delays of `job_queues` are declared again when they are missing."""
         self._broker = broker
         self.confirmed_at = time.monotonic()
         self.trouble = ""
@@ -109,10 +107,10 @@ class Publisher:
     def send(
         self, message: Outgoing, confirmed: Callback, handed_back: Callback | None = None
     ) -> None:
-        """Have a message sent; `confirmed` is called in the publisher's thread.
+        """Queue a message; `confirmed` is called in the publisher's thread.
 
-        Where a message is refused for too long, `handed_back` is called instead, if given, and
-        the message is forgotten here: what it is about is the broker's then, as it was before.
+        If it is refused for too long, the message is given up here and `handed_back` is called
+        instead, if given: the job it belongs to can then go back to the broker.
         """
         key = message.exchange, message.routing_key, message.message_id, message.body
         letter = Letter(key=key, message=message, confirmed=[confirmed], since=time.monotonic())
@@ -121,11 +119,11 @@ class Publisher:
         self._new.put(letter)
 
     def declare(self) -> None:
-        """Have exchanges, queues and delays declared again soon. For any thread."""
+        """Ask for exchanges, queues and delays to be declared again soon. For any thread."""
         self._declarer.ask()
 
     def close(self, *, seconds: float) -> None:
-        """Send what is waiting, for at most so many seconds, and stop."""
+        """Send what is waiting, for at most `seconds`, and stop."""
         self._new.put(None)
         self._thread.join(seconds)
         self._closing.set()
@@ -136,7 +134,7 @@ class Publisher:
             try:
                 self._turn()
             except Exception:
-                # Without this thread nothing comes out.
+                # Without this thread nothing is published.
                 log.exception("publisher.stumbled")
                 self._closing.wait(FIRST_RETRY_SECONDS)
         self._together.close()
@@ -164,7 +162,7 @@ class Publisher:
         self.trouble = self._what_is_wrong()
 
     def _receive(self) -> None:
-        """Take what is new, waiting for it while there is nothing else to do."""
+        """Take new messages; waits for them if there is nothing else to do."""
         seconds = self._idle_seconds()
         try:
             letter = self._new.get(timeout=seconds) if seconds > 0 else self._new.get_nowait()
@@ -179,7 +177,7 @@ class Publisher:
         now = time.monotonic()
         sent_at = [lane.sent_at for lane in (self._together, self._alone) if lane.sent]
         if sent_at:
-            # What was sent just now is waited for at its socket; what is late is looked for here.
+            # A fresh batch is waited for at its socket, in `_look`; a late one is polled from here.
             is_fresh = now - max(sent_at) < POLL_SECONDS and not self._blocked
             return 0 if is_fresh else POLL_SECONDS
         if self._due or self._suspects:
@@ -203,7 +201,7 @@ class Publisher:
             same.handed_back += letter.handed_back
             return
         if same is not None:
-            # Two messages that are alike are two.
+            # Two identical messages of two jobs: both are sent.
             letter.key = letter.key, next(self._order)
         self._letters[letter.key] = letter
         letter.is_alone = len(letter.message.body) > LARGE_BYTES
@@ -219,14 +217,14 @@ class Publisher:
         try:
             lane.send(batch)
             self._away = ""
-        except Exception as error:  # noqa: BLE001 - whatever it was: without this thread nothing comes out
+        except Exception as error:  # noqa: BLE001 - without this thread nothing is published
             if not lane.sent:
-                # It could not even be connected.
+                # It could not even connect.
                 letters.extendleft(reversed(batch))
             self._lose(lane, error, unsent=len(batch))
 
     def _look(self, lane: Lane, *, until: float) -> None:
-        """See what became of what was sent, waiting until then at most for all of it."""
+        """Take the confirms and refusals of a lane; waits for all of them, at most to `until`."""
         try:
             while True:
                 left = max(0.0, until - time.monotonic()) if lane.sent else 0.0
@@ -241,7 +239,7 @@ class Publisher:
             self._lose(lane, error)
 
     def _lose(self, lane: Lane, error: Exception, *, unsent: int = 0) -> None:
-        """Have what was under way sent again; find out who it was if the broker refused one."""
+        """Send a lost lane's messages again; if the broker refused one, each of them alone."""
         refusal = self._broker.refusal_of(error)
         letters = lane.give_up(error)
         if refusal is None:
@@ -256,7 +254,7 @@ class Publisher:
             letter.losses += 1
             letter.is_alone = refusal is not None or letter.losses >= SUSPECT_LOSSES
             if lane is self._alone:
-                # Perhaps it is the connection that it breaks: others come first.
+                # Perhaps this message breaks the connection: others go first.
                 self._put_off(letter, MAX_RETRY_SECONDS)
             else:
                 self._queue(letter)
@@ -268,15 +266,15 @@ class Publisher:
             self._call(confirmed)
 
     def _refuse(self, letter: Letter, refusal: Refusal) -> None:
-        """Send a message in a form that may be taken, or have it wait by itself."""
-        if refusal.kind is Kind.MISSING:
+        """Send a refused message in a form that may be accepted, or try it again later."""
+        if refusal.kind is RefusalKind.MISSING:
             self._declarer.ask()
         if (leaner := lean(letter.message, refusal)) is not None:
             log.warning("publisher.cut", **_facts(letter.message), reason=refusal.why[:300])
             letter.message, letter.is_alone = leaner, True
             self._suspects.appendleft(letter)
             return
-        self._is_refused = self._is_refused or refusal.kind is Kind.NOT_STORED
+        self._is_refused = self._is_refused or refusal.kind is RefusalKind.NOT_STORED
         self._blame(letter, refusal)
         now = time.monotonic()
         self.repeats += 1
@@ -289,7 +287,7 @@ class Publisher:
                 self._call(handed_back)
             return
         longest = MAX_RETRY_SECONDS
-        if refusal.kind not in {Kind.MISSING, Kind.NOT_STORED}:
+        if refusal.kind not in {RefusalKind.MISSING, RefusalKind.NOT_STORED}:
             letter.is_alone, longest = True, MAX_FAULTY_RETRY_SECONDS
         self._put_off(letter, min(FIRST_RETRY_SECONDS * 2 ** min(letter.refusals, 10), longest))
 
@@ -302,7 +300,7 @@ class Publisher:
             self._faults[_fault(letter)] -= 1
 
     def _blame(self, letter: Letter, refusal: Refusal) -> None:
-        """Count it among what is refused, and say so once for all that is refused alike."""
+        """Count a refused message, and log the first one of each fault."""
         if letter.refusal is not None:
             self._faults[_fault(letter)] -= 1
         letter.refusal = refusal
@@ -312,7 +310,7 @@ class Publisher:
         self._faults[fault] += 1
 
     def _note_alarm(self) -> None:
-        """Say once that the broker takes nothing, and once that it does again."""
+        """Log an alarm of the broker once, and its end once."""
         blocked = self._together.blocked or self._alone.blocked
         if blocked and not self._blocked:
             log.warning("publisher.blocked", reason=blocked, messages=len(self._letters))
@@ -321,7 +319,7 @@ class Publisher:
         self._blocked = blocked
 
     def _while_stuck(self) -> None:
-        """Note an alarm in the middle of a write, which goes on once it is over."""
+        """Log an alarm that came in the middle of a write, which goes on when the alarm ends."""
         if self._closing.is_set():
             raise ConnectionAbortedError("the publisher is closed")
         self._note_alarm()
@@ -345,15 +343,15 @@ class Publisher:
         try:
             callback()
         except Exception:
-            # Without this thread nothing comes out.
+            # Without this thread nothing is published.
             log.exception("publisher.confirmation_not_taken")
 
 
 def lean(message: Outgoing, refusal: Refusal) -> Outgoing | None:
-    """Return a message in a form that may be taken where it was refused; None if there is none."""
-    if refusal.kind is Kind.TOO_LARGE:
+    """Return a smaller form of a refused message that may be accepted; None if there is none."""
+    if refusal.kind is RefusalKind.TOO_LARGE:
         return shortened(message, most=refusal.most or len(message.body) // 2)
-    if refusal.kind is Kind.UNSENDABLE and trace_of(message.headers):
+    if refusal.kind is RefusalKind.UNSENDABLE and trace_of(message.headers):
         headers = {name: v for name, v in message.headers.items() if name not in TRACE_HEADERS}
         return replace(message, headers=headers)
     return None
@@ -369,9 +367,9 @@ def _facts(message: Outgoing) -> dict[str, Any]:
 
 
 def _fault(letter: Letter) -> object:
-    """Say what is at fault: where messages go, or the one message itself."""
+    """Return what is at fault: the destination, or this one message."""
     refusal, message = letter.refusal, letter.message
-    if refusal is not None and refusal.kind in {Kind.MISSING, Kind.NOT_STORED}:
+    if refusal is not None and refusal.kind in {RefusalKind.MISSING, RefusalKind.NOT_STORED}:
         outcome = message.routing_key if message.exchange == EXCHANGE_NAME else ""
         return refusal.kind, message.exchange, outcome
     return letter.key

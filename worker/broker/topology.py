@@ -20,12 +20,12 @@ from config.names import (
     REUSED_KEY,
 )
 
-# A message that a broker has handed out this often without an answer is poison. The ledger gives
-# such a job up first, with a reason; this is RabbitMQ's own backstop for what never reaches it.
+# After this many deliveries without an acknowledgement RabbitMQ moves a message to the dead
+# letters. The ledger gives a job up sooner, with a reason; this catches what never reaches it.
 DELIVERY_LIMIT: Final = 100
 
-# Results and dead letters are nobody's to drop: RabbitMQ 4 would, after 20 deliveries that were not
-# acknowledged, and every look at them is one.
+# RabbitMQ 4 would drop a result or a dead letter after 20 deliveries without an acknowledgement,
+# and each time a command shows one counts.
 OUTGOING_DELIVERY_LIMIT: Final = 1_000_000_000
 
 # Celery's native delayed delivery on RabbitMQ needs a topic exchange and quorum queues.
@@ -34,7 +34,7 @@ EXCHANGE: Final = Exchange(EXCHANGE_NAME, type="topic", durable=True)
 
 
 def jobs_queue(name: str = JOBS_QUEUE) -> Queue:
-    """Describe a jobs queue; what its broker gives up on goes to the dead letters."""
+    """Describe a jobs queue; messages over its delivery limit go to the dead letters."""
     return Queue(
         name,
         JOBS_EXCHANGE,
@@ -45,7 +45,7 @@ def jobs_queue(name: str = JOBS_QUEUE) -> Queue:
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": EXCHANGE_NAME,
             "x-dead-letter-routing-key": FAILED_KEY,
-            # At-least-once dead lettering asks for reject-publish (RabbitMQ, quorum queues).
+            # At-least-once dead lettering requires reject-publish (RabbitMQ, quorum queues).
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         },
@@ -83,7 +83,7 @@ def declare_queues(channel: Any, job_queues: Iterable[Queue]) -> None:
 def queue_of(delivery_info: Mapping[str, Any], queues: Iterable[str], default: str) -> str:
     """Return the jobs queue that a message came from.
 
-    After a delay its routing key carries the delay's bits in front.
+    After a delay its routing key has the delay's bits as a prefix.
     """
     key = str(delivery_info.get("routing_key") or "")
     return next((name for name in queues if key == name or key.endswith(f".{name}")), default)
@@ -99,12 +99,12 @@ class Refused:
 
     @property
     def lacks_right(self) -> bool:
-        """Whether the user may not do it."""
+        """Whether it was refused because the user lacks the right."""
         return isinstance(self.error, AccessRefused)
 
 
 class LenientConnection:
-    """Stands in for a connection whose channels are to go on after something was refused."""
+    """A stand-in for a connection whose channels go on after a refusal."""
 
     def __init__(self, connection: Connection, refused: list[Refused]) -> None:
         self._connection = connection
@@ -119,7 +119,7 @@ class LenientConnection:
 
 
 class LenientChannel:
-    """Stands in for a channel: a call that is refused is noted, and gives nothing."""
+    """A stand-in for a channel: a refused call is recorded and returns None."""
 
     def __init__(self, connection: Connection, refused: list[Refused]) -> None:
         self._connection = connection
@@ -127,7 +127,7 @@ class LenientChannel:
         self._channel: Any = connection.channel()
 
     def __getattr__(self, name: str) -> Any:
-        """Return the channel's own."""
+        """Return the channel's own attribute; a method is wrapped."""
         found = getattr(self._channel, name)
         if not callable(found) or name.startswith("prepare"):
             return found
@@ -137,7 +137,7 @@ class LenientChannel:
                 return getattr(self._channel, name)(*args, **options)
             except self._connection.channel_errors as error:
                 self._refused.append(Refused(name, options, error))
-                # py-amqp has opened the channel anew by now.
+                # py-amqp has reopened the channel by now.
                 return None
 
         return call

@@ -13,7 +13,7 @@ from kombu import Connection
 from config.names import EXCHANGE_NAME
 from config.urls import said
 from worker.broker.base import Broker
-from worker.broker.confirms import Kind, NotConfirmed
+from worker.broker.confirms import RefusalKind, NotConfirmed
 from worker.broker.rabbitmq.delivery import DELAY_EXCHANGE
 from worker.broker.rabbitmq.producer import probe
 from worker.broker.topology import Refused
@@ -67,7 +67,7 @@ def check(
             refusal = probe(connection, exchange)[1]
             if refusal is None:
                 raise NotConfirmed("it confirmed no message")
-            if refusal.kind is Kind.DENIED:
+            if refusal.kind is RefusalKind.DENIED:
                 lacks[Lack("write", "exchange", exchange)] = None
     yield from _missing(connection.userid or "guest", lacks)
     if not refused:

@@ -13,7 +13,7 @@ from amqp.exceptions import AMQPError, ConnectionForced
 from kombu import Connection
 
 from tasks.messages.outgoing import Outgoing
-from worker.broker.confirms import Blocked, Kind, NotConfirmed, Refusal, Unsendable
+from worker.broker.confirms import Blocked, RefusalKind, NotConfirmed, Refusal, Unsendable
 
 CONFIRM_SECONDS: Final = 15.0
 # How long a command waits for the end of an alarm.
@@ -25,7 +25,7 @@ PROBE_SECONDS: Final = 5.0
 # The most that a message may have stands last, as in "message size 146800640 is larger than
 # configured max size 134217728".
 _TOO_LARGE: Final = re.compile(r"message size .*\b(\d+)\D*$", re.DOTALL)
-_BY_CODE: Final = {311: Kind.TOO_LARGE, 403: Kind.DENIED, 404: Kind.MISSING}
+_BY_CODE: Final = {311: RefusalKind.TOO_LARGE, 403: RefusalKind.DENIED, 404: RefusalKind.MISSING}
 
 
 class RabbitProducer:
@@ -88,7 +88,7 @@ class RabbitProducer:
                     # The broker has seen nothing of it, and counts on without it.
                     del self._outstanding[self._last_tag]
                     self._last_tag -= 1
-                    self._settled.append((self._last, Refusal(Kind.UNSENDABLE, str(error))))
+                    self._settled.append((self._last, Refusal(RefusalKind.UNSENDABLE, str(error))))
         return self._last
 
     def wait(self, through: int) -> None:
@@ -146,7 +146,7 @@ class RabbitProducer:
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - amqp calls it
         why = "it was not stored: its queue is full, or not available"
-        self._settle(delivery_tag, multiple=multiple, refusal=Refusal(Kind.NOT_STORED, why))
+        self._settle(delivery_tag, multiple=multiple, refusal=Refusal(RefusalKind.NOT_STORED, why))
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, returned: Any) -> None:
         """Note which message it was that no queue takes: its confirm comes next all the same.
@@ -170,7 +170,7 @@ class RabbitProducer:
                 continue
             number, _ = self._outstanding.pop(tag)
             returned = self._returned.pop(tag, "")
-            found = Refusal(Kind.MISSING, returned) if returned else refusal
+            found = Refusal(RefusalKind.MISSING, returned) if returned else refusal
             self._settled.append((number, found))
 
 
@@ -210,5 +210,5 @@ def refusal_of(error: BaseException) -> Refusal | None:
         return None
     why = str(error)
     if too_large := _TOO_LARGE.search(why):
-        return Refusal(Kind.TOO_LARGE, why, int(too_large[1]))
-    return Refusal(_BY_CODE.get(code, Kind.UNSENDABLE), why)
+        return Refusal(RefusalKind.TOO_LARGE, why, int(too_large[1]))
+    return Refusal(_BY_CODE.get(code, RefusalKind.UNSENDABLE), why)

@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import PERSISTENT, Outgoing
 from tasks.store.replies import classify
-from worker.broker.confirms import Kind, NotConfirmed, Refusal, Unsendable
+from worker.broker.confirms import RefusalKind, NotConfirmed, Refusal, Unsendable
 from worker.broker.redis.layout import Layout
 
 BATCH: Final = 500
@@ -85,10 +85,10 @@ class RedisProducer:
                 envelope = write_envelope(message)
                 queues = self._queues(message.exchange, message.routing_key)
             except Unsendable as error:
-                found[self._last] = Refusal(Kind.UNSENDABLE, str(error))
+                found[self._last] = Refusal(RefusalKind.UNSENDABLE, str(error))
                 continue
             except NotConfirmed as error:
-                found[self._last] = Refusal(Kind.MISSING, str(error))
+                found[self._last] = Refusal(RefusalKind.MISSING, str(error))
                 continue
             except ResponseError as error:
                 found[self._last] = _refusal_of(error, f"the bindings of {message.exchange!r}")
@@ -96,7 +96,9 @@ class RedisProducer:
             if len(envelope) > MAX_BYTES:
                 why = f"it has {len(envelope)} octets, and Redis takes {MAX_BYTES}"
                 # Of the envelope the body is four thirds.
-                found[self._last] = Refusal(Kind.TOO_LARGE, why, MAX_BYTES * 3 // 4 - MARGIN_BYTES)
+                found[self._last] = Refusal(
+                    RefusalKind.TOO_LARGE, why, MAX_BYTES * 3 // 4 - MARGIN_BYTES
+                )
                 continue
             found[self._last] = None
             step = self._steps[bisect(self._steps, message.priority) - 1]
@@ -132,7 +134,7 @@ def _refusal_of(answer: Exception, what: str) -> Refusal:
     """Return why the server refuses one key; raises what says to ask another server."""
     if isinstance(answer, ReadOnlyError) or not isinstance(answer, ResponseError):
         raise answer
-    kind = Kind.DENIED if isinstance(answer, NoPermissionError) else Kind.NOT_STORED
+    kind = RefusalKind.DENIED if isinstance(answer, NoPermissionError) else RefusalKind.NOT_STORED
     return Refusal(kind, f"Redis answers {classify(answer).cause!r} for {what}")
 
 
