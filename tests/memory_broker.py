@@ -18,7 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES, memory
 from tasks.messages.intake import Received
 from tasks.messages.outgoing import PERSISTENT, Outgoing
 from worker.broker.base import ANSWER_SECONDS, Broker, QueueDepth
-from worker.broker.confirms import RefusalKind, NotConfirmed, Refusal
+from worker.broker.confirms import NotConfirmed, Refusal, RefusalKind
 from worker.broker.delivery import Delivery
 from worker.broker.message import received
 from worker.finding import Finding

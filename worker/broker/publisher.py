@@ -24,7 +24,7 @@ from tasks.messages.outcome import shortened
 from tasks.messages.outgoing import Outgoing
 from tasks.messages.trace import TRACE_HEADERS, trace_of
 from worker.broker.base import Broker
-from worker.broker.confirms import RefusalKind, Refusal
+from worker.broker.confirms import Refusal, RefusalKind
 from worker.broker.declarer import Declarer
 from worker.broker.lane import Callback, Lane, Letter
 
@@ -73,7 +73,7 @@ class Publisher:
     """
 
     def __init__(self, broker: Broker, *, job_queues: Iterable[str] = ()) -> None:
-        """The delays of `job_queues` are declared again when they are missing."""
+        """`job_queues` are those whose delays are declared again when they are missing."""
         self._broker = broker
         self.confirmed_at = time.monotonic()
         self.trouble = ""

@@ -42,12 +42,12 @@ class RabbitBroker(Broker):
 
     @property
     def consuming_url(self) -> str:
-        """The URL of our own transport; of alternatives, those that answered come first."""
+        """The URL for our own transport; alternatives that answered come first."""
         return own_url(NODES.ordered(for_kombu(self.url)))
 
     @property
     def connect_seconds(self) -> float:
-        """Less where there are other nodes."""
+        """The timeout of connecting to one node; shorter if there are others to try."""
         return NODES.seconds(self.url, longest=CONNECT_SECONDS)
 
     def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
@@ -57,9 +57,9 @@ class RabbitBroker(Broker):
     def connection(
         self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
     ) -> Connection:
-        """Return a connection that waits out an alarm."""
+        """Return a connection that survives an alarm."""
         options = self.transport_options(answer_seconds=answer_seconds)
-        # With an alarm RabbitMQ reads nothing, and the system would end the connection over it.
+        # During an alarm RabbitMQ reads nothing, and the kernel would time the connection out.
         options["socket_settings"] = WAITS_FOR_A_READER
         return Connection(
             self.consuming_url,
@@ -74,15 +74,15 @@ class RabbitBroker(Broker):
     def producer(
         self, connection: Connection, *, while_stuck: Callable[[], object] | None = None
     ) -> RabbitProducer:
-        """Return what waits for publisher confirms."""
+        """Return a producer that uses publisher confirms."""
         return RabbitProducer(connection, while_stuck=while_stuck)
 
     def refusal_of(self, error: BaseException) -> Refusal | None:
-        """Tell by the reply code of AMQP."""
+        """Return the refusal that AMQP's reply code means."""
         return refusal_of(error)
 
     def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
-        """Count what is ready; the delayed queues hold the messages of all jobs queues."""
+        """Count the ready messages; the delayed queues are common to all jobs queues."""
         with self.connection() as connection:
             connect_at_once(connection)
             found = [
@@ -94,16 +94,16 @@ class RabbitBroker(Broker):
             return found, sum(self.ready(connection, name) for name in DELAY_QUEUES)
 
     def look(self, queue: str) -> Generator[Received]:
-        """Take the messages in hand for as long as it takes: AMQP knows no way to look.
+        """Take the messages, yield them, and hand them back at the end: AMQP has no read-only look.
 
-        Then they go back to the front, which a quorum queue does in an order of its own.
+        A quorum queue puts them back at its front, not always in their order.
         """
         with self.taking(queue) as taker:
             for message in iter(taker.take, None):
                 yield received(message)
 
     def silent(self) -> Iterator[tuple[str, str]]:
-        """Try each node by itself."""
+        """Try to connect to each node."""
         urls = alternatives(for_kombu(self.url))
         for url in urls if len(urls) > 1 else ():
             connection = Connection(own_url(url), connect_timeout=NEXT_SECONDS)
@@ -116,26 +116,26 @@ class RabbitBroker(Broker):
                 connection.collect()
 
     def demand_writable(self) -> None:
-        """Raise Blocked where there is an alarm."""
+        """Raise Blocked during an alarm."""
         if found := self._alarm():
             raise Blocked(found)
 
     def missing_rights(self) -> None:
-        """Return None: a right of RabbitMQ shows only when its thing is tried."""
+        """Return None: RabbitMQ shows a missing right only when it is used."""
 
     def check(self, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
-        """Look for alarms, declare, and try each right that a worker needs."""
+        """Check for alarms, declare, and try each right that a worker needs."""
         yield from check(self, connection, job_queues, alarm=self._alarm())
 
     def _alarm(self) -> str:
-        """Return what keeps RabbitMQ from taking messages, such as "memory alarm"; else empty.
+        """Return RabbitMQ's alarm, such as "memory alarm", or an empty text.
 
-        A connection that met an alarm stays in RabbitMQ's list for as long as that lasts.
+        During an alarm, the connection of each call stays in RabbitMQ's list.
         """
         connection = self.connection(answer_seconds=PROBE_SECONDS)
         connect_at_once(connection)
         try:
             return probe(connection, JOBS_EXCHANGE_NAME)[0]
         finally:
-            # In good order would be to wait for a broker that reads nothing.
+            # A handshake would wait for a broker that reads nothing.
             connection.collect()

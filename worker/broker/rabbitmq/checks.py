@@ -1,4 +1,4 @@
-"""Trying what a worker does at RabbitMQ, one finding a thing, and each right that is missing."""
+"""What `overture check` tries on RabbitMQ, and which rights the user lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kombu import Connection
 from config.names import EXCHANGE_NAME
 from config.urls import said
 from worker.broker.base import Broker
-from worker.broker.confirms import RefusalKind, NotConfirmed
+from worker.broker.confirms import NotConfirmed, RefusalKind
 from worker.broker.rabbitmq.delivery import DELAY_EXCHANGE
 from worker.broker.rabbitmq.producer import probe
 from worker.broker.topology import Refused
@@ -21,13 +21,13 @@ from worker.finding import Finding
 
 Right = Literal["configure", "write", "read"]
 
-# RabbitMQ names what may not be used, and since 3.12 the right; before, the call tells it.
+# RabbitMQ names the queue or exchange, and since 3.12 the right; before, it follows from the call.
 _REFUSED: Final = re.compile(
     r"(?:(?P<right>configure|write|read) )?access to (?P<kind>queue|exchange) '(?P<name>[^']*)'"
 )
 _NUMBER: Final = re.compile(r"\d+")
-# RabbitMQ looks at a consumer's arguments once it may read, and takes none for a number but one:
-# so nothing is consumed.
+# RabbitMQ checks a consumer's right to read first, and then refuses this priority, which is no
+# number: so nothing is consumed.
 _NO_CONSUMER: Final = {"x-priority": "check"}
 
 
@@ -43,7 +43,7 @@ class Lack:
 def check(
     broker: Broker, connection: Connection, job_queues: Sequence[str], *, alarm: str
 ) -> Iterator[Finding]:
-    """Declare, publish and read; where there is an `alarm`, nothing is published.
+    """Declare, publish and read; during an `alarm` nothing is published.
 
     Raises NotConfirmed, and the connection's own errors.
     """
@@ -87,7 +87,7 @@ def _lacks(connection: Connection, refused: Iterable[Refused]) -> Iterator[Lack]
 
 
 def _right(connection: Connection, refused: Refused, kind: str, name: str) -> Right:
-    """Tell from a call that was refused which right it lacked."""
+    """Return the right that a refused call needed."""
     match refused.call, kind:
         case "exchange_declare", _:
             return "configure"
@@ -96,9 +96,9 @@ def _right(connection: Connection, refused: Refused, kind: str, name: str) -> Ri
         case "queue_bind", _:
             return "write" if kind == "queue" else "read"
         case "queue_declare", "exchange":
-            # Where its dead messages go.
+            # The exchange for its dead letters.
             return "write"
-    # One that has to be created, and whose dead messages go somewhere, must be readable as well.
+    # To create a queue with a dead-letter exchange also takes the right to read the queue.
     is_read = _exists(connection, name) or _may_read(connection, name)
     return "configure" if is_read else "read"
 
@@ -124,7 +124,7 @@ def _may_read(connection: Connection, queue: str) -> bool:
 
 
 def _missing(user: str, lacks: Iterable[Lack]) -> Iterator[Finding]:
-    """Report each right, and those on exchanges and queues that differ in a number together."""
+    """Report each missing right; those on delayed queues, which differ in a number, as one."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for lack in lacks:
         pattern = _NUMBER.sub("#", lack.name) if "delayed" in lack.name else lack.name

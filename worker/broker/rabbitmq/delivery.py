@@ -1,4 +1,4 @@
-"""A delivery on RabbitMQ, which is put off through Celery's delayed queues: as a message anew."""
+"""A delivery on RabbitMQ: to put it off, a copy is published to Celery's delayed queues."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ from tasks.messages.trace import trace_of
 from worker.broker.delivery import ENQUEUED_HEADER, Delivery
 
 DELAY_EXCHANGE: Final = level_name(MAX_LEVEL)
-# Where messages wait for their time.
+# The queues that hold delayed messages.
 DELAY_QUEUES: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
-# It counts whole seconds.
+# Celery's delayed queues count whole seconds.
 MIN_DELAY_SECONDS: Final = 1
-# What a message that is put off keeps of its headers, beside its trace context: nothing else is
-# read again, or comes back, and a producer's headers may be such that the broker would not take
-# them from us.
+# The headers that a delayed copy keeps, beside the trace context. No other header is ever read
+# again, and a producer's own may be such that the broker would refuse them from us.
 KEPT_HEADERS: Final = (*sorted(READ_HEADERS), ENQUEUED_HEADER)
 
 
 def declare_delays(connection: Connection, queues: Iterable[Queue]) -> None:
-    """Declare Celery's native delayed delivery, as its own workers do, for these queues."""
+    """Declare Celery's native delayed delivery for these queues, as Celery's own workers do."""
     declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
     for queue in queues:
         bind_queue_to_native_delayed_delivery_exchange(connection, queue)
 
 
 class RabbitDelivery(Delivery):
-    """A message by its delivery tag."""
+    """A message of RabbitMQ."""
 
     def defer(self, seconds: float) -> None:
-        """Publish it to come later, and acknowledge it once the broker has that."""
+        """Publish a delayed copy, and acknowledge this message once the copy is confirmed."""
         self._sender.send(self._later(seconds), self.ack, self.requeue)
 
     def _later(self, seconds: float) -> Outgoing:

@@ -1,7 +1,7 @@
-"""What goes over the wire to RabbitMQ: frames, and a message to publish as a row of them.
+"""A message to publish, written as AMQP frames.
 
-py-amqp builds the same octets out of parts of any kind, which takes several times as long. Sources:
-AMQP 0-9-1, 2.3.5 (frames) and 4.2.6 (content), and its XML for the class basic.
+py-amqp builds the same octets in a general way, which takes several times as long. Sources: AMQP
+0-9-1, 2.3.5 (frames) and 4.2.6 (content), and its XML for the class basic.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _SHOWN: Final = 120
 def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
     """Write a message as the frames of a mandatory basic.publish, persistent.
 
-    `frame_max` is the most octets that the broker takes in a frame, its head and end included.
-    Raises Unsendable, and nothing else.
+    `frame_max` is the broker's largest frame in octets, head and end included. Raises Unsendable,
+    and nothing else.
     """
     body = message.body
     most = frame_max - HEAD.size - 1
@@ -48,7 +48,7 @@ def publish(message: Outgoing, *, channel: int, frame_max: int) -> bytes:
         reason = f"{type(error).__name__}: {str(error)[:_SHOWN]}"
         raise Unsendable(f"it cannot be written as AMQP ({reason})") from None
     if len(content) > most:
-        # The broker would end the connection, and every other message on it.
+        # The broker would close the connection, with every other message on it.
         raise Unsendable(f"its headers take {len(content)} octets, and a frame holds {most}")
     _add_frame(parts, _HEADER, channel, content)
     view = memoryview(body)
@@ -91,6 +91,6 @@ def _content_type(name: str, encoding: str) -> bytes:
 
 
 def _short(text: str) -> bytes:
-    # As py-amqp reads what others wrote, and a message that is put off goes out as it came.
+    # py-amqp reads names with this error handler, and a delayed copy keeps them as they came.
     octets = text.encode("utf-8", "surrogatepass")
     return bytes((len(octets),)) + octets

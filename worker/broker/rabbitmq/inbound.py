@@ -1,7 +1,7 @@
-"""From RabbitMQ's frames to messages: in the place of py-amqp's reader, for any content whatever.
+"""From RabbitMQ's frames to messages, in place of py-amqp's reader, which some content breaks.
 
-A body beyond a bound is thrown away as it comes, frame by frame; its beginning stays, with its size
-and digest. Source: AMQP 0-9-1, 4.2.6.
+A body that is too large is dropped frame by frame as it comes; its beginning, size and digest are
+kept. Source: AMQP 0-9-1, 4.2.6.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Frame = tuple[int, int, bytes]
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _SIGNATURE: Final = Struct(">HH")
 _CONTENT: Final = Struct(">HHQ")  # class, weight, octets of the body
-# The arguments of the methods that a body follows: a short string each, or so many octets.
+# The arguments of the methods with a body: "s" is a short string, a number that many octets.
 _ARGUMENTS: Final = {
     spec.Basic.Deliver: ("s", 8, 1, "s", "s"),
     spec.Basic.GetOk: (8, 1, "s", "s", 4),
@@ -40,7 +40,7 @@ _ARGUMENTS: Final = {
 
 
 class Content:
-    """A message that is on its way in: its method has come, its header and body follow."""
+    """A message that is being received: its method has come, its header and body follow."""
 
     def __init__(self, method: tuple[int, int], arguments: bytes) -> None:
         self.method = method
@@ -52,7 +52,7 @@ class Content:
         self._digest: Any = None
 
     def head(self, octets: bytes) -> bool:
-        """Read the header; returns whether that was all."""
+        """Read the header; returns whether the message is complete."""
         _, _, size = _CONTENT.unpack_from(octets)
         self._missing = self._room = size
         properties, left_out = read_properties(octets, _CONTENT.size)
@@ -66,7 +66,7 @@ class Content:
         return self._is_whole()
 
     def add(self, octets: bytes) -> bool:
-        """Take a part of the body; returns whether that was all."""
+        """Add a part of the body; returns whether the message is complete."""
         self._missing -= len(octets)
         if self._digest is not None:
             self._digest.update(octets)
@@ -84,7 +84,7 @@ class Content:
         if self._digest is not None:
             cut = Cut(size=message.body_size, sha256=self._digest.hexdigest())
             properties[NOTE] = Note(properties.get(NOTE, PLAIN).left_out, cut)
-            # What is left of it cannot be unpacked.
+            # The beginning alone cannot be decompressed.
             properties.get(HEADERS, {}).pop(COMPRESSION, None)
         return True
 
@@ -92,9 +92,9 @@ class Content:
 def frame_handler(
     connection: Any, callback: Callable[[int, tuple[int, int], bytes, Any], object]
 ) -> Callable[[Frame], bool]:
-    """Return what py-amqp gives every frame to; it calls back with methods, and whole messages.
+    """Return a function for py-amqp that takes every frame, and calls back with whole methods.
 
-    Raises UnexpectedFrame, and what the callback raises.
+    It raises UnexpectedFrame, and what the callback raises.
     """
     coming: dict[int, Content] = {}
 
@@ -124,9 +124,9 @@ def frame_handler(
 
 
 def readable_arguments(method: tuple[int, int], octets: bytes) -> bytes:
-    """Return a method's arguments without what is no UTF-8 in their texts.
+    """Return a method's arguments with everything removed from their texts that is not UTF-8.
 
-    A routing key may be any octets, where a pattern binds the queue.
+    A routing key can be any octets, if the queue is bound by a pattern.
     """
     try:
         for part in _texts(method, octets):

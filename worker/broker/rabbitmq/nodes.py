@@ -1,7 +1,7 @@
-"""The nodes of a RabbitMQ cluster: which alternative is tried first, and for how long.
+"""The nodes of a RabbitMQ cluster: which one is tried first, and for how long.
 
-kombu begins each new connection with the first URL. Here those that could not be connected to come
-last from then on, so that a process waits for a machine that is gone once.
+kombu starts each new connection with the first URL. Here a node that failed is tried last from then
+on, so that a process waits for a dead machine only once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
-# A node that does not answer within this many seconds is passed over where there are others.
+# The timeout of connecting to a node while there are others to try.
 NEXT_SECONDS: Final = 1.5
 _PORTS: Final = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 
@@ -18,28 +18,28 @@ Node = tuple[str, int]
 
 
 class Nodes:
-    """What this process knows of nodes, by host and port. For any thread."""
+    """Which nodes this process failed to reach, by host and port. For any thread."""
 
     def __init__(self) -> None:
         self._failed: dict[Node, float] = {}
 
     def failed(self, node: Node) -> None:
-        """Note that a node could not be connected to."""
+        """Note that connecting to a node failed."""
         self._failed[node] = time.monotonic()
 
     def worked(self, node: Node) -> None:
-        """Note that a node could be connected to."""
+        """Note that connecting to a node worked."""
         self._failed.pop(node, None)
 
     def ordered(self, url: str) -> str:
-        """Put the alternatives (`a;b`) of a URL in the order in which to try them."""
+        """Return a URL with its alternatives (`a;b`) in the order in which to try them."""
         ordered = sorted(alternatives(url), key=lambda one: self._failed.get(node_of(one), 0.0))
         return ";".join(ordered)
 
     def seconds(self, url: str, *, longest: float) -> float:
-        """Return how long a node may take to be connected to.
+        """Return the timeout of connecting to one node.
 
-        Where none could be of late, each gets the time of one that has no alternatives.
+        If all of them failed last time, each gets the full time.
         """
         nodes = set(map(node_of, alternatives(url)))
         has_others = len(nodes) > 1 and not nodes <= self._failed.keys()
@@ -50,9 +50,9 @@ NODES: Final = Nodes()
 
 
 def alternatives(url: str) -> list[str]:
-    """Split a URL into its alternatives, each of which names its port and virtual host.
+    """Split a URL into its alternatives, each with its port and virtual host.
 
-    Where one names none, kombu would take over those of the one before it.
+    For one without them kombu would use those of the alternative before it.
     """
     urls = url.split(";")
     return urls if len(urls) == 1 else list(map(_in_full, urls))

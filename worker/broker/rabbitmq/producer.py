@@ -1,4 +1,4 @@
-"""Publishing on RabbitMQ: a batch goes out as a whole, and each message has its own confirm."""
+"""Publishing on RabbitMQ: a batch is written at once, and each message has its own confirm."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from amqp.exceptions import AMQPError, ConnectionForced
 from kombu import Connection
 
 from tasks.messages.outgoing import Outgoing
-from worker.broker.confirms import Blocked, RefusalKind, NotConfirmed, Refusal, Unsendable
+from worker.broker.confirms import Blocked, NotConfirmed, Refusal, RefusalKind, Unsendable
 
 CONFIRM_SECONDS: Final = 15.0
 # How long a command waits for the end of an alarm.
 ALARM_SECONDS: Final = 3.0
 POLL_SECONDS: Final = 1.0
-# RabbitMQ tells of an alarm only those who publish, and those at once.
+# RabbitMQ announces an alarm only to a connection that publishes, and then at once.
 PROBE_SECONDS: Final = 5.0
 
-# The most that a message may have stands last, as in "message size 146800640 is larger than
-# configured max size 134217728".
+# The limit is the last number, as in "message size 146800640 is larger than configured max size
+# 134217728".
 _TOO_LARGE: Final = re.compile(r"message size .*\b(\d+)\D*$", re.DOTALL)
 _BY_CODE: Final = {311: RefusalKind.TOO_LARGE, 403: RefusalKind.DENIED, 404: RefusalKind.MISSING}
 
 
 class RabbitProducer:
-    """A ConfirmedProducer; a message that no queue takes counts as refused.
+    """A ConfirmedProducer; a message that no queue is bound for counts as refused.
 
-    `while_stuck` is called again and again while the broker reads nothing, and may raise; without
-    it that ends after CONFIRM_SECONDS.
+    `while_stuck` is called repeatedly while the broker reads nothing, and may raise; without it the
+    write fails after CONFIRM_SECONDS.
     """
 
     def __init__(
         self, broker: Connection, *, while_stuck: Callable[[], object] | None = None
     ) -> None:
-        # kombu's types know neither amqp's connection nor its events.
+        # kombu's types lack amqp's connection and its events.
         self._connection = cast("Any", broker.connection)
         self._channel = cast("Any", broker.channel())
         self._while_stuck = while_stuck or self._give_up_in_time
@@ -56,7 +56,7 @@ class RabbitProducer:
 
     @property
     def blocked(self) -> str:
-        """The alarm because of which the broker takes no messages."""
+        """The broker's alarm, or an empty text."""
         return alarm_of(self._connection.blocked)
 
     @property
@@ -65,7 +65,7 @@ class RabbitProducer:
         return float(self._connection.heard_at())
 
     def beat(self) -> None:
-        """Send a heartbeat, unless an alarm keeps the broker from reading: it expects none then."""
+        """Send a heartbeat, unless there is an alarm: the broker expects none then."""
         if not self._connection.blocked:
             self._connection.send_heartbeat()
 
@@ -85,7 +85,7 @@ class RabbitProducer:
                 try:
                     connection.publish(message, channel=channel)
                 except Unsendable as error:
-                    # The broker has seen nothing of it, and counts on without it.
+                    # Nothing of it was written, so the broker does not count it.
                     del self._outstanding[self._last_tag]
                     self._last_tag -= 1
                     self._settled.append((self._last, Refusal(RefusalKind.UNSENDABLE, str(error))))
@@ -106,14 +106,14 @@ class RabbitProducer:
                 raise self._unconfirmed()
 
     def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
-        """Return what was confirmed or refused since; reads what has come in any case."""
+        """Return the confirms and refusals since the last call; always reads what has come."""
         with contextlib.suppress(TimeoutError):
             self._connection.take(seconds=0 if self._settled else seconds)
         settled, self._settled = self._settled, []
         return settled
 
     def first(self, *, seconds: float) -> Refusal | None:
-        """Wait for the first answer, or an alarm; returns what is refused."""
+        """Wait for the first answer, or an alarm; returns the answer if it is a refusal."""
         deadline = time.monotonic() + seconds
         while not self.blocked and (left := deadline - time.monotonic()) > 0:
             for _, refusal in self.take(seconds=left):
@@ -121,7 +121,7 @@ class RabbitProducer:
         return None
 
     def _oldest(self) -> float:
-        """Return the number of the oldest message of which nothing is known; else infinity."""
+        """Return the number of the oldest message without an answer; infinity if there is none."""
         for number, _ in self._outstanding.values():
             return number
         return float("inf")
@@ -149,9 +149,9 @@ class RabbitProducer:
         self._settle(delivery_tag, multiple=multiple, refusal=Refusal(RefusalKind.NOT_STORED, why))
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, returned: Any) -> None:
-        """Note which message it was that no queue takes: its confirm comes next all the same.
+        """Note a message that no queue is bound for; RabbitMQ still confirms it, next.
 
-        Nothing but its address tells; another one of that address has the same fate.
+        It is known only by its address and id, and all with the same ones are returned alike.
         """
         address = exchange, routing_key, returned.properties.get("message_id") or ""
         why = f"{error} (exchange {exchange!r}, routing key {routing_key!r})"
@@ -175,10 +175,10 @@ class RabbitProducer:
 
 
 def probe(connection: Connection, exchange: str) -> tuple[str, Refusal | None]:
-    """Publish a message that no queue takes, and return the alarm and what was said to the message.
+    """Publish a message that no queue is bound for; returns the alarm and the refusal.
 
-    The refusal is None where nothing came within PROBE_SECONDS; else it says that nobody takes
-    the message, if all is well. Raises the connection's own errors.
+    If all is well, the refusal is MISSING. It is None if nothing came within PROBE_SECONDS. Raises
+    the connection's own errors.
     """
     key = f"check.{uuid.uuid4()}"
     message = Outgoing(exchange=exchange, routing_key=key, body=b"{}", message_id=key)
@@ -193,15 +193,15 @@ def probe(connection: Connection, exchange: str) -> tuple[str, Refusal | None]:
 
 
 def alarm_of(reason: str) -> str:
-    """Name the alarm for which RabbitMQ gives this reason, such as "low on memory"; "" for none."""
+    """Return the alarm that RabbitMQ's reason means: "memory alarm" for "low on memory"."""
     names = [name for name in ("memory", "disk") if name in reason]
     return f"{' and '.join(names)} alarm" if names else reason
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """Return what the broker ended a channel or a connection for; None if it was no message.
+    """Return why a message ended a channel or connection; None if it ended for another reason.
 
-    Which message it was the broker does not say.
+    The broker does not say which message it was.
     """
     if not isinstance(error, AMQPError) or isinstance(error, ConnectionForced):
         return None

@@ -1,9 +1,9 @@
-"""Reading a message's properties from the octets of its content header, whatever these are.
+"""Reads a message's properties from its content header, whatever octets these are.
 
-py-amqp raises for some of what every broker passes on: a moment beyond the year 9999, a text that
-is not UTF-8, a deep table. It does so in the event loop, which ends. Here a value that cannot be
-read is left out; what is readable comes out as py-amqp reads it. Source: AMQP 0-9-1, 4.2.5 and
-4.2.6.1, with RabbitMQ's letters for the types in tables.
+py-amqp raises for some values that a broker passes on: a time after the year 9999, a text that is
+not UTF-8, a deeply nested table. That ends the event loop. Here a value that cannot be read is left
+out; the others are read as py-amqp reads them. Source: AMQP 0-9-1, 4.2.5 and 4.2.6.1, with
+RabbitMQ's letters for the types in tables.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ _BOOLEAN, _TIME, _SCALED, _VOID = b"tTDV"
 
 
 class _Unreadable(Exception):
-    """A value cannot be represented, though its octets may well end where they should."""
+    """A value has no form in Python; where it ends may still be known."""
 
 
 class _Broken(_Unreadable):
-    """Nobody can say where a value ends: what follows it in the same table is lost, too."""
+    """Where a value ends is unknown: the rest of its table is lost, too."""
 
 
 def read_properties(octets: bytes, start: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read what follows the body's size; returns properties, and the names of those left out."""
+    """Read the properties from `start` on; returns them, and the names of those left out."""
     properties: dict[str, Any] = {}
     left_out = LeftOut()
     try:
@@ -95,7 +95,7 @@ def _flags(octets: bytes, start: int) -> tuple[int, int]:
     flags, at = _number(_FLAGS, octets, start, len(octets))
     more = flags
     while more & 1:
-        # More flags follow, of properties that no version of AMQP has.
+        # More flags follow; no version of AMQP defines a property for them.
         more, at = _number(_FLAGS, octets, at, len(octets))
     return flags, at
 
@@ -121,14 +121,14 @@ def _headers(octets: bytes, at: int, end: int, left_out: LeftOut) -> dict[str, A
 
 
 class _Table:
-    """Reads the values of one table; `room` is for how many more of them there is room."""
+    """Reads the values of one table; `room` counts how many more are allowed."""
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self.room = MAX_VALUES
 
     def value(self, at: int, end: int, depth: int) -> tuple[Any, int]:
-        """Read a value with its type in front; returns it and where it ends. Raises _Unreadable."""
+        """Read a type and its value; returns the value and where it ends. Raises _Unreadable."""
         octets = self._octets
         self.room -= 1
         if self.room < 0 or at >= end:
@@ -182,7 +182,7 @@ _SIZED: Final = frozenset({_STRING, _BYTES, _TABLE, _ARRAY})
 
 
 def _behind(octets: bytes, at: int, end: int) -> int:
-    """Return where a value ends that cannot be read. Raises _Broken."""
+    """Return where an unreadable value ends. Raises _Broken."""
     kind = octets[at] if at < end else 0
     if kind in _SIZED:
         size, at = _number(_LENGTH, octets, at + 1, end)

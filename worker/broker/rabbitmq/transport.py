@@ -1,9 +1,9 @@
-"""kombu's transport for RabbitMQ, with fewer calls to the system.
+"""kombu's transport for RabbitMQ, with buffers, and so with fewer system calls.
 
-py-amqp reads the three frames of a message in nine calls, kombu turns its event loop once for each
-message, and every message that is published is a write of its own. Here the loop takes what has
-come in one call and deals with all of it, and many messages leave in one write. Whoever waits for
-one particular frame still reads no further than that, so nothing is left behind unseen.
+py-amqp reads the three frames of a message in nine calls, kombu runs its event loop once for each
+message, and each published message is a write of its own. Here the loop reads all that has come in
+one call and handles it, and many messages are written at once. A caller that waits for one
+particular frame still reads no further, so that no frame stays unseen in the buffer.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ SCHEME: Final = "overture-amqp"
 TLS_SCHEME: Final = "overture-amqps"
 CHUNK_BYTES: Final = 64 * 1024
 MILLISECONDS: Final = 1000
-# How often whoever waits to write is asked whether to go on, in seconds.
+# How often `while_stuck` is called while a write waits.
 STUCK_SECONDS: Final = 1.0
-# Socket options under which a peer that reads nothing, but answers, is waited for; py-amqp's own
-# give it a second.
+# Socket options for waiting until a live peer reads again; py-amqp's own give it one second.
 WAITS_FOR_A_READER: Final = (
     {socket.TCP_USER_TIMEOUT: 0} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
 )
@@ -50,21 +49,21 @@ _OURS: Final = {"amqp": SCHEME, "pyamqp": SCHEME, "amqps": TLS_SCHEME}
 
 
 class Buffering:
-    """Goes in front of py-amqp's transports: a buffer of what was read, one of what is written."""
+    """A mixin for py-amqp's transports: buffers what is read, and what is written."""
 
     sock: Any
     connected: bool
     # When something last came, on the monotonic clock.
     heard_at = 0.0
-    # A broker with an alarm stops reading, for as long as that lasts: this is then called again
-    # and again, reads what comes meanwhile, and may raise to give up.
+    # Called repeatedly while the broker does not read, as during an alarm: it reads what comes
+    # meanwhile, and may raise to give up.
     while_stuck: Callable[[], object] | None = None
     _came = b""
     _at = 0
     _corked: bytearray | None = None
 
     def read_frame(self, *_: Any) -> tuple[int, int, bytes]:
-        """Wait for one frame, and read nothing behind it."""
+        """Wait for one frame, and read nothing after it."""
         while (frame := self.whole_frame()) is None:
             self.fill(self._missing())
         return frame
@@ -84,7 +83,7 @@ class Buffering:
         return kind, channel, self._came[start : start + size]
 
     def fill(self, most: int = CHUNK_BYTES) -> None:
-        """Read once, waiting as the socket does; raises TimeoutError, and OSError at the end."""
+        """Read once, with the socket's timeout; raises TimeoutError, and OSError at the end."""
         self._take_in(self.sock.recv, most)
 
     def wait(self, seconds: float) -> None:
@@ -96,11 +95,11 @@ class Buffering:
 
     def fill_at_once(self) -> None:
         """Read what has come; raises TimeoutError if nothing has, and OSError at the end."""
-        # Setting the socket's timeout to nothing and back would be two more calls to the system.
+        # Setting the socket's timeout to 0 and back would be two more system calls.
         self._take_in(self.sock.recv, CHUNK_BYTES, socket.MSG_DONTWAIT)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write, or keep for the end of `corked`."""
+        """Write now, or within `corked` at its end."""
         if self._corked is None:
             self._write_all(data)
             return
@@ -114,7 +113,7 @@ class Buffering:
 
     @contextmanager
     def corked(self) -> Iterator[None]:
-        """Write what is written within at its end; for the thread that owns the connection."""
+        """Buffer writes until the end. Only for the thread that owns the connection."""
         self._corked = bytearray()
         try:
             yield
@@ -161,7 +160,7 @@ class Buffering:
             raise
 
     def _write_at_once(self, data: memoryview) -> int:
-        """Write what can be written without waiting, and return how much that was."""
+        """Write what can be written without waiting, and return how many octets that were."""
         try:
             return int(self.sock.send(data, socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -173,7 +172,7 @@ class Buffering:
         either.poll(STUCK_SECONDS * MILLISECONDS)
 
     def _missing(self) -> int:
-        """Return how many octets the next frame lacks, as far as can be told by now."""
+        """Return how many octets the next frame lacks; of its head, until that has come."""
         there = len(self._came) - self._at
         if there < HEAD.size:
             return HEAD.size - there
@@ -189,12 +188,12 @@ class BufferedTLSTransport(Buffering, SSLTransport):
     """A connection over TLS."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until something can be read, unless TLS holds something already."""
+        """Wait until something can be read, unless TLS has decrypted something already."""
         if not self.sock.pending():
             super().wait(seconds)
 
     def fill_at_once(self) -> None:
-        """Read what has come; TLS takes no flags."""
+        """Read what has come, with a timeout of 0: TLS accepts no flags."""
         with self.having_timeout(0):
             self.fill()
 
@@ -207,23 +206,23 @@ class BufferedTLSTransport(Buffering, SSLTransport):
 
 
 class Channel(pyamqp.Channel):
-    """py-amqp's channel, which does not wait for a broker that reads nothing."""
+    """py-amqp's channel, whose close does not wait for a broker that reads nothing."""
 
     def close(self, *args: Any, **options: Any) -> Any:
-        """Close in good order, unless the broker has an alarm."""
+        """Close with a handshake, unless the broker has an alarm."""
         if getattr(self.connection, "blocked", ""):
             return self.collect()
         return super().close(*args, **options)
 
 
 class Connection(pyamqp.Connection):
-    """py-amqp's connection over these transports, with a reader of its own for what comes.
+    """py-amqp's connection over these transports, with our own reader of frames.
 
-    `blocked` is the reason why the broker reads nothing from this connection now, in its own words
-    (connection.blocked, an extension of RabbitMQ); empty while it does.
+    `blocked` is RabbitMQ's reason for reading nothing from this connection now (its extension
+    connection.blocked), or empty.
     """
 
-    # py-amqp takes no notice of the reason.
+    # py-amqp ignores the reason.
     _METHODS: ClassVar[Any] = {
         **cast("Any", pyamqp.Connection)._METHODS,  # noqa: SLF001 - the table it reads frames by
         spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s"),
@@ -236,7 +235,7 @@ class Connection(pyamqp.Connection):
         self.frame_handler_cls = frame_handler
 
     def close(self, *args: Any, **options: Any) -> Any:
-        """Close in good order, unless the broker has an alarm, and reads nothing."""
+        """Close with a handshake, unless the broker has an alarm, and reads nothing."""
         if self.blocked:
             return self.collect()
         return super().close(*args, **options)
@@ -255,7 +254,7 @@ class Connection(pyamqp.Connection):
         *timeouts: Any,
         **options: Any,
     ) -> Any:
-        """Make the transport, as py-amqp's `connect` asks for it."""
+        """Make the transport; py-amqp's `connect` calls this."""
         read_timeout, write_timeout = timeouts
         return (BufferedTLSTransport if ssl else BufferedTransport)(
             host,
@@ -267,20 +266,17 @@ class Connection(pyamqp.Connection):
         )
 
     def corked(self) -> AbstractContextManager[None]:
-        """Have what is written within go out together, at its end."""
+        """Buffer writes until the end of the context."""
         return self._connected_transport().corked()
 
     def publish(self, message: Outgoing, *, channel: int) -> None:
-        """Publish a message, persistent and mandatory.
-
-        Raises Unsendable, and has then written nothing.
-        """
+        """Publish a message, persistent and mandatory; raises Unsendable before any write."""
         octets = amqp_frames.publish(message, channel=channel, frame_max=self.frame_max)
         self._connected_transport().write(octets)
 
     def take(self, *, seconds: float = 0) -> None:
-        """Deal with all that has come, waiting for it so long at most. Raises TimeoutError."""
-        transport = self.transport  # a frame may be the connection's end, and take it away
+        """Handle all frames that have come, waiting at most `seconds`. Raises TimeoutError."""
+        transport = self.transport  # a frame that closes the connection sets this to None
         if seconds > 0:
             transport.wait(seconds)
         transport.fill_at_once()
@@ -292,7 +288,7 @@ class Connection(pyamqp.Connection):
         return self._connected_transport().heard_at
 
     def wait_to_write(self, while_stuck: Callable[[], object]) -> None:
-        """Wait for as long as the broker does not read, and call this meanwhile."""
+        """Let writes wait until the broker reads, and call this meanwhile."""
         self._connected_transport().while_stuck = while_stuck
 
     def _connected_transport(self) -> Buffering:
@@ -303,10 +299,10 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    """What `overture-amqp://` stands for."""
+    """The transport of `overture-amqp://`."""
 
     Connection = Connection
-    # A password or a permission that was changed may be changed back: a worker waits for it.
+    # A worker waits for a wrong password or a missing right to be mended.
     recoverable_connection_errors = (
         *pyamqp.Transport.recoverable_connection_errors,
         AccessRefused,
@@ -314,7 +310,7 @@ class Transport(pyamqp.Transport):
     )
 
     def establish_connection(self) -> Any:
-        """Connect, and note whether the node could be connected to."""
+        """Connect, and note whether the node answered."""
         client: Any = self.client
         node = client.hostname or "localhost", client.port or self.default_port
         try:
@@ -326,7 +322,7 @@ class Transport(pyamqp.Transport):
         return connection
 
     def on_readable(self, connection: Any, loop: Any) -> None:
-        """Deal with all that has come; the event loop calls this when something has."""
+        """Handle all that has come; the event loop calls this when the socket is readable."""
         if not connection.connected:
             raise RecoverableConnectionError("the connection was lost")
         try:
@@ -334,23 +330,23 @@ class Transport(pyamqp.Transport):
         except TimeoutError:
             return
         if connection.connected and getattr(connection.sock, "pending", int)():
-            # What TLS has decrypted already is nothing that the poller sees.
+            # The poller does not see what TLS has decrypted already.
             loop.call_soon(self.on_readable, connection, loop)
 
 
 class TLSTransport(Transport, pyamqp.SSLTransport):
-    """What `overture-amqps://` stands for."""
+    """The transport of `overture-amqps://`."""
 
 
 def register() -> None:
-    """Make the schemes known to kombu."""
+    """Register the schemes with kombu."""
     TRANSPORT_ALIASES[SCHEME] = f"{__name__}:Transport"
     TRANSPORT_ALIASES[TLS_SCHEME] = f"{__name__}:TLSTransport"
 
 
 def own_url(url: str) -> str:
-    """Return the URL under which RabbitMQ is reached through these transports.
+    """Return a RabbitMQ URL with the scheme of these transports; alternatives (`a;b`) each.
 
-    Other URLs come back as they are, alternatives (`a;b`) one by one.
+    Other URLs are returned unchanged.
     """
     return with_schemes(url, _OURS)

@@ -1,4 +1,4 @@
-"""Redis and Valkey: kombu's lists, taken by script, leased, and put off by the server."""
+"""Redis and Valkey: kombu's lists, with takes, leases and delays by our scripts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from worker.broker.redis.rights import BROKER_RIGHTS, BROKER_WRITE
 from worker.broker.redis.transport import producer_url, register, worker_url
 from worker.finding import Finding
 
-# How many messages are read from a list at a time: so many, or fewer where they are large.
+# Limits of one read of a list: so many messages, or fewer if they are large.
 PAGE_MESSAGES: Final = 200
 PAGE_BYTES: Final = 16 * 1024 * 1024
 
@@ -50,13 +50,13 @@ class RedisBroker(Broker):
 
     @property
     def consuming_url(self) -> str:
-        """The URL of our own transport; producers go through kombu's."""
+        """The URL for our own transport; producers use kombu's."""
         return worker_url(self._sentinels.server_url if self._sentinels else self.url)
 
     def transport_options(self, *, answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return redis-py's options.
 
-        It is given no longer than as a store: what is in hand is leased for ten seconds.
+        The timeout is no longer than a store's, because leases last ten seconds.
         """
         behind = {SENTINELS_OPTION: self._sentinels} if self._sentinels else {}
         return {
@@ -69,7 +69,7 @@ class RedisBroker(Broker):
     def connection(
         self, *, heartbeat: float = 0, answer_seconds: float = ANSWER_SECONDS
     ) -> Connection:
-        """Return a connection of kombu's own, but for Sentinels; Redis knows no heartbeats."""
+        """Return a connection of kombu's own, or ours for Sentinels; Redis has no heartbeats."""
         url = producer_url(self._sentinels.server_url) if self._sentinels else for_kombu(self.url)
         return Connection(
             url,
@@ -79,20 +79,20 @@ class RedisBroker(Broker):
         )
 
     def _declare_delays(self, connection: Connection, queues: Sequence[Queue]) -> None:
-        """Declare nothing: the scripts make a queue's sorted set when a message is put off."""
+        """Declare nothing: the scripts create a queue's sorted set with its first delay."""
 
     def producer(
         self, connection: Connection, *, while_stuck: Callable[[], object] | None = None
     ) -> RedisProducer:
-        """Return what writes many envelopes in one command; Redis reads, or is away."""
+        """Return a producer that writes many messages in one command; Redis is never stuck."""
         del while_stuck
         return RedisProducer(connection)
 
     def refusal_of(self, error: BaseException) -> None:
-        """Return None: Redis answers each command by itself."""
+        """Return None: Redis never ends a connection because of a message."""
 
     def depths(self, queues: Sequence[str]) -> tuple[list[QueueDepth], int]:
-        """Count everything in one round trip."""
+        """Count all messages in one round trip."""
         with self._client() as client:
             depths = queue_depths(client, queues)
         found = [
@@ -102,7 +102,7 @@ class RedisBroker(Broker):
         return found, sum(one.delayed for one in depths.values())
 
     def look(self, queue: str) -> Generator[Received]:
-        """Read the queue's lists; nothing is touched."""
+        """Read the queue's lists, without taking anything."""
         compression.bound(COMMAND_BYTES)
         layout = Layout()
         with self._client() as client:
@@ -115,12 +115,12 @@ class RedisBroker(Broker):
         return silent_sentinels(self.url)
 
     def demand_writable(self) -> None:
-        """Raise RedisError where the server takes no write, as one out of memory does."""
+        """Raise RedisError if the server refuses writes, as one does that is out of memory."""
         with self._client() as client:
             try:
                 client.ping()
             except RedisError:
-                return  # one that does not even answer is what the command itself fails with
+                return  # a server that does not answer is for the command itself to report
             missing_rights(client, BROKER_WRITE)
 
     def missing_rights(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ class RedisBroker(Broker):
             return missing_rights(client, BROKER_RIGHTS)
 
     def check(self, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
-        """Declare, and have a message come back."""
+        """Declare, and send and take a test message."""
         return check(self, connection, job_queues)
 
     def _client(self) -> closing[Redis]:
@@ -138,7 +138,7 @@ class RedisBroker(Broker):
 
 
 def _taken_order(client: Redis, name: str) -> Iterator[bytes]:
-    """Yield what a list holds, a page at a time, from the end that is taken first."""
+    """Yield the messages of a list in the order in which they would be taken, page by page."""
     last, most = -1, 1
     while page := _page(client, name, last, most):
         yield from reversed(page)

@@ -1,4 +1,4 @@
-"""The channel of the Redis transport: takes messages by script, waits where it finds none."""
+"""The channel of the Redis transport: takes messages by script, and waits for new ones."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from worker.broker.redis.passing import pass_over
 from worker.broker.redis.primary import PrimaryChannel
 from worker.broker.redis.qos import LeasingQoS
 
-# After this many seconds without renewal the messages of a worker are taken by others.
+# A lease that is not renewed ends after this, and another worker may take its message.
 LEASE_SECONDS: Final = 10.0
-# How long an idle channel waits on one list before it looks at all of them again: what is not on
-# that list (priorities, other queues, delays) is seen this much later at most. It is the list of
-# the queue that the last message came from, where the next one is most likely.
+# How long an idle channel waits on one list before it tries all of them again. Messages elsewhere
+# (priorities, other queues, delays) are found this much later at most. It waits on the list of the
+# queue that the last message came from, where the next one is most likely.
 WAIT_SECONDS: Final = 0.1
-# How long a take may last. kombu drops the connection some seconds after that, or after a wait: one
-# that was under way when the server's clock was set back would last for as long as that.
+# The timeout of a take. kombu drops the connection some seconds after it, and after a wait: if the
+# server's clock was set back during a wait, that would last as long as the clock was set back.
 TAKE_SECONDS: Final = 5.0
-# When to ask a server again that refuses, as one does whose disk is full.
+# When to try again if the server refuses, as it does when its disk is full.
 REFUSED_SECONDS: Final = 1.0
-# How often that is said in the log, in seconds.
-SAID_SECONDS: Final = 10.0
-# How long closing waits for the server to hear what became of the messages.
+# How often such a refusal is logged.
+LOG_SECONDS: Final = 10.0
+# How long closing waits for the server to accept pending settlements.
 CLOSE_SECONDS: Final = 5.0
 
-# A message of more bytes is not taken in while it is only waited for.
+# A wait's answer is a whole message; a larger one is skipped unread.
 LARGE_BYTES: Final = 1024 * 1024
 
 logger = logging.getLogger(__name__)
@@ -57,10 +57,10 @@ class Taken(NamedTuple):
 
 
 class LeasingChannel(PrimaryChannel):
-    """Takes messages in place of kombu's BRPOP, one command at a time on the connection it polls.
+    """Takes messages by script instead of kombu's BRPOP, one command at a time.
 
-    A take that finds nothing is followed by a wait: a BLMOVE of a list's newest message onto
-    itself, which changes nothing and returns as soon as there is one.
+    If a take finds nothing, a wait follows: a BLMOVE of a list's newest message to where it is,
+    which changes nothing and returns as soon as there is a message.
     """
 
     QoS = LeasingQoS
@@ -88,7 +88,7 @@ class LeasingChannel(PrimaryChannel):
         self._asked: Sequence[str] = ()
         self._is_idle = False
         self._last_queue = ""
-        self._refused_until = self._said_at = -inf
+        self._refused_until = self._logged_at = -inf
         self.is_lost = False
         server = self.connection.client
         address = (server.hostname, server.port, server.virtual_host, self.sentinels)
@@ -99,10 +99,9 @@ class LeasingChannel(PrimaryChannel):
         self.keeper.attach()
 
     def defer(self, delivery_tag: str, seconds: float) -> None:
-        """Put a message off: the server hands it out again after so many seconds.
+        """Put a message off: the server delivers it again after `seconds`. For any thread.
 
-        It is out of hand at once, and an acknowledgement that comes later does nothing. For any
-        thread.
+        It is out of hand at once; a later acknowledgement does nothing.
         """
         self.qos.settle("defer", delivery_tag, seconds=max(0.0, seconds))
 
@@ -114,13 +113,13 @@ class LeasingChannel(PrimaryChannel):
         return message
 
     def lose(self) -> None:
-        """Give the connection up, but not the messages: their jobs go on in this process."""
+        """Give up the connection, but keep the messages: their jobs go on in this process."""
         self.is_lost = True
         self._in_poll = None
         self.keeper.orphan(self.qos.leases())
 
     def close(self) -> None:
-        """Close in good order: what is still in hand goes back at once."""
+        """Close; what is still in hand is handed back at once."""
         if self.closed:
             return
         self._closing = True
@@ -142,7 +141,7 @@ class LeasingChannel(PrimaryChannel):
         )
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Send the next command, called by kombu's poller when there is room and none under way."""
+        """Send the next command; kombu's poller calls this if there is room and none is pending."""
         del timeout
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues or monotonic() < self._refused_until:
@@ -165,7 +164,7 @@ class LeasingChannel(PrimaryChannel):
             connection.send_command(*call, len(keys), *keys, *arguments)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Read the answer to the command under way; called when the connection is readable."""
+        """Read the answer to the pending command; called when the connection is readable."""
         del options
         was_wait, self._is_idle = self._is_idle, False
         try:
@@ -182,8 +181,8 @@ class LeasingChannel(PrimaryChannel):
         return True
 
     def _is_passed_over(self) -> bool:
-        """Read past the answer to a wait, which is a whole message, if it is a large one."""
-        # redis-py would hold it several times over, only for it to be thrown away.
+        """Skip the answer to a wait if it is large: it is a whole message, and not used."""
+        # redis-py would hold several copies of it.
         try:
             return pass_over(self.client.connection, least=LARGE_BYTES)
         except self.connection_errors:
@@ -202,13 +201,13 @@ class LeasingChannel(PrimaryChannel):
                 connection.disconnect()
                 raise RedisConnectionError(trouble.cause) from error
             now = monotonic()
-            if now - self._said_at >= SAID_SECONDS:
+            if now - self._logged_at >= LOG_SECONDS:
                 todo = f"; {trouble.todo}" if trouble.todo else ""
                 logger.error("Redis hands out no messages, trying again: %s%s", trouble.cause, todo)  # noqa: TRY400 - its text says it all
-                self._said_at = now
+                self._logged_at = now
             self._refused_until = now + REFUSED_SECONDS
             if self.connection.cycle._in_protected_read:  # noqa: SLF001 - kombu has no other name
-                # Without an event loop, whose timers wake it, nothing would ask again.
+                # There is no event loop here whose timers would try again.
                 sleep(REFUSED_SECONDS)
         except self.connection_errors:
             connection.disconnect()
@@ -216,7 +215,7 @@ class LeasingChannel(PrimaryChannel):
         raise Empty
 
     def _deliver(self, messages: deque[Taken]) -> None:
-        # An answer that lay unread for longer than the lease, as after a SIGSTOP, is not ours now.
+        # An answer that was read later than the lease lasts, as after a SIGSTOP, is no longer ours.
         is_stale = monotonic() - self._brpop_sent_at > self.lease_seconds
         try:
             while messages and not is_stale and not self._closing:
@@ -224,7 +223,7 @@ class LeasingChannel(PrimaryChannel):
                 self.connection._deliver(message, queue)  # noqa: SLF001 - what kombu's channels call
                 messages.popleft()
                 if lease not in self.qos.leases():
-                    # It was settled at once, or its consumer takes no part in acknowledging.
+                    # It was settled at once, or its consumer does not acknowledge.
                     self.keeper.settle("ack", lease)
         finally:
             for lease, _, _ in reversed(messages):

@@ -1,4 +1,4 @@
-"""Trying what a worker does at a Redis or Valkey broker, one finding a thing."""
+"""What `overture check` tries on a Redis or Valkey broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.finding import Finding
 
 
 def check(broker: Broker, connection: Connection, job_queues: Sequence[str]) -> Iterator[Finding]:
-    """Declare what a worker declares, and send a message through a queue of its own."""
+    """Declare what a worker declares, and send and take a message on a queue of its own."""
     errors: tuple[type[BaseException], ...] = (
         *connection.connection_errors,
         *connection.channel_errors,
@@ -41,7 +41,7 @@ def _todo(error: BaseException) -> str:
 
 
 def _echo(broker: Broker, connection: Connection) -> None:
-    """Send a message to a queue that only this connection knows, and get it back."""
+    """Send a message to a new queue that nobody else uses, and take it again."""
     name = f"{JOBS_QUEUE}.check-{uuid.uuid4()}"
     channel: Any = connection.channel()
     queue = Queue(name, durable=False, exclusive=True, auto_delete=True).bind(channel)

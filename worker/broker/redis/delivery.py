@@ -1,4 +1,4 @@
-"""A delivery on Redis and Valkey, which the server itself puts off."""
+"""A delivery on Redis and Valkey: the server itself holds a delayed message."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ class RedisDelivery(Delivery):
     """A message that this process has leased."""
 
     def defer(self, seconds: float) -> None:
-        """Have it moved to the sorted set of what waits for its time."""
+        """Move it to the sorted set of delayed messages."""
         self._in_hand.end(self, lambda: self.channel.defer(self.tag, seconds))

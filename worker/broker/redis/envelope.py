@@ -1,4 +1,4 @@
-"""From the bytes in a Redis list to what kombu delivers; nothing is unreadable."""
+"""From the bytes in a Redis list to what kombu delivers; any bytes become a message."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from worker.broker.message import (
 )
 from worker.broker.redis.layout import DELIVERIES_HEADER
 
-# What is no message of kombu's is delivered as it is, under this content type.
+# Bytes that are not kombu's envelope are delivered as they are, with this content type.
 RAW_CONTENT_TYPE: Final = "application/octet-stream"
 RAW_CONTENT_ENCODING: Final = "binary"
-# What an envelope may take beside its body in base64.
+# The largest envelope, without its body in base64.
 ENVELOPE_BYTES: Final = 1024 * 1024
-# What parsers refuse, such as a value that is nested too deeply, is passed over in so many tokens
-# at most; a member counts for more, since its value is read by itself.
+# If a parser fails, as on a value that is nested too deeply, the envelope is read token by token,
+# up to this many. A member counts as several, since its value is parsed by itself.
 MAX_TOKENS: Final = 300_000
 MEMBER_TOKENS: Final = 100
 
@@ -52,10 +52,10 @@ _TEXTS: Final = (
 _NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
     {"delivery_mode": 255, "priority": 255, "timestamp": 2**64 - 1}
 )
-# One of them stands beside the body in every envelope, and in no job.
+# Every envelope has at least one of these beside the body, and no job has any.
 _BESIDE: Final = frozenset({"headers", "properties", "content-type", "content-encoding"})
 
-# What the script that hands messages out leaves of one that is too large.
+# What queue_take.lua leaves of a message that is too large.
 _STUB: Final = re.compile(rb'\A\{"overture-cut":\{"bytes":(\d{1,15}),"sha1":"([0-9a-f]{40})"\}\}\n')
 _SPACE: Final = rb"[ \t\n\r]*+"
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -68,18 +68,18 @@ _CLOSING: Final = re.compile(_SPACE + rb"\}" + _SPACE + rb"\Z")
 
 
 class _NoEnvelope(Exception):
-    """The bytes are nothing that kombu wrote."""
+    """The bytes are not kombu's envelope."""
 
 
 class _Fault(Exception):
-    """It is an envelope, but no body can be taken out of it; the text says why."""
+    """It is an envelope, but its body cannot be read; the text says why."""
 
 
 def read_envelope(payload: bytes, *, lease: str, queue: str, deliveries: int) -> dict[str, Any]:
-    """Return what kombu's virtual Message is built from, for any bytes whatever.
+    """Return the dictionary for kombu's virtual Message, for any bytes.
 
-    `deliveries` counts the earlier ones, which failed. Bytes that kombu did not write become a
-    message whose body they are.
+    `deliveries` counts the earlier deliveries, which failed. Bytes that are no envelope become the
+    body of a message.
     """
     message = _read(payload)
     headers, properties = message["headers"], message["properties"]
@@ -98,7 +98,7 @@ def read_envelope(payload: bytes, *, lease: str, queue: str, deliveries: int) ->
 
 
 def most_element_bytes() -> int:
-    """Return how large an element of a list may be for us to look for its body."""
+    """Return the largest element of a list that is parsed."""
     return most_body_bytes() * 4 // 3 + ENVELOPE_BYTES
 
 
@@ -108,7 +108,7 @@ def _read(payload: bytes) -> dict[str, Any]:
         cut = Cut(size=int(stub[1]), sha1=stub[2].decode())
         return _raw(payload[stub.end() :], Note(cut=cut))
     if len(payload) > most_element_bytes():
-        # Not even looked at: to read it would take several times its size.
+        # Parsing it would take several times its size in memory.
         return _beginning(payload)
     try:
         message = _message(*_members(payload))
@@ -135,20 +135,20 @@ def _raw(body: bytes, note: Note) -> dict[str, Any]:
 
 
 def _members(payload: bytes) -> tuple[Mapping[str, object], bool]:
-    """Read an envelope, ODD in the place of what cannot be read; tell whether all is in order.
+    """Read an envelope, with ODD for a value that cannot be read; True if it is surely in order.
 
     Raises _NoEnvelope.
     """
-    # Only kombu's own reader knows its notation for what JSON lacks, such as moments.
+    # Only kombu's own reader knows its notation for types that JSON lacks, such as times.
     if b"__type__" not in payload:
         try:
             message = orjson.loads(payload)
         except orjson.JSONDecodeError:
-            # It is stricter: Python's reader takes NaN and half a surrogate pair.
+            # orjson is stricter: Python's reader accepts NaN and half of a surrogate pair.
             pass
         else:
             if isinstance(message, dict):
-                # With so few marks nothing in it can be too deep, or too much.
+                # With so few brackets and commas nothing can be nested too deeply, or be too much.
                 levels = payload.count(b"{") + payload.count(b"[")
                 return message, levels <= MAX_DEPTH and payload.count(b",") < MAX_VALUES
             raise _NoEnvelope
@@ -161,7 +161,7 @@ def _members(payload: bytes) -> tuple[Mapping[str, object], bool]:
 
 
 def _object(octets: bytes) -> object:
-    """Read an object member by member: one that cannot be read spoils no other."""
+    """Read an object member by member, so that a bad value affects only itself."""
     try:
         return {name: _value(value) for name, value in _split(octets)}
     except _NoEnvelope:
@@ -176,7 +176,7 @@ def _value(octets: bytes) -> object:
 
 
 def _split(octets: bytes) -> Iterator[tuple[str, bytes]]:
-    """Split an object of JSON into names and the bytes of values, however deep these are.
+    """Split a JSON object into names and the bytes of values, however deeply nested.
 
     Raises _NoEnvelope.
     """
@@ -219,7 +219,7 @@ def _after(pattern: re.Pattern[bytes], octets: bytes, at: int) -> int:
 
 
 def _message(members: Mapping[str, object], is_in_order: bool) -> dict[str, Any]:  # noqa: FBT001 - of `_members`
-    """Take the message out of an envelope. Raises _NoEnvelope or _Fault."""
+    """Build the message from an envelope's members. Raises _NoEnvelope or _Fault."""
     if "body" not in members or _BESIDE.isdisjoint(members):
         raise _NoEnvelope
     left_out = LeftOut()
@@ -245,7 +245,7 @@ def _message(members: Mapping[str, object], is_in_order: bool) -> dict[str, Any]
 def _body(body: object, properties: Mapping[str, object] | None) -> bytes:
     """Decode the body as the properties say. Raises _Fault."""
     if not isinstance(body, str) or not is_text(body):
-        raise _Fault("the body in kombu's envelope is no text")
+        raise _Fault("the body in kombu's envelope is not a text")
     if properties is None:
         return _likely(body)
     encoding = properties.get("body_encoding")
@@ -259,7 +259,7 @@ def _body(body: object, properties: Mapping[str, object] | None) -> bytes:
 
 
 def _likely(body: str) -> bytes:
-    """Decode a body of which nobody says how: as what could hold a job."""
+    """Decode a body of unknown encoding: the first way that could be a job."""
     for octets in (body.encode(), _from_base64(body)):
         if octets and octets.lstrip()[:1] in {b"{", b"["}:
             return octets
@@ -294,7 +294,7 @@ def _properties(given: Mapping[str, object], left_out: LeftOut) -> dict[str, Any
 
 
 def _taken(given: Mapping[str, object], name: str, kind: type, left_out: LeftOut) -> Any:
-    """Return a member if it is of the kind that it should be; None where there is none."""
+    """Return a member if it has this type, else None; a wrong type is noted in `left_out`."""
     value = given.get(name)
     if value is None or (isinstance(value, kind) and is_text(value)):
         return value

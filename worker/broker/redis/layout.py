@@ -1,4 +1,4 @@
-"""What a queue of the Redis transport is made of on the server: its keys and scripts."""
+"""The keys and scripts of a queue of the Redis transport."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.store.connection import SCRIPTS as STORE_SCRIPTS
 from tasks.store.connection import joined
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
-# A message in a list carries what the broker knows of it under this name, as RabbitMQ's do.
+# A redelivered message carries its count in this header, as RabbitMQ's messages do.
 DELIVERIES_HEADER: Final = "x-delivery-count"
 
 _WRAPPING: Final = re.compile(rb'\A(\{?)"x-delivery-count":\d{1,6},')
@@ -25,7 +25,7 @@ _WRAPPING: Final = re.compile(rb'\A(\{?)"x-delivery-count":\d{1,6},')
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages of a queue can be taken, wait for their time, and are in hand."""
+    """How many messages of a queue can be taken now, are delayed, and are in hand."""
 
     ready: int
     delayed: int
@@ -34,18 +34,18 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Names the keys of queues, as kombu's producers and the scripts expect them."""
+    """The names of the keys of queues, as kombu's producers and the scripts use them."""
 
     prefix: str = ""
     separator: str = KombuChannel.sep
     steps: tuple[int, ...] = tuple(sorted(PRIORITY_STEPS, reverse=True))
 
     def list_of(self, queue: str, step: int = 0) -> str:
-        """Name the list that producers push messages of this priority step to."""
+        """Return the list that producers push messages of this priority step to."""
         return f"{self.prefix}{queue}{self.separator}{step}" if step else f"{self.prefix}{queue}"
 
     def keys(self, queues: Iterable[str]) -> list[str]:
-        """Name every key of the queues, in the order in which the scripts take them."""
+        """Return every key of the queues, in the order of the scripts' KEYS."""
         return [
             key
             for queue in queues
@@ -60,13 +60,13 @@ class Layout:
 
 
 def queue_script(client: Redis, name: str) -> Script:
-    """Return a script of the queues, ready to be called; clocks are judged as the store's are."""
+    """Return a script of the queues, ready to be called; it shares the store's clock.lua."""
     files = (STORE_SCRIPTS / "clock.lua", SCRIPTS / "queue.lua", SCRIPTS / f"{name}.lua")
     return joined(client, *files)
 
 
 def unwrapped(element: bytes) -> bytes:
-    """Return what a producer pushed, without the count that a message carries which came back."""
+    """Return a list's element as its producer pushed it, without a count of deliveries."""
     return _WRAPPING.sub(rb"\1", element)
 
 

@@ -1,8 +1,8 @@
-"""The leases of what this process has taken from a Redis server: kept alive until settled.
+"""The leases of the messages that this process took from a Redis server, renewed until settled.
 
-One thread and one connection per server do it all. It is not done in Celery's event loop, because
-that stands still while a worker drains its threads at the end, and while it waits for a lost broker
-to come back: exactly when the jobs in hand go on, and must not be handed to anybody else.
+Each server has one thread and one connection for this. Celery's event loop cannot do it: it stops
+while a worker drains at its end, and while it reconnects to a lost broker. The jobs in hand go on
+during both, and no other worker may get them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from redis import Redis
 from tasks.store.replies import classify
 from worker.broker.redis.layout import Layout, queue_script
 
-# How often an unreachable server is tried again: often, so that leases are renewed before
-# consumers, who reconnect later, could take them for dead.
+# How often an unreachable server is tried again. It must be often: leases have to be renewed before
+# other consumers reconnect and find them expired.
 RETRY_SECONDS: Final = 0.25
 RENEWALS_PER_LEASE: Final = 3
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Operation(NamedTuple):
-    """One thing to be done to a lease; the time is the delay or the new lease, in ms."""
+    """One change to a lease; `ms` is the delay of "defer" or the length of "renew"."""
 
     verb: Verb
     queue: str
@@ -40,9 +40,9 @@ class Operation(NamedTuple):
 class LeaseKeeper:
     """Renews the leases in hand, and settles them in the background. For any thread.
 
-    What is settled here is out of hand at once. The server is told as soon as it can be, of many
-    settlements in one command. A failed one is repeated until the server has it: never more of them
-    than there was in hand when the server went away.
+    A settled message is out of hand at once. The thread sends settlements to the server, many in
+    one command, and repeats what failed. That is never more than was in hand when the server went
+    away.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LeaseKeeper:
         self._lease_ms = int(lease_seconds * 1000)
         self._renewal_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._renew_at = 0.0
-        # A signal handler may settle while this very thread holds the lock: it has to be reentrant.
+        # Reentrant: a signal handler may settle while its own thread holds the lock.
         self._changed = threading.Condition(threading.RLock())
         self._held: dict[str, str] = {}
         self._orphans: set[str] = set()
@@ -64,23 +64,23 @@ class LeaseKeeper:
 
     @property
     def orphans(self) -> int:
-        """How many are in hand whose channel was lost: their jobs still run here."""
+        """How many leases in hand have lost their channel; their jobs still run here."""
         return len(self._orphans)
 
     def attach(self) -> None:
-        """Keep ready for one more channel."""
+        """Register one more channel, which keeps the thread alive."""
         with self._changed:
             self._users += 1
 
     def detach(self, seconds: float) -> None:
-        """Do without a channel, once the server has all that was settled; wait so long for it."""
+        """Unregister a channel, after waiting at most `seconds` for pending settlements."""
         with self._changed:
             self._changed.wait_for(lambda: not self._pending and not self._sending, seconds)
             self._users -= 1
             self._changed.notify_all()
 
     def hold(self, leases: Mapping[str, str]) -> None:
-        """Keep leases alive, given as lease to queue, until each is settled."""
+        """Renew leases, given as lease to queue, until each is settled."""
         with self._changed:
             if not self._held:
                 self._renew_at = monotonic() + self._renewal_seconds
@@ -89,7 +89,7 @@ class LeaseKeeper:
             self._ensure_thread()
 
     def settle(self, verb: Verb, lease: str, *, seconds: float = 0.0) -> None:
-        """Acknowledge a message, put it back or put it off. Only the first settlement counts."""
+        """Acknowledge, requeue or defer a message. Only the first settlement counts."""
         with self._changed:
             self._orphans.discard(lease)
             queue = self._held.pop(lease, None)
@@ -99,8 +99,8 @@ class LeaseKeeper:
                 self._changed.notify_all()
 
     def orphan(self, leases: Iterable[str]) -> None:
-        """Note that the channel of these is gone, but not the jobs."""
-        # A list first: other threads settle meanwhile, and what is settled is none of them.
+        """Note that the channel of these leases is gone, while their jobs still run."""
+        # Copied first: other threads settle meanwhile. A settled lease is no orphan.
         with self._changed:
             self._orphans.update(lease for lease in list(leases) if lease in self._held)
 
@@ -136,7 +136,7 @@ class LeaseKeeper:
         client.connection_pool.disconnect()
 
     def _wait(self) -> list[Operation]:
-        """Return what there is to do, as soon as there is; nothing once nobody needs it."""
+        """Wait for operations and return them; returns none once the thread is not needed."""
         with self._changed:
             while not self._pending and not self._is_renewal_due():
                 if not self._held and not self._users:
@@ -182,7 +182,7 @@ _keepers: dict[Hashable, LeaseKeeper] = {}
 
 
 def keeper_for(server: Hashable, make: Callable[[], LeaseKeeper]) -> LeaseKeeper:
-    """Return this process's keeper for a server, which outlives connections and channels."""
+    """Return this process's keeper for a server; it outlives connections and channels."""
     if server not in _keepers:
         _keepers[server] = make()
     return _keepers[server]

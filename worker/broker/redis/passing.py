@@ -1,4 +1,4 @@
-"""Reading past an answer of Redis that nobody wants, without holding it."""
+"""Skipping a large answer of Redis without keeping it in memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LINE_END: Final = b"\r\n"
 
 
 def pass_over(connection: Any, *, least: int) -> bool:
-    """Pass over the next answer if it is one string of so many bytes or more; True if it was.
+    """Skip the next answer if it is a string of at least `least` bytes; True if it was.
 
-    Otherwise nothing has happened. Raises what the connection raises.
+    If not, nothing was read. Raises the connection's own errors.
     """
-    # redis-py offers no such thing; its other parser, in C, is left to itself.
+    # redis-py cannot do this. With its other parser, hiredis, the answer is read as usual.
     buffer: Any = getattr(getattr(connection, "_parser", None), "_buffer", None)
     if not isinstance(buffer, SocketBuffer):
         return False
@@ -33,7 +33,7 @@ def pass_over(connection: Any, *, least: int) -> bool:
         if not data:
             raise RedisConnectionError("the server closed the connection")
         missing -= len(data)
-    # Nothing comes behind it: one command is under way at a time.
+    # No other answer follows: one command is pending at a time.
     buffer.rewind(start + len(head) + len(_LINE_END) + buffer.unread_bytes())
     buffer.purge()
     return True

@@ -1,4 +1,4 @@
-"""kombu's Redis channel, connected to a primary alone, which may be for Sentinels to name."""
+"""kombu's Redis channel, connected only to a primary, which Sentinels may name."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from config.redis_urls import Sentinels
 from tasks.store.connection import DROP, prepare
 from tasks.store.sentinels import sentinel_pool
 
-# No "+" in these: kombu takes what stands before one for a transport, and does not parse the rest.
+# No "+" in these: kombu takes the part before it for the transport, and does not parse the rest.
 SCHEME: Final = "overture-redis"
 TLS_SCHEME: Final = "overture-rediss"
-# Behind Sentinels kombu's own transport would not do for those who publish and declare, either.
+# With Sentinels producers need a transport of ours, too.
 PRODUCER_SCHEME: Final = f"{SCHEME}-producer"
 TLS_PRODUCER_SCHEME: Final = f"{TLS_SCHEME}-producer"
-# The name under which kombu passes the Sentinels on to its channels.
+# The transport option with which kombu passes the Sentinels to its channels.
 SENTINELS_OPTION: Final = "sentinels"
 
 
 class PrimaryChannel(kombu_redis.Channel):
-    """Makes its connections as the store's are made: to a server that takes writes.
+    """Connects like the store's client: only to a server that accepts writes.
 
-    Beside kombu's own options it knows `sentinels`, which name that server.
+    `sentinels` is a transport option beside kombu's own.
     """
 
     from_transport_options = (*kombu_redis.Channel.from_transport_options, SENTINELS_OPTION)
@@ -36,7 +36,7 @@ class PrimaryChannel(kombu_redis.Channel):
 
     @property
     def connection_class(self) -> type[Connection]:  # type: ignore[override] # kombu only reads it
-        """The class of a connection in the clear."""
+        """The class of a connection without TLS."""
         return SentinelManagedConnection if self.sentinels else Connection
 
     @property
@@ -59,10 +59,10 @@ class PrimaryChannel(kombu_redis.Channel):
 
 
 class PrimaryTransport(kombu_redis.Transport):
-    """For whoever publishes and declares."""
+    """The transport for publishing and declaring."""
 
     Channel = PrimaryChannel
-    # Whatever a server says to a call, Celery connects anew, for as long as it takes.
+    # After any error of the server Celery reconnects, for as long as it takes.
     connection_errors = (*kombu_redis.Transport.connection_errors, RedisError)
 
     def __init__(self, client: Any, **kwargs: Any) -> None:

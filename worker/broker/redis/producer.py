@@ -1,6 +1,6 @@
 """Publishing on Redis and Valkey: kombu's envelopes in its lists, many of them in one command.
 
-kombu's own producer makes a new client for every batch, and looks every message's queues up anew.
+kombu's own producer makes a new client for each batch, and looks up the queues of each message.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import PERSISTENT, Outgoing
 from tasks.store.replies import classify
-from worker.broker.confirms import RefusalKind, NotConfirmed, Refusal, Unsendable
+from worker.broker.confirms import NotConfirmed, Refusal, RefusalKind, Unsendable
 from worker.broker.redis.layout import Layout
 
 BATCH: Final = 500
-# How long the queues that an exchange leads to are taken as known, in seconds.
+# How long the bindings of an exchange are cached.
 BINDINGS_SECONDS: Final = 1.0
-# What Redis takes in one value (proto-max-bulk-len); a larger one ends the connection.
+# Redis's largest value (proto-max-bulk-len); a larger one ends the connection.
 MAX_BYTES: Final = 512 * 1024 * 1024
-# What an envelope holds beside the body.
+# Room for the rest of the envelope beside the body.
 MARGIN_BYTES: Final = 64 * 1024
 
 
 class RedisProducer:
-    """A ConfirmedProducer; Redis confirms each write by answering it."""
+    """A ConfirmedProducer: Redis's answer to a write is its confirm."""
 
     blocked = ""
     heard_at = math.inf
 
     def __init__(self, broker: Connection) -> None:
-        # kombu's types know no virtual channel.
+        # kombu's types lack virtual channels.
         self._channel = cast("Any", broker.channel())
         self._client = Redis(connection_pool=self._channel.pool)
         self._layout = Layout()
@@ -50,27 +50,27 @@ class RedisProducer:
         self._settled: list[tuple[int, Refusal | None]] = []
 
     def beat(self) -> None:
-        """Do nothing: its answers are its only signs of life."""
+        """Do nothing: Redis has no heartbeats."""
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Write the messages, in their order."""
         self.wait(self.send(messages))
 
     def send(self, messages: Sequence[Outgoing]) -> int:
-        """Write the messages, in their order; a list that takes none holds no other one up."""
+        """Write the messages, in their order; an error of one list does not affect the others."""
         for start in range(0, len(messages), BATCH):
             self._write(messages[start : start + BATCH])
         return self._last
 
     def wait(self, through: int) -> None:
-        """Return at once, as what was sent is there; raises NotConfirmed for what is not."""
+        """Return at once: `send` has waited for the answers. Raises NotConfirmed for a refusal."""
         del through
         for _, refusal in self.take():
             if refusal is not None:
                 raise NotConfirmed(refusal.why)
 
     def take(self, *, seconds: float = 0) -> list[tuple[int, Refusal | None]]:
-        """Return what was confirmed or refused since."""
+        """Return the confirms and refusals since the last call."""
         del seconds
         settled, self._settled = self._settled, []
         return settled
@@ -116,7 +116,7 @@ class RedisProducer:
         self._settled += found.items()
 
     def _queues(self, exchange: str, routing_key: str) -> list[str]:
-        """Return where a message goes; raises NotConfirmed where kombu would drop it in silence."""
+        """Return a message's queues; raises NotConfirmed if there is none: kombu drops it then."""
         if not exchange:
             return [routing_key]
         read_at, queues = self._known.get((exchange, routing_key), (-math.inf, []))
@@ -131,7 +131,7 @@ class RedisProducer:
 
 
 def _refusal_of(answer: Exception, what: str) -> Refusal:
-    """Return why the server refuses one key; raises what says to ask another server."""
+    """Return why the server refused one key; raises an error that concerns the whole server."""
     if isinstance(answer, ReadOnlyError) or not isinstance(answer, ResponseError):
         raise answer
     kind = RefusalKind.DENIED if isinstance(answer, NoPermissionError) else RefusalKind.NOT_STORED

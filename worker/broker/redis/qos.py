@@ -1,4 +1,4 @@
-"""What a channel of the Redis transport has in hand, and how much more it may take."""
+"""The messages that a channel of the Redis transport has in hand, and its prefetch limit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TAKE_LIMIT: Final = 64
 
 
 class Holder(Protocol):
-    """The channel, as far as it matters here."""
+    """What is used of the channel."""
 
     keeper: LeaseKeeper
     is_lost: bool
 
 
 class LeasingQoS(kombu_redis.QoS):
-    """Counts what is in hand; nothing here talks to the server, so nothing here can fail."""
+    """Counts the messages in hand; it never talks to the server, so it cannot fail."""
 
     _delivered: OrderedDict[str, Any]
     _on_collect: Any
@@ -34,7 +34,7 @@ class LeasingQoS(kombu_redis.QoS):
     def room(self) -> int:
         """Return how many more messages may be taken now.
 
-        Jobs whose channel was lost still run in this process, and take up room.
+        Jobs whose channel was lost count too: they still run in this process.
         """
         if not self.prefetch_count:
             return TAKE_LIMIT
@@ -46,7 +46,7 @@ class LeasingQoS(kombu_redis.QoS):
         return self.room() > 0
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message that is in hand from now on; its lease is held already."""
+        """Add a message; its lease is being renewed already."""
         self._delivered[delivery_tag] = message
 
     def leases(self) -> KeysView[str]:
@@ -54,30 +54,30 @@ class LeasingQoS(kombu_redis.QoS):
         return self._delivered.keys()
 
     def settle(self, verb: Verb, delivery_tag: str, *, seconds: float = 0.0) -> None:
-        """Put a message out of hand. For any thread."""
-        # In this order: what is not in hand any more counts as settled, in whatever way.
+        """Settle a message. For any thread."""
+        # In this order: a message that is not in `_delivered` counts as settled.
         self._holder.keeper.settle(verb, delivery_tag, seconds=seconds)
         self._delivered.pop(delivery_tag, None)
 
     def ack(self, delivery_tag: str) -> None:
-        """Be done with a message."""
+        """Acknowledge a message."""
         self.settle("ack", delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
-        """Be done with a message, or put it back where it is taken next."""
+        """Drop a message, or put it back where it is taken next."""
         self.settle("requeue" if requeue else "ack", delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Put everything in hand back, the oldest to be taken first."""
+        """Put everything in hand back, so that the oldest is taken first."""
         del client
         for delivery_tag in reversed(list(self.leases())):
             self.reject(delivery_tag, requeue=True)
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: kombu would look for what its own consumers left behind, under their keys."""
+        """Do nothing: kombu would look for messages that its own consumers left behind."""
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Put everything in hand back when the channel closes, unless its jobs run on."""
+        """Put everything in hand back when the channel closes, unless its jobs still run."""
         del stderr
         self._on_collect.cancel()
         if not self._holder.is_lost:

@@ -38,7 +38,7 @@ _BINDINGS: Final[Arguments] = {
     "smembers": (KEY,),
     "srem": (KEY, "1"),
 }
-# What is needed of the broker, as key pattern and commands.
+# The rights on the broker: key pattern to commands.
 BROKER_RIGHTS: Final = {"conversations.*": _QUEUES, "_kombu.*": _BINDINGS}
-# One write that a server without memory or disk space, or a replica, does not take.
+# A write that a replica refuses, and a server without memory or disk space.
 BROKER_WRITE: Final = {"conversations.*": {"lpush": _QUEUES["lpush"], "del": _QUEUES["del"]}}

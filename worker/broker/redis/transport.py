@@ -6,8 +6,8 @@ registers it as unacknowledged in a second step:
 - a script takes messages and leases them in one step; nothing is lost in between (kombu #305),
 - the leases of what is in hand are renewed, so that a slow job runs once (kombu #337) and the jobs
   of a killed worker run elsewhere within seconds,
-- an acknowledgement frees its slot at once and cannot fail here (celery #8030, #8091, #9054),
-- a delay is kept by the server, not in the memory of a worker (celery #9849),
+- an acknowledgement makes room at once and cannot fail here (celery #8030, #8091, #9054),
+- the server holds delayed messages, not the memory of a worker (celery #9849),
 - bytes that are no message are delivered as such instead of breaking the event loop.
 """
 
@@ -27,7 +27,7 @@ from worker.broker.redis.primary import (
     PrimaryTransport,
 )
 
-# How often kombu looks whether an answer is overdue.
+# How often kombu checks whether an answer is overdue.
 HEALTH_SECONDS: Final = 2
 # A silent server is noticed within about ten seconds, and no call hangs for longer.
 DEFAULT_OPTIONS: Final = {
@@ -50,8 +50,8 @@ _OURS: Final = {
 class Transport(PrimaryTransport):
     """Consumes from Redis and Valkey without losing messages.
 
-    Options beside kombu's own: `lease_seconds`, after which others take over from a worker that has
-    gone silent.
+    Options beside kombu's own: `lease_seconds`, after which other workers take the messages of one
+    that has stopped.
     """
 
     Channel = LeasingChannel
@@ -62,9 +62,9 @@ class Transport(PrimaryTransport):
         super().__init__(client, **kwargs)
 
     def _collect(self, connection: Any) -> None:
-        """Drop a broken connection; kombu calls this instead of closing it in good order.
+        """Drop a broken connection; kombu calls this instead of `close`.
 
-        Its messages stay in hand: their jobs run on, and are acknowledged over the next connection.
+        Its messages stay in hand: their jobs go on, and are acknowledged by the next connection.
         """
         for channel in list(self.channels):
             channel.lose()
@@ -72,7 +72,7 @@ class Transport(PrimaryTransport):
 
 
 def register() -> None:
-    """Make the schemes of these transports known to kombu."""
+    """Register the schemes of these transports with kombu."""
     for scheme in (SCHEME, TLS_SCHEME):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
     for scheme in (PRODUCER_SCHEME, TLS_PRODUCER_SCHEME):
@@ -80,16 +80,16 @@ def register() -> None:
 
 
 def producer_url(url: str) -> str:
-    """Return the URL under which a master behind Sentinels is published to."""
+    """Return the URL for publishing to a master that Sentinels name."""
     return with_schemes(url, {"redis": PRODUCER_SCHEME, "rediss": TLS_PRODUCER_SCHEME})
 
 
 def worker_url(url: str) -> str:
-    """Return the URL under which a worker consumes through this transport.
+    """Return the URL with which a worker consumes through this transport.
 
-    URLs of other brokers come back as they are, alternatives (`a;b`) one by one.
+    URLs of other brokers are returned unchanged; alternatives (`a;b`) each for itself.
     """
-    # A socket's URL names its database otherwise to kombu than to redis-py.
+    # In a socket's URL kombu has another name for the database than redis-py.
     parts = (
         one.replace("?db=", "?virtual_host=") if one.startswith("unix://") else one
         for one in url.split(";")

@@ -1,9 +1,10 @@
--- A queue of the Redis transport: what it is made of, and how a message goes back into it.
+-- A queue of the Redis transport: its keys, and how a message is put back. Joined before
+-- queue_take.lua and queue_settle.lua, after the store's clock.lua (worker/broker/redis/layout.py).
 --
 -- A message that was taken is known by its lease. Its record is "<step> <deliveries> <payload>": the
--- priority step of the list it came from, how often it had failed before, and its producer's bytes.
--- One that goes back into a list carries its count in front, spliced in as the first member of the
--- JSON object that kombu wrote, so that an ordinary kombu consumer can still read it.
+-- priority step of the list it came from, how many deliveries failed before, and its producer's
+-- bytes. A message that is put back carries this count as the first member of the JSON object that
+-- kombu wrote, so that an ordinary kombu consumer can still read it.
 
 local MAX_DELIVERIES = 999999 -- as many digits as are read back
 
@@ -35,7 +36,7 @@ local function open_queues(steps)
   for first = 1, #KEYS, width do
     local queue = {
       records = KEYS[first], -- hash: lease -> record
-      leases = KEYS[first + 1], -- sorted set: lease -> when it runs out, and half a ms the second time
+      leases = KEYS[first + 1], -- sorted set: lease -> when it runs out; with .5 for the second time
       delayed = KEYS[first + 2], -- sorted set: lease -> when it is due
       since = KEYS[first + 3], -- sorted set: lease -> when it was put off
       lists = {},
@@ -44,9 +45,9 @@ local function open_queues(steps)
     for place, step in ipairs(steps) do
       queue.lists[step] = KEYS[first + 3 + place]
     end
-    -- Two writes that change nothing. They fail, before anything has moved, where a key is of
-    -- another type; and a script that has written may go on when the server's memory is full,
-    -- which is when taking messages off it matters most.
+    -- Two writes that change nothing. If a key has another type, they fail before anything was
+    -- moved. And a script that has written may go on when the server's memory is full, which is
+    -- when taking messages from it matters most.
     redis.call('HDEL', queue.records, '')
     redis.call('ZREM', queue.leases, '')
     queues[#queues + 1] = queue
@@ -54,7 +55,7 @@ local function open_queues(steps)
   return queues
 end
 
--- Puts a message where it is taken next; written before it is removed, so that no error loses it.
+-- Puts a message where it is taken next. It is written before it is removed, so no error loses it.
 local function put_back(queue, lease, failures)
   local record = redis.call('HGET', queue.records, lease)
   if record then
@@ -65,8 +66,8 @@ local function put_back(queue, lease, failures)
   end
 end
 
--- A lease runs out twice: it is handed out the second time, and its holder renews it before that,
--- also where the server was away or its clock was set forward, so that all ran out together.
+-- A lease has to run out twice before its message is given to another worker. So its holder can
+-- still renew it after the server was away or its clock was set forward, when all leases run out.
 local function lease_half(lease_ms)
   return math.floor(lease_ms / 2)
 end

@@ -1,7 +1,7 @@
 -- Settles or renews leases.
 --
 -- KEYS: the queues. ARGV: how many steps, the steps, then for each lease a verb, the number of its
--- queue, its id and a time in ms. Returns the leases that had run out, so nothing was done.
+-- queue, its id and a time in ms. Returns the leases that had run out; they are left as they are.
 
 local count = tonumber(ARGV[1])
 local queues = open_queues({ unpack(ARGV, 2, 1 + count) })

@@ -1,7 +1,7 @@
--- Takes messages off queues, highest priority first, and leases them, in one step.
+-- Takes messages from queues, highest priority first, and leases them, in one step.
 --
--- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, how many bytes
--- a message may have and how many are kept of one that has more, the steps.
+-- KEYS: the queues. ARGV: how many at most, the lease in ms, a prefix for the leases, the largest
+-- message in bytes, how many bytes are kept of a larger one, the steps.
 -- Returns for each message: its lease, the number of its queue, its failed deliveries, its payload.
 
 local limit, lease_ms, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
@@ -11,10 +11,10 @@ local queues = open_queues(steps)
 local now = math.floor(clock())
 local taken = {}
 
-local AGAIN = 0.5 -- no whole number of ms: this lease has run out before
-local SHIFTED = 1000 -- so many delays are set right in one step
+local AGAIN = 0.5 -- this fraction of a ms marks a lease that has run out once
+local MAX_SHIFTED = 1000 -- how many delays are corrected in one call
 
--- No more come back than can be taken now: so the earliest of many is never overtaken.
+-- No more are brought back than can be taken now, so that later ones do not overtake the earliest.
 local function due(set)
   return redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, limit)
 end
@@ -27,7 +27,7 @@ local function bring_back(queue, set, leases, failures)
   end
 end
 
--- Returns the leases that have run out for the second time; the others have theirs to come.
+-- Returns the leases that ran out for the second time; marks those that ran out for the first.
 local function run_out(queue)
   local over = {}
   for _, id in ipairs(due(queue.leases)) do
@@ -40,15 +40,16 @@ local function run_out(queue)
   return over
 end
 
--- What was put off later than now was so before the clock was set back: its delay begins now.
+-- A message that was put off later than now was put off before the clock was set back: its delay
+-- begins now.
 local function shift(queue)
   local later = string.format('(%d', now)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, SHIFTED)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, MAX_SHIFTED)) do
     local at, since = redis.call('ZSCORE', queue.delayed, id), redis.call('ZSCORE', queue.since, id)
     if at then
       put_off(queue, id, now, at - since)
     else
-      redis.call('ZREM', queue.since, id) -- of a delay that somebody has deleted
+      redis.call('ZREM', queue.since, id) -- somebody has deleted the delayed message
     end
   end
 end
@@ -56,8 +57,8 @@ end
 local function lease(queue, number, step, element)
   local count, payload = unwrap(element)
   if #payload > most then
-    -- Kept whole it would be written to disk with each delivery, and read by a worker each time:
-    -- for longer than a lease, so that no message behind it would ever be handed out.
+    -- Kept whole, it would be written to disk and sent to a worker at each delivery. That could
+    -- take longer than a lease, and then no message behind it would ever be delivered.
     local known = string.format('"bytes":%.0f,"sha1":"%s"', #payload, redis.sha1hex(payload))
     payload = '{"overture-cut":{' .. known .. '}}\n' .. string.sub(payload, 1, kept)
   end
@@ -77,7 +78,7 @@ end
 for _, step in ipairs(steps) do
   for number, queue in ipairs(queues) do
     if #taken < limit then
-      -- A list that is none is its producers' error to see; the other lists go on.
+      -- A key that is not a list is its producers' error; the other lists go on.
       local elements = redis.pcall('RPOP', queue.lists[step], limit - #taken)
       for _, element in ipairs(elements or {}) do
         lease(queue, number, step, element)
