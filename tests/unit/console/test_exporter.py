@@ -160,11 +160,11 @@ def test_a_server_that_hangs_keeps_no_scrape(
         goes_on.wait(10)
         return depths(queues)
 
-    monkeypatch.setattr(exporters, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(exporters, "SCRAPE_SECONDS", 0.1)
     monkeypatch.setattr(broker, "depths", hang)
     assert scraped(exporter)["overture_server_up broker"] == 0
     goes_on.set()
-    monkeypatch.setattr(exporters, "POLL_SECONDS", 10)
+    monkeypatch.setattr(exporters, "SCRAPE_SECONDS", 10)
     assert scraped(exporter)["overture_server_up broker"] == 1
 
 

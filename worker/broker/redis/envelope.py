@@ -245,7 +245,7 @@ def _message(members: Mapping[str, object], is_in_order: bool) -> dict[str, Any]
 def _body(body: object, properties: Mapping[str, object] | None) -> bytes:
     """Decode the body as the properties say. Raises _Fault."""
     if not isinstance(body, str) or not is_text(body):
-        raise _Fault("the body in kombu's envelope is not a text")
+        raise _Fault("the body in kombu's envelope is no text")
     if properties is None:
         return _likely(body)
     encoding = properties.get("body_encoding")

@@ -95,7 +95,7 @@ class RedisProducer:
                 continue
             if len(envelope) > MAX_BYTES:
                 why = f"it has {len(envelope)} octets, and Redis takes {MAX_BYTES}"
-                # Of the envelope the body is four thirds.
+                # In base64 the body takes four thirds of its size.
                 found[self._last] = Refusal(
                     RefusalKind.TOO_LARGE, why, MAX_BYTES * 3 // 4 - MARGIN_BYTES
                 )

@@ -44,7 +44,8 @@ end
 -- begins now.
 local function shift(queue)
   local later = string.format('(%d', now)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, MAX_SHIFTED)) do
+  local ids = redis.call('ZRANGEBYSCORE', queue.since, later, '+inf', 'LIMIT', 0, MAX_SHIFTED)
+  for _, id in ipairs(ids) do
     local at, since = redis.call('ZSCORE', queue.delayed, id), redis.call('ZSCORE', queue.since, id)
     if at then
       put_off(queue, id, now, at - since)
