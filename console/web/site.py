@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,9 @@ FOLDER: Final = Path(__file__).parent
 THREADS: Final = 4
 # However many look, broker and store are asked no more often than this, in seconds.
 FRESH_SECONDS: Final = 1.0
+# As messages and sentences write it: RFC 3339 in UTC.
+MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+TIME: Final = Markup('<time datetime="{}">{}</time>')
 
 log = structlog.get_logger()
 
@@ -111,6 +115,19 @@ def _visible(value: object) -> object:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _moments(words: str) -> Markup:
+    """Mark the moments in a sentence, for the page to show them in local time."""
+    texts = MOMENT.split(printable(words))
+    return Markup().join(
+        TIME.format(text, text) if number % 2 else text for number, text in enumerate(texts)
+    )
+
+
+def _breakable(words: str) -> Markup:
+    """Let a name that has dots go on in the next line after each."""
+    return Markup(".<wbr>").join(printable(words).split("."))
+
+
 def _lines(document: object) -> list[str]:
     return json.dumps(document, indent=2, ensure_ascii=False).split("\n")
 
@@ -127,6 +144,8 @@ def _environment() -> Environment:
     made.filters["rate"] = lambda value: NOTHING if value is None else f"{value:.3g}/s"
     made.filters["lines"] = _lines
     made.filters["uptime"] = uptime
+    made.filters["moments"] = _moments
+    made.filters["breakable"] = _breakable
     return made
 
 

@@ -68,7 +68,10 @@ def sentence(overview: Overview) -> Sentence:
     most = [one.max_rate for one in overview.accounts]
     of = f" of {sum(filter(None, most)):g}" if most and None not in most else ""
     left = f", {about(many / rate)} at this pace" if rate else ""
-    return Sentence("well", f"All well: {rate:.3g}{of} conversations a second; {jobs}{left}.")
+    aside = len({one.submission_id for one in overview.pauses})
+    paused = f" {counted(aside, 'submission')} {'is' if aside == 1 else 'are'} paused."
+    text = f"All well: {rate:.3g}{of} conversations a second; {jobs}{left}."
+    return Sentence("well", text + paused * bool(aside))
 
 
 def about(seconds: float) -> str:
