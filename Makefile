@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools browser-tools pictures bench bench-scale bench-limit bench-metrics bench-store chaos clean docs
+.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools browser-tools pictures bench bench-scale bench-limit bench-metrics bench-store chaos clean dashboard docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ bench-store: install $(VENV)/.developers ## Measure what a job costs the store
 
 bench-metrics: install $(VENV)/.developers $(VENV)-bench/.contestants ## Measure what metrics cost a worker
 	$(RUN) -m benchmarks.metrics $(ARGS)
+
+dashboard: install $(VENV)/.developers $(VENV)-bench/.contestants ## Draw the dashboard, of a run in which things go wrong
+	$(RUN) -m benchmarks.dashboard $(ARGS)
 
 chaos: install $(VENV)/.developers ## Break everything for some minutes, and audit what came of it
 	$(RUN) -m tests.chaos $(ARGS) --broker valkey

@@ -16,7 +16,10 @@ from urllib.request import urlopen
 import pytest
 from ruamel.yaml import YAML
 
+from docker.monitoring.dashboard import ACCOUNT as CHOSEN
+from docker.monitoring.dashboard import RATE
 from tests.documents import ROOT
+from tests.jobs import ACCOUNT
 from tests.redis_server import free_port
 from tests.waiting import wait_until
 
@@ -33,10 +36,15 @@ def demand(program: str) -> str:
     return found
 
 
-class PrometheusServer:
-    """Scrapes every second, by our rules, which do not wait: `for` is left out of them."""
+def as_asked(query: str, *, rate: str) -> str:
+    """Put into a query of the dashboard what Grafana puts in."""
+    return query.replace(CHOSEN, f'account=~"{ACCOUNT}|"').replace(RATE, rate)
 
-    def __init__(self, folder: Path, jobs: Mapping[str, Sequence[str]]) -> None:
+
+class PrometheusServer:
+    """Scrapes every few seconds, by our rules, which do not wait: `for` is left out of them."""
+
+    def __init__(self, folder: Path, jobs: Mapping[str, Sequence[str]], *, every: int = 1) -> None:
         """`jobs` have the addresses that are scraped."""
         self._program = demand("prometheus")
         self._folder = folder
@@ -50,7 +58,7 @@ class PrometheusServer:
             ]
         yaml.dump(rules, folder / "rules.yaml")
         settings = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": f"{every}s", "evaluation_interval": f"{every}s"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
                 {"job_name": name, "static_configs": [{"targets": list(targets)}]}
@@ -89,6 +97,14 @@ class PrometheusServer:
         """Ask; returns what is found, each with its labels and its number."""
         answer = self._get(f"/api/v1/query?{urlencode({'query': query})}")
         found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def query_range(
+        self, query: str, start: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """Ask over a time; returns what is found, each with its labels and its numbers."""
+        asked = urlencode({"query": query, "start": start, "end": end, "step": step})
+        found: list[dict[str, Any]] = self._get(f"/api/v1/query_range?{asked}")["data"]["result"]
         return found
 
     def firing(self) -> set[str]:

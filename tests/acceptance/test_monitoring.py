@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import pytest
 
-from docker.monitoring.dashboard import ACCOUNT as CHOSEN
-from docker.monitoring.dashboard import RATE, panels
+from docker.monitoring.dashboard import panels
 from tests.broker_client import BrokerClient
-from tests.jobs import ACCOUNT, ONE_ACCOUNT, job_document
+from tests.jobs import ONE_ACCOUNT, job_document
 from tests.overture_command import start_overture
-from tests.prometheus_server import PrometheusServer, demand
+from tests.prometheus_server import PrometheusServer, as_asked, demand
 from tests.redis_server import free_port
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
@@ -86,7 +85,7 @@ def test_every_panel_has_numbers_and_alerts_come_and_go(pool: Pool) -> None:
         (panel.title, query)
         for panel in panels()
         for query in panel.queries.values()
-        if not numbers(prometheus.query(as_asked(query)))
+        if not numbers(prometheus.query(as_asked(query, rate="1m")))
     }
     assert empty == set()
 
@@ -100,8 +99,3 @@ def test_every_panel_has_numbers_and_alerts_come_and_go(pool: Pool) -> None:
     wait_until(
         lambda: "OvertureWorkersMissing" not in prometheus.firing(), "the alert ends", seconds=30
     )
-
-
-def as_asked(query: str) -> str:
-    """Put in what Grafana puts in."""
-    return query.replace(CHOSEN, f'account=~"{ACCOUNT}|"').replace(RATE, "1m")
