@@ -22,6 +22,7 @@ SERVICES: Final = {
     "celery --quiet -A worker.app worker": "worker.ready",
     "overture watch": "",
     "overture exporter": "exporter.ready",
+    "prometheus --config.file": "Server is ready to receive web requests",
     "overture console": "the console is at",
     "examples/send_stage.py": "",
 }

@@ -18,6 +18,7 @@ from tests.broker_client import BrokerClient
 from tests.documents import DOCUMENTS, ROOT, blocks, read
 from tests.jobs import ONE_ACCOUNT
 from tests.otlp_receiver import OtlpReceiver
+from tests.prometheus_server import demand
 from tests.reader import SERVICES, Reader
 from tests.redis_server import RedisServer, free_port
 from tests.simulator_process import SimulatorProcess
@@ -28,6 +29,7 @@ SHELL: Final = {"sh", "console", "bash"}
 DOCUMENTED_PORT: Final = "8070"
 INSTRUMENT: Final = Path(sys.executable).parent / "opentelemetry-instrument"
 EXPORTERS_PORT: Final = "9465"
+REHEARSAL: Final = ("From a clone to an alert", "docs/monitoring.md")
 
 # What cannot be run here, and what is done instead.
 NOT_RUN: Final = {
@@ -135,12 +137,37 @@ def test_the_operators_pages(
             wait_until(lambda: "expired" in one.type("overture dead-letters list"), "a dead letter")
             said = follow(one, read("docs/operations.md"), port=simulator.port)
             follow(one, read("docs/limits.md"), port=simulator.port)
-            text = read("docs/monitoring.md")
+            text = read("docs/monitoring.md").replace(section_text(*REHEARSAL), "")
             said |= follow(one, text, port=simulator.port, exporter=free_port())
             follow(one, read("docs/console.md"), port=simulator.port)
     assert "the worker made progress" in said["overture health"]
     assert '"expired"' in said["overture dead-letters show order-1001"]
     assert (tmp_path / "dead-letters.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.timeout(180)
+def test_the_rehearsal_of_an_alert(reader: Callable[..., Reader], folder: Path) -> None:
+    """It fires and ends as the page says, by rules that do not wait and are asked more often."""
+    for program in ("prometheus", "promtool"):
+        demand(program)
+    shutil.copytree(ROOT / "docker/monitoring", folder / "docker/monitoring")
+    text = section_text(*REHEARSAL)
+    settings, rules = (folder / f"docker/monitoring/{name}.yaml" for name in ("local", "rules"))
+    rules.write_text(re.sub(r"^ +for: .*\n", "", rules.read_text(), flags=re.MULTILINE))
+    scraped = settings.read_text().replace(" 5s", " 1s")
+    for port in sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", text))):
+        one = str(free_port())
+        text, scraped = text.replace(port, one), scraped.replace(port, one)
+    settings.write_text(scraped)
+    before, asked, after = re.split(r"^(?=promtool|printf demo)", text, flags=re.MULTILINE)
+    reads = reader(log_format="json")
+    follow(reads, before, port=0)
+    (query, _) = commands("```sh\n" + asked)
+    firing = 'alertname="OvertureCredentialsRefused"'
+    wait_until(lambda: firing in reads.type(query), "the alert fires", seconds=60)
+    follow(reads, "```sh\n" + asked, port=0)
+    follow(reads, "```sh\n" + after, port=0)
+    wait_until(lambda: firing not in reads.type(query), "the alert ends", seconds=60)
 
 
 def test_the_page_for_a_file(
@@ -266,9 +293,9 @@ def test_every_command_is_run() -> None:
         assert line.startswith("make bench"), line
 
 
-def section_text(heading: str) -> str:
-    """Return a section of the README with its blocks."""
-    text = read("README.md")
+def section_text(heading: str, page: str = "README.md") -> str:
+    """Return a section of a page with its blocks."""
+    text = read(page)
     start = text.index(f"\n## {heading}\n")
     end = text.find("\n## ", start + 4)
     return text[start : end if end >= 0 else len(text)]

@@ -81,7 +81,7 @@ def test_the_dashboard_is_written() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("check", "config", str(FOLDER / "prometheus.yaml")),
+        ("check", "config", str(FOLDER / "prometheus.yaml"), str(FOLDER / "local.yaml")),
         ("check", "rules", str(RULES)),
         ("test", "rules", str(TESTS)),
     ],
