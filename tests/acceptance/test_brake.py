@@ -47,7 +47,6 @@ def demand_silence(simulator: SimulatorProcess) -> None:
     assert calls(simulator) == before
 
 
-@pytest.mark.parametrize("broker_url", ["valkey"], indirect=True)
 def test_everything_stops_within_a_second_and_stays_so(
     settings: dict[str, object],
     client: BrokerClient,
