@@ -11,7 +11,7 @@ from console.admin.report import OWN, FileReport, JobReport
 from console.admin.steering import accounts_of_submission
 from console.admin.submissions import View
 from console.jobfiles.job_file import UnreadableFile
-from console.jobfiles.source import How, open_source
+from console.jobfiles.source import FileOptions, open_source
 from console.output import Problem
 from console.servers import Reach
 from console.tables import Column, Document, at
@@ -41,7 +41,7 @@ def open_report(
             warn(f"{path} is not there: the report has only the jobs that have ended")
     else:
         try:
-            how = How.of(about.options.get("format"), about.options)
+            how = FileOptions.of(about.options.get("format"), about.options)
             source = stack.enter_context(open_source(path, how))
         except OSError as error:
             raise Problem(f"{path} cannot be read: {error.strerror}") from None

@@ -24,7 +24,7 @@ from console.jobfiles import repeats
 from console.jobfiles.job_file import Format, UnreadableFile
 from console.jobfiles.naming import AS_NAMED, InvalidNaming, Naming, known_zone, read_naming
 from console.jobfiles.rejects import Rejects
-from console.jobfiles.source import STANDARD_INPUT, How, Source, open_source
+from console.jobfiles.source import STANDARD_INPUT, FileOptions, Source, open_source
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
@@ -171,7 +171,7 @@ def command(
     demand_queue(settings, queue)
     name = "stdin" if file == STANDARD_INPUT else file
     path = rejected or Path(f"{name}.rejected.jsonl")
-    how = How(form=form, naming=naming, sheet=sheet, twice=all_or_nothing or bool(label))
+    how = FileOptions(form=form, naming=naming, sheet=sheet, twice=all_or_nothing or bool(label))
     with ExitStack() as stack:
         source = _open(file, how, stack)
         rejects = stack.enter_context(closing(Rejects(path, source, append=skip > 0)))
@@ -209,7 +209,7 @@ def command(
             raise Problem(str(error)) from None
 
 
-def _open(file: str, how: How, stack: ExitStack) -> Source:
+def _open(file: str, how: FileOptions, stack: ExitStack) -> Source:
     """Open the file for as long as the stack lasts."""
     try:
         source = stack.enter_context(open_source(file, how))

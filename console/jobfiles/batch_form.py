@@ -1,4 +1,4 @@
-"""LivePerson's own form of a request, an array of two items, as a job.
+"""Reads LivePerson's own form of a request, an array of two items, as a job.
 
 Source: Connector API, "CONVERSATION".
 """
@@ -12,24 +12,24 @@ from typing import Any, Final
 from console.jobfiles.job_file import Entry
 from tasks.liveperson.conversation import CONVERSATION, PROFILE
 
-# Under this name the items stand beside a consumerId.
+# The field that holds the items where a consumerId stands beside them.
 BATCH: Final = "batch"
 
 _ITEM_FIELDS: Final = frozenset({"kind", "id", "type", "body", "metadata"})
 
 
-class NoJob(Exception):
-    """The batch cannot be a job; the text says why, and what to do."""
+class NotAJob(Exception):
+    """A batch cannot become a job; the text says why, and what to do."""
 
 
 def batches(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """Join the two items of a batch that stands in a file by itself, as an array of jobs would."""
+    """Join the two items of a batch in a file that holds one batch as its top-level array."""
     held: Entry | None = None
     for entry in entries:
         if held is not None:
             is_second = _type(entry.document) == CONVERSATION
             whole = [held.document, entry.document] if is_second else [held.document]
-            # By its last item: whoever goes on behind it with --skip names that one.
+            # Numbered by its last item, so that --skip with this number goes on after the batch.
             yield replace(entry if is_second else held, document=whole)
             held = None
             if is_second:
@@ -45,9 +45,9 @@ def batches(entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 def as_job(document: object, *, consumer_id_from: str | None) -> object:
-    """Return the job that a batch is, or the document itself where it is none. Raises NoJob.
+    """Return a batch as a job, and any other document as it is. Raises NotAJob.
 
-    `consumer_id_from` is the dotted path, within the job, of what is its consumerId if it has none.
+    `consumer_id_from` is the dotted path of the field to use as consumerId, if the job has none.
     """
     job = document
     if isinstance(document, list) and _is_batch(document):
@@ -59,7 +59,7 @@ def as_job(document: object, *, consumer_id_from: str | None) -> object:
     if consumer_id_from is not None:
         return {"consumerId": _found(job, consumer_id_from), **job}
     if job is not document:
-        raise NoJob(
+        raise NotAJob(
             "consumerId: is missing, since LivePerson's own form has none; write "
             f'{{"consumerId": "…", "{BATCH}": […]}}, or say with --consumer-id-from where it is'
         )
@@ -67,7 +67,7 @@ def as_job(document: object, *, consumer_id_from: str | None) -> object:
 
 
 def _type(document: object) -> str | None:
-    """Return the type of a batch's item; None for what is none."""
+    """Return the type of a batch's item; None for anything else."""
     kind = document.get("type") if isinstance(document, dict) else None
     return (
         kind if isinstance(kind, str) and kind.startswith(("userprofile.", "cm.", "ms.")) else None
@@ -81,16 +81,16 @@ def _is_batch(items: Sequence[object]) -> bool:
 def _job(items: Sequence[Any], beside: dict[str, Any]) -> dict[str, Any]:
     kinds = [_type(item) for item in items]
     if kinds[2:] == ["ms.PublishEvent"]:
-        raise NoJob(
+        raise NotAJob(
             "the batch has a third item with the first message, which is on no page of "
             "LivePerson's any more; put the message into metadata, for the stage that sends it"
         )
     if kinds != [PROFILE, CONVERSATION]:
-        raise NoJob(f"a batch is an array of two items: {PROFILE}, then {CONVERSATION}")
+        raise NotAJob(f"a batch is an array of two items: {PROFILE}, then {CONVERSATION}")
     for number, item in enumerate(items):
         unknown = sorted(item.keys() - _ITEM_FIELDS)
         if unknown:
-            raise NoJob(
+            raise NotAJob(
                 f"{BATCH}[{number}].{unknown[0][:64]}: is not a field of an item; what it says "
                 "belongs into its body"
             )
@@ -104,7 +104,7 @@ def _job(items: Sequence[Any], beside: dict[str, Any]) -> dict[str, Any]:
     }
     twice = sorted(beside.keys() & {*bodies, "itemMetadata"})
     if twice:
-        raise NoJob(f"{twice[0]}: stands both beside the {BATCH} and in it; keep one")
+        raise NotAJob(f"{twice[0]}: stands both beside the {BATCH} and in it; keep one")
     return {**beside, **bodies, **({"itemMetadata": metadata} if metadata else {})}
 
 
@@ -116,7 +116,7 @@ def _found(job: dict[str, Any], path: str) -> object:
         elif isinstance(value, dict) and name in value:
             value = value[name]
         else:
-            raise NoJob(f"{path[:100]}: is not there, so that the job has no consumerId")
+            raise NotAJob(f"{path[:100]}: is not there, so that the job has no consumerId")
     if not isinstance(value, str):
-        raise NoJob(f"{path[:100]}: is no text, so that the job has no consumerId")
+        raise NotAJob(f"{path[:100]}: is no text, so that the job has no consumerId")
     return value

@@ -1,4 +1,4 @@
-"""The columns of a CSV file of jobs: from a dotted path and a cell to a field of its type."""
+"""The columns of a table of jobs: dotted paths of fields, whose types say how to read cells."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Path = tuple[str | int, ...]
 
 _BRACKETS: Final = re.compile(r"\[([0-9]{1,3})\]")
 _INDEX: Final = re.compile(r"[0-9]{1,3}")
-# What Excel and others make of a long number, such as an id or a telephone number.
+# How Excel and others show a long number, such as an id or a telephone number.
 _ROUNDED: Final = re.compile(r"[+-]?[0-9]([.,][0-9]+)?[eE][+-][0-9]{2,3}")
 _SPREADSHEET_ERROR: Final = re.compile(
     r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NULL!|NUM!|SPILL!|CALC!|#{2,})"
 )
-# Between the words of a list of texts.
+# Separates the texts of a list within a cell.
 WORD_SEPARATOR: Final = "|"
 
 
 class Misnamed(Exception):
-    """A column names no field of a job, or a cell does not hold what its field is made of."""
+    """A column names no field of a job, or a cell cannot be read as its field's type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its name in the file, the path of its field, and how its cells are read.
 
-    One that is to be ignored has no path. `is_moment`: its text is a date-time.
+    An ignored column has an empty path. `is_moment`: the field is a date-time.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Column:
 
 
 def column(name: str, field: str | None = None) -> Column:
-    """Find the field that a column is named after: `profile.firstName`, `…lp_sdes.0.info.balance`.
+    """Find the field that a column's name is the path of, such as `profile.firstName`.
 
-    A column of another name holds the `field`. Raises Misnamed.
+    With `field` that is the path, whatever the column's name is. Raises Misnamed.
     """
     nodes = [_schema()]
     path: list[str | int] = []
@@ -68,9 +68,9 @@ def column(name: str, field: str | None = None) -> Column:
 
 
 def assemble(cells: Iterable[tuple[Column, str]], naming: Naming = AS_NAMED) -> Node:
-    """Put the cells of a row together as a job; empty ones are left out. Raises Misnamed.
+    """Build a job from the cells of a row, without the empty ones. Raises Misnamed.
 
-    Of two cells of one field the later counts.
+    If two cells hold the same field, the later one counts.
     """
     document: dict[str | int, Any] = {}
     for one, cell in cells:
@@ -85,7 +85,7 @@ def assemble(cells: Iterable[tuple[Column, str]], naming: Naming = AS_NAMED) -> 
 
 
 def _value(one: Column, cell: str, naming: Naming) -> object:
-    # Python knows more blanks than JSON does, such as the no-break space of a spreadsheet.
+    # This strips more blanks than JSON allows, such as the no-break space of a spreadsheet.
     bare = cell.strip()
     if one.kind == "text" and _ROUNDED.fullmatch(bare):
         raise Misnamed(
@@ -107,14 +107,14 @@ def _value(one: Column, cell: str, naming: Naming) -> object:
         return loads_strict(bare.encode(), max_bytes=len(cell) * 4)
     except MalformedJSON as error:
         if one.kind == "number":
-            # What should be a number and is none is refused like that in any other file.
+            # Kept as a text: the check of the job then refuses it, as in any other file.
             return cell
         fault = str(error).replace("the message", "the cell", 1)
         raise Misnamed(f"{one.name}: takes JSON; {fault}") from None
 
 
 def _with_lists(value: Any) -> Any:
-    """Turn what is numbered into lists; numbers that a row leaves out close up."""
+    """Turn dictionaries with numbers as keys into lists, without gaps for missing numbers."""
     if not isinstance(value, dict):
         return value
     if any(isinstance(key, int) for key in value):
@@ -150,7 +150,7 @@ def _children(parent: Node, part: str) -> Iterator[Node]:
 
 
 def _expanded(nodes: Iterable[Node]) -> Iterator[Node]:
-    """Follow references and alternatives down to what they stand for."""
+    """Resolve references and alternatives of a schema."""
     for node in nodes:
         if "$ref" in node:
             yield from _expanded([_schema()["$defs"][node["$ref"].rpartition("/")[2]]])

@@ -1,8 +1,8 @@
-"""CSV: one job a row, its columns named by the dotted path of the field they hold.
+"""CSV: one job a row; a column's name is the dotted path of its field.
 
-The schema of a job says what a cell is: text stays as it stands (an id keeps its zeros), numbers
-become numbers, lists of texts are separated by |, objects and other lists are JSON. An empty cell
-is a field that is not there.
+The job's schema says how a cell is read: text is kept as it is (an id keeps its zeros), numbers
+become numbers, texts of a list are separated by |, objects and other lists are JSON. An empty cell
+means that the field is absent.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from console.jobfiles.job_file import Entry, UnreadableFile, read_lines
 from console.jobfiles.naming import AS_NAMED, Naming
 from console.jobfiles.table import table_of
 
-# Spreadsheets write what their country uses; no path holds any of them.
+# Which one a spreadsheet writes depends on its country; no path contains any of them.
 DELIMITERS: Final = (",", ";", "\t")
-# How the csv module says that a file ends within a quoted cell.
+# The csv module's text for a file that ends within a quoted cell.
 _NOT_CLOSED: Final = "unexpected end of data"
-# Excel's own first line, which says what separates the cells.
+# A first line that Excel may write, which names the separator.
 _SEPARATOR: Final = re.compile(r'"?sep=([^\w"\r\n])"?[,;\t]*\s*', re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class _Row:
-    """The lines of the row that is being read, as they stand in the file."""
+    """The lines of the row that is being read, unchanged."""
 
     lines: list[str] = field(default_factory=list)
     is_cut: bool = False
@@ -42,14 +42,14 @@ class _Row:
 
 
 class _Endless(Exception):
-    """A row holds more than any job may: a quote in it is not closed."""
+    """A row is larger than any job may be, so a quote in it is probably not closed."""
 
 
 def read_csv(file: BinaryIO, *, max_bytes: int, naming: Naming = AS_NAMED) -> Iterator[Entry]:
     """Read the jobs of a file whose first row names the columns. Raises UnreadableFile.
 
-    A quote that is not closed takes the rows behind it into its cell. What they are is then
-    anybody's guess, so that none of them is read.
+    If a quote is not closed, its cell includes the rows after it. Nobody can tell where they begin,
+    so reading ends there.
     """
     csv.field_size_limit(max_bytes)
     row = _Row()
@@ -88,7 +88,7 @@ def read_csv(file: BinaryIO, *, max_bytes: int, naming: Naming = AS_NAMED) -> It
 
 
 def delimiter_of(first: str) -> str:
-    """Tell what stands between the cells of a table by its first line, or the first of its text."""
+    """Tell the separator of a table's cells from the first line of its text."""
     if said := _SEPARATOR.match(first):
         return said[1]
     return max(DELIMITERS, key=first.partition("\n")[0].count)
@@ -96,19 +96,19 @@ def delimiter_of(first: str) -> str:
 
 def _text_lines(file: BinaryIO, max_bytes: int, row: _Row) -> Iterator[str]:
     for _, line, is_cut in read_lines(file, max_bytes):
-        # What is not UTF-8 is found, and said, with its row.
+        # What is not UTF-8 is reported with its row.
         text = line.decode("utf-8", errors="surrogateescape")
         row.lines.append(text)
         row.is_cut = row.is_cut or is_cut
         row.size += len(line)
         if row.size > max_bytes and (len(row.lines) > 1 or '"' in text):
             raise _Endless(_NOT_CLOSED)
-        # Where it is cut, nobody knows which cells it has.
+        # The cells of a cut line are unknown.
         yield "\n" if is_cut else text
 
 
 def _fault(cells: Sequence[str], row: _Row) -> str:
-    """Say what keeps a row's cells from being known, empty if nothing does."""
+    """Return why a row's cells cannot be read, or an empty text."""
     if row.is_cut:
         return "the row has a line that is too long"
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):

@@ -1,4 +1,4 @@
-"""Dates as spreadsheets write them, as the RFC 3339 date-times that a job takes."""
+"""From dates as spreadsheets write them to the RFC 3339 date-times of a job."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CENTURY: Final = 2000
 
 
 class OddDate(Exception):
-    """A date that could mean several moments, or none; the text says why, and what to do."""
+    """A date that is ambiguous or impossible; the text says why, and what to do."""
 
 
 def as_moment(cell: str, naming: Naming) -> str:
-    """Write a date as RFC 3339 has it; what is none, or has an offset, stays as it is.
+    """Return a date in RFC 3339; a cell with an offset, or without a date, is returned unchanged.
 
     Raises OddDate.
     """

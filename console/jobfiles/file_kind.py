@@ -1,4 +1,4 @@
-"""What a file is that is no UTF-8 text, told from its first bytes, and what to do with it."""
+"""Recognises files that are not UTF-8 text by their first bytes, and says what to do with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNPACK: Final = "unpack it, and submit what is in it"
 _EXPORT: Final = "export its rows as JSON Lines or CSV, and submit that"
 _NO_JOBS: Final = "jobs are JSON Lines, a JSON array or CSV"
 
-# The first bytes of what people have tried, or might: (bytes, what it is, what to do).
+# Files that people have submitted, or might: (first bytes, what it is, what to do).
 _KINDS: Final = (
     (b"PK\x03\x04", "an Excel workbook (.xlsx), or another ZIP archive", _SAVE),
     (b"PK\x05\x06", "an empty ZIP archive", _UNPACK),
@@ -40,7 +40,7 @@ _KINDS: Final = (
     (b"\x89PNG", "a PNG image", _NO_JOBS),
     (b"\xff\xd8\xff", "a JPEG image", _NO_JOBS),
     (b"GIF8", "a GIF image", _NO_JOBS),
-    # Before UTF-16, whose mark is how this one begins.
+    # Before UTF-16, whose mark is the beginning of this one.
     (b"\xff\xfe\x00\x00", "UTF-32 text", _CONVERT),
     (b"\x00\x00\xfe\xff", "UTF-32 text", _CONVERT),
     (b"\xff\xfe", "UTF-16 text (as Windows calls Unicode)", _CONVERT),
@@ -49,21 +49,21 @@ _KINDS: Final = (
 _TAR_PLACE: Final = 257
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
-# Without a mark, what is ASCII in a wider encoding shows by its zeros.
+# Without a mark, ASCII in a wider encoding is recognised by its zero bytes.
 _WIDE: Final = (
     (re.compile(rb"(\x00\x00\x00[\t\n\r -~]){1,2}"), "UTF-32 text"),
     (re.compile(rb"([\t\n\r -~]\x00\x00\x00){1,2}"), "UTF-32 text"),
     (re.compile(rb"\x00[\t\n\r -~](\x00[\t\n\r -~]|\Z)"), "UTF-16 text (without its mark)"),
     (re.compile(rb"[\t\n\r -~]\x00([\t\n\r -~]\x00|\Z)"), "UTF-16 text (without its mark)"),
 )
-# Every line of it would be rejected.
+# A JSON object over several lines: as JSON Lines every line would be rejected.
 _SPREAD_OUT: Final = re.compile(rb'\{[ \t]*\r?\n\s*"')
-# Control characters that are in no text, whatever its encoding.
+# Control characters that no text contains, in any encoding.
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 
 
 def foreign_kind(start: bytes) -> str | None:
-    """Say what a file is that begins so, and what to do with it; None for what may be jobs."""
+    """Say what a file with this start is, and what to do with it; None if it may be jobs."""
     for first, what, todo in _KINDS:
         if start.startswith(first):
             return f"is {what}, not UTF-8 text: {todo}"

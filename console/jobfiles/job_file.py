@@ -1,4 +1,4 @@
-"""A file of jobs, read one at a time: JSON Lines, a JSON array, or CSV; in constant memory."""
+"""What all formats of job files share: an entry, recognising the format, reading lines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Format = Literal["jsonl", "json", "csv", "xlsx"]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 CSV_SUFFIXES: Final = frozenset({".csv", ".tsv"})
-# Enough to see past blank lines what kind of file it is.
+# How much of a file's start is read to recognise it; enough for some blank lines.
 SNIFFED_BYTES: Final = 4096
 
 
 class UnreadableFile(Exception):
-    """The file as a whole, or the rest of it, cannot be read as jobs; the text says why."""
+    """The file, or the rest of it, cannot be read as jobs; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One job of a file, or what stands in its place.
+    """One job of a file, or the reason why it could not be read.
 
-    `number` is its line in JSON Lines and CSV (where the row begins), its place in a JSON array,
-    both from 1. Either `document` is what was read, or `fault` says why nothing could be; `text`
-    is what stood there. `cells` are those of a table's row, by the names of their columns.
+    `number` counts from 1: the line in JSON Lines and CSV (the first one of a row), the element of
+    a JSON array. Either `document` is set, or `fault` with the `text` that was found. `cells` are
+    those of a table's row, by the names of their columns.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Entry:
 
 
 def guess_format(name: str, start: bytes) -> Format:
-    """Tell the format by the file's name where that says it, else by its first characters."""
+    """Tell the format from the file's extension if it is a known one, else from its start."""
     name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
     if PurePath(name).suffix.lower() in CSV_SUFFIXES:
         return "csv"
@@ -52,33 +52,33 @@ def guess_format(name: str, start: bytes) -> Format:
 
 
 def ends_lines_with_returns(start: bytes) -> bool:
-    """Tell whether a file that begins so ends its lines as old Macs, and Excel for them, do."""
-    # One at the very end may have its newline behind it.
+    """Tell whether lines end in a carriage return alone, as on old Macs and in Excel for them."""
+    # A return at the very end of `start` may be followed by a newline.
     return b"\r" in start[:-1] and b"\n" not in start
 
 
 class ReturnsAsNewlines(io.RawIOBase):
-    """A file whose lines end in a carriage return, as one whose lines end in a newline."""
+    """Reads a file whose lines end in carriage returns as if they ended in newlines."""
 
     def __init__(self, file: BufferedReader) -> None:
         self._file = file
 
     def readable(self) -> bool:
-        """Say that it is for reading alone."""
+        """Return True: it is for reading only."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read some, with the ends of lines replaced."""
-        # One read of the system, as a stream wants it.
+        """Read bytes, with carriage returns replaced."""
+        # At most one system call, as a raw stream should make.
         found = self._file.read1(len(buffer)).replace(b"\r", b"\n")
         buffer[: len(found)] = found
         return len(found)
 
 
 def read_lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Read lines with their numbers; one longer than `max_bytes` is cut, and said to be.
+    """Yield each line with its number, and whether it was cut at `max_bytes`.
 
-    The rest of such a line is passed over, so that memory stays bounded whatever the file holds.
+    The rest of a cut line is skipped, so that memory is bounded.
     """
     number = 0
     while line := file.readline(max_bytes + 1):
@@ -91,5 +91,5 @@ def read_lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[int, bytes, boo
 
 
 def text_of(raw: bytes) -> str:
-    """Decode what may be no UTF-8, for showing it."""
+    """Decode bytes for display; they may not be UTF-8."""
     return raw.decode("utf-8", errors="replace").rstrip("\r\n")

@@ -1,8 +1,8 @@
 """JSON Lines, and a JSON array read element by element: both in bounded memory.
 
-Not ijson: it gives no element's own text, which the strict reader wants (to refuse a key that
-stands twice) and which the file of rejected jobs shows. The standard library's decoder says where
-an element ends.
+Not ijson: it does not return an element's text, which the strict reader needs (to refuse a repeated
+key) and the file of rejected jobs shows. The standard library's decoder tells where an element
+ends.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tasks.messages.json_text import MalformedJSON, loads_strict
 CHUNK_BYTES: Final = 16 * 1024
 
 _BLANKS: Final = " \t\r\n"
-# Numbers stay text: here only the end of an element is looked for.
+# Numbers stay texts: only the end of an element is needed here.
 _EXTENT: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def read_json_array(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
-    """Read the elements of an array. Raises UnreadableFile where it is none, or none any more.
+    """Read the elements of an array. Raises UnreadableFile at the first place that is not JSON.
 
-    Everything before that has been yielded by then.
+    All elements before that have been yielded by then.
     """
     text = _Text(file)
     if not text.skip("["):
@@ -52,11 +52,11 @@ def _entry(number: int, element: str, max_bytes: int) -> Entry:
 
 
 class _Text:
-    """The text of a file, of which only the present element is kept."""
+    """The text of a file; only the current element is in memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._rest = ""
-        # As much again as there is, so that a long element is not tried over and over.
+        # Each read doubles what there is, so that a long element is not decoded too often.
         chunks = iter(lambda: file.read(max(CHUNK_BYTES, len(self._rest))), b"")
         self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
 
@@ -68,14 +68,14 @@ class _Text:
                 return self._rest[:1]
 
     def skip(self, character: str) -> bool:
-        """Pass over a character; False where the next one is another."""
+        """Skip a character; False if the next one is another."""
         if self.next_character() != character:
             return False
         self._rest = self._rest[1:]
         return True
 
     def element(self, number: int, max_bytes: int) -> str:
-        """Return the text of the next element. Raises UnreadableFile where there is no JSON."""
+        """Return the text of the next element. Raises UnreadableFile if it is not JSON."""
         is_number = self.next_character() in set("-0123456789")
         while True:
             try:
@@ -88,13 +88,13 @@ class _Text:
             except RecursionError:
                 raise UnreadableFile(_broken(number, "nested too deep")) from None
             else:
-                # Of a number only what follows says that it has ended: 1e+ is the start of 1e+5.
+                # A number's end shows only in what follows: 1e+ may be the start of 1e+5.
                 if not (is_number and end + 2 >= len(self._rest) and self._more()):
                     element, self._rest = self._rest[:end], self._rest[end:]
                     return element
 
     def _more(self) -> bool:
-        """Read on; False at the end of the file."""
+        """Read a chunk; False at the end of the file."""
         try:
             chunk = next(self._chunks, "")
         except UnicodeDecodeError:
@@ -111,7 +111,7 @@ def _broken(number: int, reason: str) -> str:
 
 
 def read_json_lines(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
-    """Read the jobs of a file; blank lines are none."""
+    """Read the jobs of a file, one a line; blank lines are skipped."""
     for number, line, is_cut in read_lines(file, max_bytes):
         if not line.strip():
             continue
@@ -128,5 +128,5 @@ def read_json_lines(file: BinaryIO, *, max_bytes: int) -> Iterator[Entry]:
 
 
 def _for_a_line(fault: str) -> str:
-    """Say of a line what the reader of messages says of a message."""
+    """Turn the fault of a message into that of a line."""
     return fault.replace("the message", "the line", 1).replace(" at line 1 column", " at column")

@@ -1,4 +1,4 @@
-"""What lies between a file and its text: gzip, and UTF-16; read as a stream, in bounded memory."""
+"""Decoding a file to UTF-8 text: gzip and UTF-16, as a stream, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any, Final, cast
 from console.jobfiles.job_file import SNIFFED_BYTES, UnreadableFile
 
 GZIP: Final = b"\x1f\x8b"
-# A text of jobs shrinks to a tenth or a hundredth; what is so much larger than its file once it has
-# this many bytes was made to fill a disk or a memory.
+# Compressed jobs grow ten to a hundred times. A file that grows more than this, and beyond
+# SURE_BYTES, was made to fill a disk or the memory.
 MAX_RATIO: Final = 300
 SURE_BYTES: Final = 64 * 1024 * 1024
 
-# Without a mark, what is ASCII in UTF-16 shows by its zeros.
+# Without a mark, ASCII in UTF-16 is recognised by its zero bytes.
 _BIG_ENDIAN: Final = re.compile(rb"\x00[\t\n\r -~]\x00[\t\n\r -~]")
 _LITTLE_ENDIAN: Final = re.compile(rb"[\t\n\r -~]\x00[\t\n\r -~]\x00")
 
 
 def unpacked(file: BufferedReader) -> BufferedReader:
-    """Return what a file holds that is compressed with gzip, or the file. Raises UnreadableFile."""
+    """Return a file decompressed if it is gzip, else the file itself."""
     if not file.peek(len(GZIP)).startswith(GZIP):
         return file
     return BufferedReader(_Unpacked(file))
 
 
 def as_utf8(file: BufferedReader) -> BufferedReader:
-    """Return a file of UTF-16 as one of UTF-8, or the file."""
+    """Return a file recoded to UTF-8 if it is UTF-16, else the file itself."""
     start = file.peek(SNIFFED_BYTES)
     if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return file
@@ -86,7 +86,7 @@ class _Counted:
 class _Recoded(io.RawIOBase):
     def __init__(self, below: BufferedReader, encoding: str) -> None:
         self._below = below
-        # What is half a character stays so, and is found with its row.
+        # Half of a surrogate pair is kept, and reported with its row.
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
         self._rest = b""
 
@@ -99,7 +99,7 @@ class _Recoded(io.RawIOBase):
             try:
                 text = self._decoder.decode(found, final=not found)
             except UnicodeDecodeError:
-                # The file ends within a character, of which nothing is to be kept.
+                # The file ends within a character.
                 text = "\ufffd"
                 self._decoder.reset()
             self._rest = text.encode("utf-8", "surrogatepass")

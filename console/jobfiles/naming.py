@@ -1,4 +1,4 @@
-"""What a file's columns are called, where that is not the name of a field: a mapping in TOML.
+"""A mapping in TOML, for a table whose columns are not named by the paths of fields.
 
 zone = "Europe/Berlin"
 dates = "day first"
@@ -37,9 +37,9 @@ class InvalidNaming(Exception):
 class Naming:
     """How a table is read: which field each column holds, and what its dates mean.
 
-    `columns` has the dotted path of a field for a column's name, or nothing for one to be ignored;
-    `defaults` the cell of a field that a row leaves empty. `zone` is that of dates without an
-    offset (IANA), `dates` the order in those with slashes.
+    `columns` maps a column's name to the dotted path of a field, or to "" to ignore it. `defaults`
+    maps a path to the cell that counts where a row has none. `zone` is the IANA time zone of dates
+    without an offset, `dates` the order of day and month in dates with slashes.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Naming:
     dates: Dates | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Write down what is said, for a later look at the same file."""
+        """Return what is set, to be stored and used when the file is read again."""
         said = {
             "columns": dict(self.columns),
             "defaults": dict(self.defaults),
@@ -80,7 +80,7 @@ def read_naming(path: Path) -> Naming:
 
 
 def naming_of(said: Mapping[str, Any]) -> Naming:
-    """Take what a mapping says. Raises InvalidNaming."""
+    """Check a mapping and return it. Raises InvalidNaming."""
     for name in said.keys() - set(KEYS):
         near = get_close_matches(name, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"a mapping has {', '.join(KEYS)}"

@@ -1,4 +1,4 @@
-"""The entries of a file that are no jobs: reported, and kept to be corrected."""
+"""Reports the entries of a file that were rejected, and keeps them in files to be corrected."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from console.jobfiles.submission import Rejected
 from console.jobfiles.table import REASON_COLUMN
 from console.output import complain, counted
 
-# So many are named on standard error; all of them are in the file.
+# How many are reported on standard error; all of them are in the file.
 REPORTED: Final = 20
 
 
 class Rejects:
-    """The files of rejected entries, made when there is a first one.
+    """The files of rejected entries, created with the first entry.
 
-    Each is a line of JSON; a row of a table is one of CSV as well, with its own columns and the
-    reason, so that it can be corrected where it was written, and submitted as it is.
+    Each entry becomes a line of JSON. A row of a table is also written as CSV, with its own columns
+    and the reason, so that the file can be corrected and submitted again.
     """
 
     def __init__(self, path: Path, source: Source, *, append: bool) -> None:
-        """Append where a run goes on with another one."""
+        """With `append`, earlier entries of the files are kept."""
         self._unit = source.unit
         self._lines = _File(path, append=append)
         self._rows: _Rows | None = None
         if source.is_table:
-            # Beside the other one, and named like it.
+            # In the same folder, with the same name.
             beside = path.with_suffix(".csv") if path.suffix == ".jsonl" else Path(f"{path}.csv")
             self._rows = _Rows(_File(beside, append=append), source.delimiter)
         self.count = 0
 
     @property
     def paths(self) -> list[Path]:
-        """Where they go."""
+        """The files' paths."""
         return [self._lines.path, *([self._rows.file.path] if self._rows else [])]
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Rejects:
             self._rows.file.close()
 
     def add(self, rejected: Rejected) -> None:
-        """Report an entry and keep it; one that cannot be kept holds up no other."""
+        """Report an entry and write it to the files; an error of a file stops nothing."""
         self.count += 1
         kept = {self._unit: rejected.number, "reason": rejected.reason, **rejected.content}
         self._lines.write(json.dumps(kept, ensure_ascii=False))
@@ -61,7 +61,7 @@ class Rejects:
             complain(f"more {self._unit}s were rejected; {self._lines.path} lists them all")
 
     def summary(self) -> str:
-        """Say how many there are, and where."""
+        """Say how many entries were rejected, and where they are."""
         where = ""
         if not self._lines.is_broken:
             where = f", with the reasons in {self._lines.path}"
@@ -71,7 +71,7 @@ class Rejects:
 
 
 class _File:
-    """A file of lines, made with the first one; what cannot be written is said once."""
+    """A file of lines, created with the first one; an error is reported once."""
 
     def __init__(self, path: Path, *, append: bool) -> None:
         self.path = path
@@ -81,16 +81,16 @@ class _File:
 
     @property
     def is_there(self) -> bool:
-        """Whether it holds all that was written."""
+        """Whether it exists, and holds all that was written."""
         return self._file is not None and not self.is_broken
 
     @property
     def is_fresh(self) -> bool:
-        """Whether what is written next is the first."""
+        """Whether the next line is the first one in it."""
         return self._file is None and not (self._mode == "ab" and self.path.exists())
 
     def write(self, line: str) -> None:
-        """Write a line, as long as that goes well."""
+        """Write a line, unless an earlier one failed."""
         if self.is_broken:
             return
         try:
@@ -107,27 +107,27 @@ class _File:
             )
 
     def close(self) -> None:
-        """Close it, if it is there."""
+        """Close it, if it was created."""
         if self._file is not None:
-            # What could not be written was said then.
+            # An error of writing has been reported.
             with suppress(OSError):
                 self._file.close()
 
 
 class _Rows:
-    """Rejected rows as CSV, cell by cell as they were: a sign before one would be sent with it."""
+    """Rejected rows as CSV. Cells are not escaped for Excel: the file is submitted again."""
 
     def __init__(self, file: _File, delimiter: str) -> None:
         self.file = file
         self._delimiter = delimiter
 
     def add(self, rejected: Rejected) -> None:
-        """Write a row, under the names of its columns."""
+        """Write a row; before the first one, the names of the columns."""
         cells = {
             name: cell for name, cell in (rejected.cells or {}).items() if name != REASON_COLUMN
         }
         if self.file.is_fresh:
-            # Excel takes a file for UTF-8 by this mark alone.
+            # Excel recognises UTF-8 only by this mark.
             self.file.write(BYTE_ORDER_MARK.decode() + self._line([*cells, REASON_COLUMN]))
         self.file.write(self._line([*cells.values(), rejected.reason]))
 

@@ -1,4 +1,4 @@
-"""Which jobs of a file stood in it before: any number of them, in bounded memory."""
+"""Finds jobs that a file contains twice, for any number of jobs, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
 
-# SQLite keeps so many KiB in memory, and the rest in a temporary file of its own.
+# How much SQLite keeps in memory; the rest is in a temporary file of its own.
 CACHE_KIB: Final = 4096
 
 
 class NotKept(Exception):
-    """There is no room for them; the text says where, and what to do."""
+    """The disk is full, or not writable; the text says where, and what to do."""
 
 
 class Repeats:
-    """The jobs of a file so far, on disk. Its uses can raise NotKept."""
+    """The jobs of a file so far, on disk. Its methods can raise NotKept."""
 
     def __init__(self) -> None:
         with _on_disk():
-            # An empty name is a temporary file that is gone with the connection.
+            # An empty name means a temporary file, which is deleted with the connection.
             self._database = sqlite3.connect("", isolation_level=None)
             for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
                 self._database.execute(f"PRAGMA {pragma}")
@@ -30,11 +30,11 @@ class Repeats:
             self._database.execute("BEGIN")
 
     def close(self) -> None:
-        """Give the disk's space back."""
+        """Delete the temporary file."""
         self._database.close()
 
     def is_new(self, account_id: str, job_id: str, digest: str) -> bool:
-        """Note a job; False if it was there before, with the same content."""
+        """Note a job; False if one with the same id and content was noted before."""
         known = sha256(f"{account_id}\0{job_id}\0{digest}".encode()).digest()[:16]
         with _on_disk():
             noted = self._database.execute("INSERT OR IGNORE INTO jobs VALUES (?)", (known,))

@@ -1,4 +1,4 @@
-"""Where jobs are submitted from: a file or standard input, in one of four formats."""
+"""Opens a file of jobs, or standard input, in one of four formats."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ STANDARD_INPUT: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class How:
-    """How a file is read: its format if that is not to be told from it, and as what kind of table.
+class FileOptions:
+    """How a file is read: its format (None: recognise it), and how a table is understood.
 
-    `twice` says that it will be read twice: what cannot be is copied to disk first.
+    `twice`: it will be read twice, so a pipe is copied to disk first.
     """
 
     form: Format | None = None
@@ -52,24 +52,23 @@ class How:
     twice: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Write down what is said, for a later look at the same file."""
+        """Return what is set, to be stored and used when the file is read again."""
         said = {"sheet": self.sheet, "naming": self.naming.to_dict()}
         return {name: value for name, value in said.items() if value}
 
     @classmethod
     def of(cls, form: Format | None, said: Mapping[str, Any]) -> Self:
-        """Take what `to_dict` wrote down."""
+        """Return what `to_dict` has written."""
         return cls(
             form=form, naming=naming_of(said.get("naming", {})), sheet=said.get("sheet"), twice=True
         )
 
 
 class Source:
-    """An open file of jobs; `size` is in bytes, where it is known.
+    """An open file of jobs; `size` is in bytes, None if unknown.
 
-    `path` is the file's own, empty for a pipe; `content` is a digest of what it holds, in 64
-    hexadecimal digits, empty for what can be read but once. `delimiter` stands between the cells of
-    a table.
+    `path` is the file's own, empty for a pipe; `content` is the SHA-256 of its bytes, empty if it
+    can be read only once. `delimiter` separates the cells of a table.
     """
 
     def __init__(
@@ -78,18 +77,18 @@ class Source:
         form: Format,
         *,
         size: int | None,
-        how: How | None = None,
+        how: FileOptions | None = None,
         path: str = "",
         content: str = "",
         delimiter: str = ",",
         again: Callable[[], BufferedReader] | None = None,
         on_disk: BufferedReader | None = None,
     ) -> None:
-        """`again` gives the file from its start; `on_disk` is what lies below its layers."""
+        """`again` opens the text from its start; `on_disk` is the file before any decoding."""
         self._file = file
         self._again = again
         self._on_disk = on_disk or file
-        self._how = how or How()
+        self._how = how or FileOptions()
         self.form = form
         self.size = size
         self.path = path
@@ -98,22 +97,22 @@ class Source:
 
     @property
     def unit(self) -> str:
-        """What the numbers of its entries count."""
+        """What the numbers of its entries count: lines, rows or elements."""
         return {"json": "element", "xlsx": "row"}.get(self.form, "line")
 
     @property
     def is_table(self) -> bool:
-        """Whether its entries are rows, under the names of columns."""
+        """Whether its entries are rows with named columns."""
         return self.form in {"csv", "xlsx"}
 
     def fingerprint(self, options: Mapping[str, Any]) -> str:
-        """Tell the file, and how it is read, from others; empty for a pipe."""
+        """Return a digest of the file and of how it is read; empty for a pipe."""
         if not self.content:
             return ""
         return hashlib.sha256(self.content.encode() + dumps_compact(options)).hexdigest()
 
     def entries(self, *, max_bytes: int, skip: int) -> Iterator[Entry]:
-        """Read its entries but those up to number `skip`. Raises UnreadableFile."""
+        """Read the entries after number `skip`. Raises UnreadableFile."""
         try:
             for entry in self._read(max_bytes):
                 if entry.number > skip:
@@ -122,11 +121,11 @@ class Source:
             raise UnreadableFile(f"the rest of the file cannot be read: {error.strerror}") from None
 
     def position(self) -> int:
-        """Return how many bytes have been read; 0 where that is not known."""
+        """Return how many bytes have been read; 0 if that is unknown."""
         return self._on_disk.tell() if self.size else 0
 
     def is_at(self, path: Path) -> bool:
-        """Tell whether this is the file that a path leads to."""
+        """Tell whether this is the file at a path."""
         with contextlib.suppress(OSError):
             there = path.stat()
             return stat.S_ISREG(there.st_mode) and os.path.samestat(
@@ -135,7 +134,7 @@ class Source:
         return False
 
     def rewind(self) -> None:
-        """Begin anew; only what was opened to be read twice can."""
+        """Start again; only for a source that was opened to be read twice."""
         assert self._again is not None
         self._file = self._again()
 
@@ -163,7 +162,7 @@ def _stdin() -> BufferedReader:
 
 
 @contextmanager
-def open_source(name: str, how: How) -> Iterator[Source]:
+def open_source(name: str, how: FileOptions) -> Iterator[Source]:
     """Open a file of jobs, or standard input for `-`. Raises OSError, and UnreadableFile."""
     with ExitStack() as stack:
         file = stack.enter_context(Path(name).open("rb")) if name != STANDARD_INPUT else _stdin()
@@ -222,12 +221,12 @@ def _layered(file: BufferedReader, *, with_returns: bool) -> BufferedReader:
 
 
 def _can_be_read_twice(file: BufferedReader, is_archive: bool) -> bool:  # noqa: FBT001 - of its kind
-    # An archive has its places counted from its start.
+    # An archive's offsets count from the file's start.
     return file.seekable() and not (is_archive and file.tell())
 
 
 def _digest(file: BufferedReader) -> str:
-    """Read a file for a digest of what it holds; empty if it cannot be read whole."""
+    """Return the SHA-256 of a file; empty if it cannot be read to its end."""
     try:
         return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -1,4 +1,4 @@
-"""Submitting jobs: each entry of a file is checked as a worker would, and made a message."""
+"""Submitting jobs: each entry of a file is checked as by a worker, and becomes a message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from config.names import JOBS_EXCHANGE_NAME
-from console.jobfiles.batch_form import NoJob, as_job
+from console.jobfiles.batch_form import NotAJob, as_job
 from console.jobfiles.job_file import Entry
 from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Reading, parse_job
 from tasks.messages.json_text import dumps_compact
@@ -17,13 +17,13 @@ from tasks.messages.outgoing import Outgoing, now
 from tasks.messages.trace import NO_TRACE, Trace
 from worker.broker.delivery import ENQUEUED_HEADER
 
-# Namespace of the ids that jobs without one are given.
+# The namespace of ids for jobs without one.
 JOB_IDS: Final = uuid.UUID("1c1f0c0e-6a51-4d0f-9c6e-0d0f3c6a4b52")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A job that can go: its document, complete, and what is needed to send and find it.
+    """A job that can be sent: its complete document, and what is needed to send and find it.
 
     `digest` is that of its content, as the ledger keeps it.
     """
@@ -44,7 +44,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """An entry that is no job, and why; `content` is what stood there, to be corrected.
+    """An entry that is not a valid job, and why; `content` is what was found, to be corrected.
 
     `cells` are those of a table's row.
     """
@@ -64,17 +64,15 @@ def check(
     consumer_id_from: str | None = None,
     submission_id: str | None = None,
 ) -> Accepted | Rejected:
-    """Check an entry as a worker with these accounts would; with none configured, any will do.
+    """Check an entry as a worker with these accounts would; without accounts, any account is valid.
 
-    `account_id` goes to jobs that name no account; what is at the path `consumer_id_from` is the
-    consumerId of those that have none, and `submission_id` labels those without a label of their
-    own. LivePerson's own form of a request is a job, too. A job
-    without a jobId gets a UUID made of its content: the same job submitted again is the same job,
-    and is done once.
+    `account_id`, `submission_id` and the value at the path `consumer_id_from` fill the fields that
+    a job lacks. LivePerson's own form of a request is accepted, too. A job without a jobId gets a
+    UUID made of its content, so that the same job submitted again is done once.
     """
     try:
         document = as_job(entry.document, consumer_id_from=consumer_id_from)
-    except NoJob as error:
+    except NotAJob as error:
         content = {"job": entry.document}
         return Rejected(number=entry.number, reason=str(error), content=content, cells=entry.cells)
     if entry.fault is not None or not isinstance(document, dict):
@@ -125,7 +123,7 @@ def outgoing(job: Accepted, queue: str) -> Outgoing:
 def job_message(
     document: object, *, queue: str, message_id: str, priority: int = 0, trace: Trace = NO_TRACE
 ) -> Outgoing:
-    """Make the message that enqueues a job."""
+    """Return the message that enqueues a job."""
     return Outgoing(
         exchange=JOBS_EXCHANGE_NAME,
         routing_key=queue,

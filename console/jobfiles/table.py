@@ -1,4 +1,4 @@
-"""A table of jobs, whatever file it comes from: its columns by name, its rows as jobs."""
+"""A table of jobs, from CSV or Excel: named columns, and rows that become jobs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from console.jobfiles.csv_columns import Column, Misnamed, assemble, column
 from console.jobfiles.job_file import Entry, UnreadableFile
 from console.jobfiles.naming import Naming
 
-# The column that rejected rows have in addition: a corrected file is read with it.
+# The file of rejected rows has this column in addition; it is ignored when the file is submitted.
 REASON_COLUMN: Final = "reason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The columns of a file; None stands for one without a name, as spreadsheets leave behind."""
+    """The columns of a file; None is one without a name, as spreadsheets leave behind."""
 
     columns: Sequence[Column | None]
     naming: Naming
@@ -26,7 +26,7 @@ class Table:
     def entry(
         self, number: int, cells: Sequence[str], *, fault: str = "", shown: Callable[[], str]
     ) -> Entry:
-        """Read a row as a job; `fault` is what is wrong with it already, `shown` its text."""
+        """Read a row as a job, unless it has a `fault` already; `shown` returns its text."""
         named = [(one, cell) for one, cell in zip(self.columns, cells, strict=False) if one]
         by_name = {one.name: cell for one, cell in named}
         fault = fault or self._fault(cells)
@@ -39,7 +39,7 @@ class Table:
         return Entry(number=number, fault=fault, text=shown(), cells=by_name)
 
     def _fault(self, cells: Sequence[str]) -> str:
-        """Say what is wrong with a row as a whole, empty if nothing is."""
+        """Return what is wrong with a row as a whole, or an empty text."""
         if len(cells) < len(self.columns) or any(cells[len(self.columns) :]):
             return f"the row has {len(cells)} cells; there are {len(self.columns)} columns"
         for place, (one, cell) in enumerate(zip(self.columns, cells, strict=False), start=1):

@@ -1,7 +1,7 @@
-"""A sheet of an Excel workbook (.xlsx): one job a row, its columns named as those of CSV.
+"""A sheet of an Excel workbook (.xlsx): one job a row, with columns as in CSV.
 
-openpyxl reads it as a stream. What it would hold in memory whole is looked at beforehand: sizes
-that a workbook only claims, and a cell or a row larger than any that Excel writes.
+openpyxl reads it as a stream, but keeps some parts in memory. Their real sizes are checked before,
+and that no cell or row is larger than any that Excel writes.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ WORKBOOK: Final = "xl/workbook.xml"
 # Excel's own limits.
 MAX_ROWS: Final = 1_048_576
 MAX_COLUMNS: Final = 16_384
-# Excel keeps so many digits of a number.
+# Excel keeps only this many digits of a number.
 SURE_DIGITS: Final = 15
-# The texts of all cells stand in one part, which openpyxl holds in memory.
+# The texts of all cells are in one part of the archive, which openpyxl keeps in memory.
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
 MAX_SHEET_BYTES: Final = 4 * 1024 * 1024 * 1024
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
-# Of one piece of text (Excel: 32,767 characters), and of one row, as XML.
+# The largest text of a cell (Excel: 32,767 characters) and the largest row, as XML.
 MAX_PIECE_BYTES: Final = 1024 * 1024
 MAX_ROW_BYTES: Final = 16 * 1024 * 1024
-# Rows before the one with the names.
+# How many empty rows may precede the row with the names.
 MAX_BLANK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 256 * 1024
 
 _TEXTS: Final = "xl/sharedStrings.xml"
 _SHEETS: Final = "xl/worksheets/"
-# Zeros and nothing else: a number is shown with so many digits.
+# A number format of zeros alone shows that many digits.
 _PADDED: Final = re.compile("0{2,40}")
 
 
 def is_workbook(file: BinaryIO) -> bool:
-    """Tell whether a ZIP archive is a workbook; the file's place is lost."""
+    """Tell whether a ZIP archive is a workbook; moves the file's position."""
     try:
         with ZipFile(file) as archive:
             return WORKBOOK in archive.namelist()
@@ -76,7 +76,7 @@ def read_xlsx(
         chosen = _sheet(book, sheet)
         first, names = _names(chosen)
         table = table_of(names, naming)
-        # One more than there are names, to see what stands beside them.
+        # One column more than there are names, to notice cells without a name.
         width = len(names) + 1
         rows = enumerate(
             chosen.iter_rows(min_row=first + 1, max_row=MAX_ROWS, max_col=width), start=first + 1
@@ -96,7 +96,7 @@ def read_xlsx(
 def _entry(
     number: int, row: Sequence[Any], table: Table, epoch: datetime, max_bytes: int
 ) -> Entry | None:
-    """Read a row; None for one that is empty."""
+    """Read a row; None if it is empty."""
     cells, fault = [], ""
     for place, cell in enumerate(row):
         one = table.columns[place] if place < len(table.columns) else None
@@ -116,7 +116,7 @@ def _entry(
 
 
 def _text(cell: Any, column: Column | None, epoch: datetime) -> str:
-    """Write a cell as CSV would have it. Raises Misnamed."""
+    """Return a cell as CSV would contain it. Raises Misnamed."""
     value = cell.value
     match value:
         case None:
@@ -143,7 +143,7 @@ def _is_text(column: Column) -> bool:
 def _date(value: datetime) -> str:
     if not (value.hour or value.minute or value.second or value.microsecond):
         return value.date().isoformat()
-    # Excel counts in days, so that a moment may be off by some microseconds.
+    # Excel counts in days, so a time can be off by some microseconds.
     return (value + timedelta(microseconds=500_000)).isoformat(" ", "seconds")
 
 
@@ -176,19 +176,19 @@ def _number(value: float, shown_as: str, *, is_text: bool) -> str:
 
 
 def _sheet(book: Any, name: str | None) -> Any:
-    """Return the sheet of this name, or else the first that is not hidden."""
+    """Return the sheet of this name; without a name, the first that is not hidden."""
     sheets = [one for one in book.worksheets if name is not None or one.sheet_state == "visible"]
     chosen = next((one for one in sheets if name in {None, one.title}), None)
     if chosen is None:
         known = ", ".join(one.title for one in book.worksheets)
         raise UnreadableFile(f"the workbook has no sheet {name!r}; it has {known}")
-    # Its own word on its size counts for nothing.
+    # The sheet's own size may be wrong.
     chosen.reset_dimensions()
     return chosen
 
 
 def _names(sheet: Any) -> tuple[int, list[str]]:
-    """Return the number of the first row with anything in it, and its cells up to the last."""
+    """Return the number of the first row that is not empty, and its cells."""
     rows = sheet.iter_rows(max_row=MAX_BLANK_ROWS, max_col=MAX_COLUMNS, values_only=True)
     try:
         for number, row in enumerate(rows, start=1):
@@ -203,7 +203,7 @@ def _names(sheet: Any) -> tuple[int, list[str]]:
 
 
 def _demand_bounds(archive: ZipFile) -> None:
-    """Refuse what would not fit into memory, whatever the archive says of its parts."""
+    """Raise UnreadableFile for parts too large for memory; their claimed sizes may be wrong."""
     for part in archive.infolist():
         if part.is_dir():
             continue
@@ -212,7 +212,7 @@ def _demand_bounds(archive: ZipFile) -> None:
         elif part.filename == _TEXTS:
             _look_through(archive, part, MAX_TEXT_BYTES)
         else:
-            # Whatever it is called: another part may say that these are the texts.
+            # Any name: the workbook may declare another part to be the texts.
             _look_through(archive, part, MAX_OTHER_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""What one call to LivePerson came to, and what its HTTP status alone says."""
+"""The result of one call to LivePerson, and how an HTTP status is judged."""
 
 import threading
 import time
@@ -10,36 +10,36 @@ from typing import Any, Final, Literal
 from tasks.liveperson import reading
 from tasks.liveperson.http import FateUnknown, HttpResponse, NotSent
 
-# A longer Retry-After than this is not believed.
+# A longer Retry-After is shortened to this.
 MAX_RETRY_AFTER_SECONDS = 300.0
 
 
 class Kind(StrEnum):
-    """What an answer means to the job it was got for."""
+    """What an answer means for the job."""
 
     CREATED = "created"
-    """The conversation is open, and ours."""
+    """The conversation was opened for this job."""
     ALREADY_OPEN = "already_open"
-    """The consumer has an open conversation; it may be ours, from an earlier attempt."""
+    """The consumer has an open conversation, perhaps from an earlier attempt of this job."""
     REJECTED = "rejected"
     """LivePerson refused the request, and would refuse it again."""
     UNAUTHORIZED = "unauthorized"
-    """A token was refused; another one may not be."""
+    """A token was refused; a new one may be accepted."""
     CREDENTIALS = "credentials"
     """The account's credentials were refused, or a token that was just issued for them."""
     NOT_SERVED = "not_served"
-    """LivePerson refused the account, or the path, as far as its answer tells: not the job."""
+    """LivePerson seems to have refused the account, or the path, rather than the job."""
     THROTTLED = "throttled"
-    """Too many requests: nothing was done."""
+    """HTTP 429, too many requests: nothing was done."""
     UNKNOWN = "unknown"
-    """The request may have been carried out, or not."""
+    """The request may or may not have been carried out."""
     NOT_SENT = "not_sent"
-    """Nothing was done, and asking again later may help: it did not get as far as LivePerson."""
+    """The request did not reach LivePerson: nothing was done, and a retry may work."""
     NOT_ENGAGED = "not_engaged"
-    """The same of the Monitoring API, which has pauses of its own."""
+    """NOT_SENT of the Monitoring API, which has its own retry delays."""
 
 
-# These say something of the account, or of the way there, and nothing of the job.
+# Outcomes that blame the account, or the connection, not the job.
 OF_THE_ACCOUNT: Final = frozenset(
     {Kind.CREDENTIALS, Kind.NOT_SERVED, Kind.UNKNOWN, Kind.NOT_SENT, Kind.NOT_ENGAGED}
 )
@@ -47,16 +47,16 @@ CAUSE_CHARS: Final = 200
 
 
 def is_taken(kind: Kind) -> bool:
-    """Tell whether LivePerson took a request for what it is, whatever it made of it."""
+    """Tell whether LivePerson handled a request as such, with whatever result."""
     return kind not in OF_THE_ACCOUNT and kind is not Kind.UNAUTHORIZED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a call came to; `message` is for people, `cause` for the log; neither holds a secret.
+    """The result of a call; `message` is for people, `cause` for the log, both without secrets.
 
     `cause` names service, host, and error or HTTP status. `retry_after` is in seconds, as the
-    server asked: not clamped. `stale_token` names the token to renew.
+    server said, without a limit. `stale_token` names the token to renew.
     """
 
     kind: Kind
@@ -70,28 +70,28 @@ class Answer:
 
 
 class CallFailed(Exception):
-    """A call that opens no conversation failed; its `answer` is never CREATED nor UNKNOWN."""
+    """A call that opens no conversation failed; its `answer` is never CREATED or UNKNOWN."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.message)
         self.answer = answer
 
 
-# LivePerson sends this errorCode with HTTP 400 where an AppJWT lacks a claim, and where brandId is
+# LivePerson sends this errorCode with HTTP 400 if an AppJWT lacks a claim, or if brandId is
 # missing, which we always send (Connector API, "Authorization and authentication").
 CLAIM_MISSING = 40001
 
-# 421: the server does not answer for this host; 425: it would not take the risk of a replay.
+# 421: the server is not responsible for this host; 425: it does not process TLS early data.
 _NOT_PROCESSED = frozenset({421, 425})
-# 408 and 499 are also what a gateway says whose own patience, or whose client's, has ended.
+# A gateway also sends 408 or 499 when it, or its client, has waited too long.
 _AMBIGUOUS = frozenset({408, 499})
 
 
 def kind_of(status: int) -> Kind:
-    """Judge a request by its HTTP status, where nothing in the body says more.
+    """Judge a request by its HTTP status alone.
 
     Sources: LivePerson's retry policy (4xx permanent, 429 and 5xx again); RFC 9110 for the rest. A
-    redirect is not followed, since it would carry tokens along; it says that nothing was done.
+    redirect means that nothing was done. It is not followed, since the tokens would be sent along.
     """
     if status == 401:
         return Kind.UNAUTHORIZED
@@ -104,9 +104,9 @@ def kind_of(status: int) -> Kind:
     return Kind.UNKNOWN
 
 
-# What a body, or its lack, may say of the account where the status is one of these.
+# Statuses that blame the account's credentials.
 _CREDENTIALS: Final = frozenset({401, 403, 451})
-# Of the other 4xx, these are about what was asked; the rest is about where.
+# Of the other 4xx, these blame the request; the rest blames the account or the path.
 _OF_THE_REQUEST: Final = frozenset({400, 409, 413, 414, 415, 422, 431})
 
 
@@ -119,7 +119,7 @@ def refused_kind(
 ) -> Kind:
     """Judge a refusal by its HTTP status, and by whether its body has a documented shape.
 
-    A 4xx without one is the page of a proxy or a firewall: nothing of it reached LivePerson.
+    A 4xx without a documented body comes from a proxy or a firewall: nothing reached LivePerson.
     """
     kind = kind_of(status)
     if kind not in {Kind.REJECTED, Kind.UNAUTHORIZED}:
@@ -142,12 +142,12 @@ def refusal(
     of_the_request: Collection[int] = _OF_THE_REQUEST,
     is_documented: Callable[[Any], bool] = lambda document: bool(reading.said(document)),
 ) -> Answer:
-    """Judge an answer that is not the one asked for, to a call that opens no conversation.
+    """Judge a failed call that opens no conversation.
 
-    `place` is the service and its host, `name` how a message calls it.
+    `place` is the service and its host, `name` the name of the service in messages.
     """
     document, status = reading.document(response.body), response.status
-    # Sentinel's and IDP's error bodies are not documented: there may be none.
+    # Sentinel's and IDP's error bodies are undocumented, so they may be empty.
     is_bare = status in credentials and not response.body.strip()
     kind = refused_kind(
         status,
@@ -169,14 +169,14 @@ def refusal(
 
 
 def is_about_app_jwt(answer: Answer) -> bool:
-    """Tell whether a 400 says that the AppJWT lacks a claim."""
+    """Tell whether an answer is the 400 for an AppJWT that lacks a claim."""
     return answer.http_status == 400 and answer.error_code == CLAIM_MISSING
 
 
 def cause_of(
     place: str, error: str = "", *, status: int = 0, code: int | None = None, is_page: bool = False
 ) -> str:
-    """Write a cause for the log: where, and what went wrong there."""
+    """Return a cause for the log: the place, and what went wrong there."""
     if status:
         number = f" ({code})" if code is not None else ""
         page = ", a page that is not LivePerson's" if is_page else ""
@@ -185,7 +185,7 @@ def cause_of(
 
 
 def no_answer(place: str, error: NotSent | FateUnknown) -> Answer:
-    """Judge a call that got no answer and opens no conversation."""
+    """Judge a call without an answer, which opens no conversation."""
     service = place.partition(" ")[0]
     if isinstance(error, DomainUnknown):
         return replace(error.answer, message=f"{service}: {error}")
@@ -198,7 +198,7 @@ def no_answer(place: str, error: NotSent | FateUnknown) -> Answer:
 
 
 class DomainUnknown(NotSent):
-    """The Domain API did not say where a service lives; `answer` is what came of asking it."""
+    """The Domain API did not name a service's host; `answer` is the result of that call."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(
@@ -208,7 +208,7 @@ class DomainUnknown(NotSent):
 
 
 def is_page(kind: Kind, status: int | None) -> bool:
-    """Tell whether something on the way to LivePerson answered: a firewall, or a sign-in page."""
+    """Tell whether a firewall or a sign-in page answered in place of LivePerson."""
     return (
         status is not None
         and kind is Kind.NOT_SENT
@@ -221,7 +221,7 @@ def is_page(kind: Kind, status: int | None) -> bool:
 
 
 def _harmless(kind: Kind) -> Kind:
-    """Judge a call that opens no conversation: it leaves nothing in doubt."""
+    """Judge a call that opens no conversation: without an answer, it counts as not sent."""
     return Kind.NOT_SENT if kind is Kind.UNKNOWN else kind
 
 
@@ -232,9 +232,9 @@ class _Throttled:
 
 
 class Pause:
-    """Keeps one service of one account from being asked after a 429; threads share one.
+    """The pause of one service of one account after a 429; threads share one.
 
-    `shortest` is how long it is left alone at least, in seconds.
+    `shortest` is its minimum in seconds.
     """
 
     def __init__(self, shortest: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -244,14 +244,14 @@ class Pause:
         self._lock = threading.Lock()
 
     def refusal(self) -> Answer | None:
-        """Return the 429 again while its pause lasts, its `retry_after` being what is left."""
+        """Return the 429 again while its pause lasts; `retry_after` is the time that is left."""
         throttled, now = self._throttled, self._clock()
         if throttled is None or now >= throttled.until:
             return None
         return replace(throttled.answer, retry_after=throttled.until - now)
 
     def after(self, answer: Answer) -> None:
-        """Begin a pause if the answer is a 429; a longer one that was begun stays."""
+        """Begin a pause if the answer is a 429, unless a longer one has begun."""
         if answer.kind is not Kind.THROTTLED:
             return
         seconds = min(max(self._shortest, answer.retry_after or 0), MAX_RETRY_AFTER_SECONDS)

@@ -23,45 +23,45 @@ from tasks.liveperson.http import FateUnknown, NotSent
 from tasks.liveperson.tokens import LIFETIME_SECONDS, TokenFailure, token_in, validity
 
 RENEW_BEFORE_SECONDS = 300.0
-# No token call of the pool follows another sooner, however its tokens fare.
+# The least time between two token calls of the whole pool.
 CALM_SECONDS = 1.0
-# A token that is refused so soon after the one before it says something of the credentials.
+# Two tokens refused within this time count as refused in a row: then the credentials may be wrong.
 IN_A_ROW_SECONDS = 60.0
-# After a failed token call, and after one for a second refused token in a row; LivePerson asks for
-# 5 s after a 429.
+# The pause after a failed token call, and after a second refused token in a row; LivePerson asks
+# for 5 s after a 429.
 PAUSE_SECONDS = 5.0
-# When to look again for a token that another worker is just asking for.
+# When to retry while another worker is fetching the token.
 ELSEWHERE_SECONDS = 1.0
 
 
 class TokenStore(Protocol):
     """Where the pool keeps one AppJWT per account; times are in seconds.
 
-    Whatever it raises passes through to the caller: without the store nothing is sent.
+    Its errors are not caught here: without the store nothing is sent.
     """
 
     def get_app_token(self, account_id: str) -> tuple[str, float] | None:
-        """Return the token, if there is one, and for how long it is kept."""
+        """Return the token, if there is one, and how long it will be kept."""
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
-        """Keep a token for its time."""
+        """Keep a token for `ttl_seconds`."""
 
     def drop_app_token(self, account_id: str, token: str) -> None:
-        """Forget the token, if it is still this one."""
+        """Delete the token, if it is still this one."""
 
     def lock_refresh(self, account_id: str) -> AbstractContextManager[bool]:
-        """Let one worker refresh: True for that one, False for one that waited in vain."""
+        """Lock the token call for one worker; False if the lock was not free in time."""
 
     def token_pause(self, account_id: str) -> tuple[float, str]:
-        """Return how long the pool has yet to wait before it may ask for a token, and why."""
+        """Return how long the pool has to wait before its next token call, and why."""
 
     def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
-        """Let nobody ask for a token for so long."""
+        """Forbid token calls to the whole pool for `seconds`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Held:
-    """A token and its times, on a clock of this process that nobody sets."""
+    """A token and its times, on this process's monotonic clock."""
 
     token: str
     renew_at: float
@@ -99,10 +99,10 @@ class AppTokens:
         self._lock = threading.Lock()
 
     def get(self) -> str:
-        """Return a token that is good for a while; raises TokenFailure.
+        """Return a valid token; raises TokenFailure.
 
-        When a token is due for renewal but still lasts, one thread renews it while the others go
-        on with it; all of them do if it cannot be renewed.
+        If a token is due for renewal but still valid, one thread renews it while the others use it.
+        If renewing fails, all of them use it.
         """
         held, now = self._held, self._clock()
         if held and now < held.expires_at:
@@ -117,9 +117,9 @@ class AppTokens:
         return held.token
 
     def invalidate(self, token: str) -> bool:
-        """Let go of a token that was refused, unless another has taken its place already.
+        """Drop a token that was refused, unless it has been replaced already.
 
-        Returns whether it is one of several in a row, which another one would only make longer.
+        Returns whether several were refused in a row: then another token will not help.
         """
         held, now = self._held, self._clock()
         if held and held.token == token:
@@ -130,13 +130,13 @@ class AppTokens:
         return self._row > 1
 
     def accepted(self) -> None:
-        """Note that a token was accepted: the next one to be refused is the first in a row."""
+        """Note that a token was accepted, which ends a row of refused ones."""
         self._row = 0
 
     def _renewed(self) -> _Held:
         held = self._held
         if held and self._clock() < held.renew_at:
-            return held  # another thread got it while this one waited
+            return held  # another thread fetched it while this one waited
         stored = self._stored()
         if stored and self._clock() < stored.renew_at:
             return stored
@@ -144,7 +144,7 @@ class AppTokens:
             with self._store.lock_refresh(self._account_id) as is_ours:
                 stored = self._stored()
                 if stored and self._clock() < stored.renew_at:
-                    return stored  # another worker got it while this one waited
+                    return stored  # another worker fetched it while this one waited
                 return self._asked(is_ours=is_ours)
         except TokenFailure:
             for old in (stored, held):
@@ -157,9 +157,9 @@ class AppTokens:
         return self._hold(kept[0], left=kept[1]) if kept else None
 
     def _hold(self, token: str, *, left: float) -> _Held:
-        """Count what is left of a token from now: its dates are of a clock that is not ours.
+        """Turn the seconds left of a token into times of our own clock.
 
-        More than its lifetime is not left, whatever became of the store's clock.
+        They are limited to the token's lifetime: the store's clock may have been set.
         """
         lifetime = _lifetime(token)
         end = self._clock() + min(left, lifetime)
@@ -178,16 +178,17 @@ class AppTokens:
         return self._hold(token, left=_lifetime(token))
 
     def _wait_for_calm(self, *, is_ours: bool) -> None:
-        """Wait out a short pause; raise TokenFailure for a long one, or if another one is asking.
+        """Wait out a short pause; raise TokenFailure for a long one, or if another worker asks.
 
-        A failure is repeated while its pause lasts, so that every job learns the true reason.
+        While the pause after a failure lasts, the same failure is raised again, so that every job
+        has the true reason.
         """
         failed, now = self._failed, self._clock()
         if failed and failed.since <= now < failed.until:
             raise TokenFailure(replace(failed.answer, retry_after=failed.until - now))
         pause, why = self._store.token_pause(self._account_id)
         if why:
-            # Another worker's failure, which is as true here.
+            # Another worker's failure, which applies here, too.
             raise TokenFailure(replace(_read_answer(why), retry_after=pause))
         if not is_ours:
             message = "sentinel: another worker is asking for the AppJWT"
@@ -215,7 +216,7 @@ class AppTokens:
 
 
 def _lifetime(token: str) -> float:
-    """Return for how long a token is good from when it is issued."""
+    """Return a token's lifetime, counted from when it was issued."""
     said = validity(token)
     return said[1] - said[0] if said else LIFETIME_SECONDS
 
@@ -235,12 +236,13 @@ def _margin(lifetime: float) -> float:
 
 _SERVICE = "sentinel"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# Nothing but credentials is asked about here; 451 is an account that LivePerson blocked.
+# All of these blame the credentials, the only content of the call; 451: LivePerson blocked the
+# account.
 _CREDENTIALS = frozenset({400, 401, 403, 451})
 
 
 class Sentinel:
-    """Asks for AppJWTs of one account; threads share one."""
+    """Fetches AppJWTs of one account; threads share one."""
 
     def __init__(self, services: Services, *, account_id: str, credentials: Credentials) -> None:
         self._services = services
@@ -254,7 +256,7 @@ class Sentinel:
         """Return a new AppJWT; raises TokenFailure."""
         answer = self._answer()
         if isinstance(answer, Answer):
-            # Raised from here, so that no frame of its traceback holds the secret.
+            # Raised here, so that no frame of the traceback has the secret as a variable.
             raise TokenFailure(answer)
         return answer
 

@@ -1,4 +1,4 @@
-"""Everything the pipeline asks of LivePerson, for one account: one object, shared by threads."""
+"""All calls to LivePerson for one account, in one object that threads share."""
 
 import ssl
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ _SERVICE = "asyncMessagingEnt"
 
 
 class LivePersonClient:
-    """Opens conversations of one account, and gets what that takes.
+    """Opens conversations of one account, and fetches the tokens and engagements for them.
 
     `connect_timeout` and `read_timeout` are in seconds, see `Http`; `pool_size` is the number of
     threads. Raises ValueError for a Domain API URL that may not be used.
@@ -82,13 +82,13 @@ class LivePersonClient:
 
     @property
     def called_at(self) -> float:
-        """When a call to LivePerson last ended: of the monotonic clock, in seconds."""
+        """When a call to LivePerson last ended, on the monotonic clock."""
         return self._http.ended_at
 
     def tokens(self, consumer_id: str) -> Tokens:
-        """Return what a CONVERSATION call for this consumer needs; raises TokenFailure.
+        """Return the tokens of a CONVERSATION call for this consumer; raises TokenFailure.
 
-        Its host is looked up here as well, since `create` is called with a permit in hand.
+        The host is looked up here, too, so that `create`, which holds a permit, does not wait.
         """
         try:
             self.domains.base_url(_SERVICE)
@@ -99,7 +99,7 @@ class LivePersonClient:
         raise TokenFailure(answer)
 
     def renew(self, tokens: Tokens, stale: Literal["app", "consumer"]) -> None:
-        """Let go of a token that an answer called stale; `tokens` then gives another one."""
+        """Drop a token that an answer called stale; `tokens` then fetches a new one."""
         if stale == "app":
             self.app_tokens.invalidate(tokens.app_jwt)
         else:
@@ -115,11 +115,10 @@ class LivePersonClient:
         conversation: Mapping[str, Any] | None = None,
         resends: int = 0,
     ) -> Answer:
-        """Make one CONVERSATION call; whatever network and server do comes back as an Answer.
+        """Make one CONVERSATION call; every failure of network or server becomes an Answer.
 
-        The ids are those of the two items, unique to this attempt. `conversation` stands in for
-        the job's own where an engagement was merged into it.
-        It was sent `resends` times before.
+        The ids are those of the two items, unique to this attempt. `conversation` replaces the
+        job's own if an engagement was merged into it. The request was sent `resends` times before.
         """
         body = batch(
             job,
@@ -182,13 +181,13 @@ class LivePersonClient:
 
 
 def _headers(job: Job, tokens: Tokens) -> dict[str, str]:
-    """Both tokens go bare: LivePerson wants no `Bearer` here."""
+    """Return the headers, with both tokens bare: LivePerson expects no `Bearer` here."""
     headers = {
         "Content-Type": "application/json",
         "Authorization": tokens.app_jwt,
         "X-LP-ON-BEHALF": tokens.consumer_jws,
     }
     if job.client_properties is not None:
-        # A header is ASCII: json escapes everything else.
+        # A header must be ASCII; json escapes all other characters.
         headers["Client-Properties"] = dumps_ascii(job.client_properties)
     return headers

@@ -21,14 +21,14 @@ from tasks.liveperson.tokens import TokenFailure, Tokens, claims, token_in
 
 # A retry comes within minutes; 4,096 tokens of about a kilobyte are 4 MiB.
 KEPT_CONSUMERS = 4096
-# After a 429; LivePerson asks for as long before another token call.
+# The pause after a 429, as LivePerson's retry policy asks.
 PAUSE_SECONDS = 5.0
 _SERVICE = "idp"
 _JSON = {"Content-Type": "application/json"}
 
 
 class ConsumerTokens:
-    """Gives both tokens for a consumer of one account; threads share one."""
+    """Returns both tokens for a consumer of one account; threads share one."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ConsumerTokens:
         return kept if kept.app_jwt == app_jwt else replace(kept, app_jwt=app_jwt)
 
     def forget(self, tokens: Tokens) -> None:
-        """Let go of a ConsumerJWS that was refused, unless another has taken its place already."""
+        """Drop a ConsumerJWS that was refused, unless it has been replaced already."""
         with self._lock:
             kept = self._kept.get(tokens.consumer_id)
             if kept and kept.consumer_jws == tokens.consumer_jws:
@@ -99,9 +99,9 @@ class ConsumerTokens:
 
 
 def _is_refused(response: HttpResponse) -> bool:
-    """Tell whether the AppJWT may be what an answer is about: with another one it is asked again.
+    """Tell whether the AppJWT may have been refused; the call is then repeated with a new one.
 
-    Whatever the body of a 401: that is what IDP says of a token that ended, and it is undocumented.
+    A 401 counts with any body: IDP sends it for an expired token, and its body is undocumented.
     """
     code = reading.error_code(reading.document(response.body))
     return response.status == 401 or (response.status == 400 and code == CLAIM_MISSING)

@@ -1,4 +1,4 @@
-"""The CONVERSATION call: the batch that goes out, and what the answer to it means. No I/O.
+"""The CONVERSATION call: the batch that is sent, and what its answer means. No I/O.
 
 Sources: Connector API, "CONVERSATION" and "Authorization and authentication"; the Connector guide
 of April 2019 for an open conversation; the release notes of February 2019 for the error object.
@@ -29,9 +29,9 @@ def batch(
     conversation_id: str,
     conversation: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Write the batch; the profile comes first, since LivePerson goes by the order of the array.
+    """Return the batch; the profile is first, since LivePerson handles the array in its order.
 
-    `conversation` stands in for the job's own where an engagement was merged into it.
+    `conversation` replaces the job's own if an engagement was merged into it.
     """
     wanted = job.conversation if conversation is None else conversation
     body = {**wanted, "brandId": job.account_id, "channelType": "MESSAGING"}
@@ -59,9 +59,9 @@ def read_answer(
 ) -> Answer:
     """Judge an answer by the item whose `reqId` is `request_id`, then by its HTTP status.
 
-    The item is believed before the status, which stands for the whole batch: a refused profile
-    must not hide a conversation that was opened. What cannot be read is never a success, and an
-    item that answers somebody else says nothing; an error object's `reqId` may be the server's own.
+    The item counts before the status, which is that of the whole batch: a refused profile must not
+    hide a conversation that was opened. An unreadable answer is never a success, and an item for
+    another `reqId` is ignored. An error object's `reqId` may be the server's own.
     """
     document = reading.document(body)
     is_batch = isinstance(document, list)
@@ -89,10 +89,10 @@ def read_answer(
     if _status(ours) not in _SUCCESS and already_open_text.casefold() in message.casefold():
         kind = Kind.ALREADY_OPEN
     elif status == 400 and (_is_cut_off(body, document) or (is_batch and not blamed)):
-        # What is missing may have been the item of an open conversation.
+        # The part that is missing may be the item of an open conversation.
         kind = Kind.UNKNOWN
     elif ours is None:
-        # A 401 says enough without a body.
+        # A 401 needs no body.
         documented = any(map(_is_error, items)) or (status == 401 and not body.strip())
         kind = _kind(status, code, documented=documented)
     else:
@@ -111,26 +111,26 @@ def read_answer(
 
 
 def _kind(status: int, code: int | None, *, documented: bool) -> Kind:
-    """Judge an answer without an item of ours: by its error object, if it holds one."""
+    """Judge an answer without an item of ours by its status, and its error object, if any."""
     if documented and status == 400 and code == CLAIM_MISSING:
         return Kind.UNAUTHORIZED
     return refused_kind(status, documented=documented)
 
 
 def _is_stale(kind: Kind, status: int) -> bool:
-    """Tell whether a token is to be renewed: for a 401 also where its body is not LivePerson's."""
+    """Tell whether to renew a token: for any 401, also one with a body that is not LivePerson's."""
     return kind is Kind.UNAUTHORIZED or (kind is Kind.NOT_SENT and status == 401)
 
 
 def _is_error(item: Any) -> bool:
-    """Tell whether a part of an answer is LivePerson's: an error object, or an item of a batch."""
+    """Tell whether a part of an answer is an error object of LivePerson's, or an item."""
     body = _get(item, "body")
     said = any(_get(body, name) is not None for name in _ERROR_FIELDS)
     return said or (body is not None and _get(item, "code") is not None)
 
 
 def _verdict(status: int, item_status: int | None) -> int:
-    """Choose what to judge by: the item, where the HTTP status is that of the batch."""
+    """Return the status to judge by: the item's, if the HTTP status is that of the batch."""
     of_the_batch = 200 <= status < 300 or status == 400
     return item_status if item_status is not None and of_the_batch else status
 
@@ -140,7 +140,7 @@ def _is_cut_off(body: bytes, document: Any) -> bool:
 
 
 def _is_foreign(item: Any, profile_id: str) -> bool:
-    """Tell whether an item that is not the conversation's answers another call than ours."""
+    """Tell whether an item answers another call than ours."""
     answered = _get(item, "reqId")
     return answered is not None and answered != profile_id
 
@@ -155,7 +155,7 @@ def _status(item: Any) -> int | None:
 
 
 def _stale_token(code: int | None, message: str) -> Literal["app", "consumer"]:
-    """Tell which token to renew; 40104 is printed beside both titles, so there the text decides.
+    """Tell which token to renew; 40104 is documented for both, so there the text decides.
 
     Without a code it is the AppJWT, the one of the two that expires.
     """
@@ -172,7 +172,7 @@ def _said(items: list[Any], *, prefix: str) -> str:
 
 
 def _with_profile(message: str, profile: Any) -> str:
-    """Add what was said of the profile, so that its half of a long message is not cut off."""
+    """Add what was said about the profile; each part has half of a long message."""
     said = reading.said(profile)
     half = reading.MESSAGE_CHARS // 2 - len(_OF_THE_PROFILE)
     return f"{message[:half]}{_OF_THE_PROFILE}{said[:half]}" if said else message

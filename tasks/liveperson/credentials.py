@@ -1,4 +1,4 @@
-"""The client id and secret of an account: as configured, and read again where they can change."""
+"""The client id and secret of an account, which can change while a worker runs."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,15 @@ Pair = tuple[str, SecretStr]
 
 
 def never() -> Pair | None:
-    """Stand for settings that are not read again."""
+    """Return None: for settings that are not read again."""
     return None
 
 
 class Credentials:
-    """What one account identifies itself with; threads share one.
+    """The credentials of one account; threads share one.
 
-    `reread` reads the settings again and returns the pair they hold now, or None where they cannot
-    be used: a file that is just being written is read at the next time.
+    `reread` reads the settings again and returns the pair that they contain now, or None if they
+    are faulty, as a file can be while it is being written.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class Credentials:
         return self._pair[0]
 
     def secret(self) -> str:
-        """Return the client secret in the clear."""
+        """Return the client secret in plain text."""
         return self._pair[1].get_secret_value()
 
     def read_again(self) -> None:
-        """Take over what the settings hold now."""
+        """Use what the settings contain now."""
         self._pair = self._reread() or self._pair

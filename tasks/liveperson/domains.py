@@ -1,4 +1,4 @@
-"""Where an account's services live: asked of the Domain API, and trusted only within bounds."""
+"""The hosts of an account's services, from the Domain API; only trusted hosts are used."""
 
 import re
 import threading
@@ -12,15 +12,16 @@ from tasks.liveperson import reading
 from tasks.liveperson.answer import Answer, DomainUnknown, Kind, cause_of, refusal
 from tasks.liveperson.http import FateUnknown, Http, HttpResponse, NotSent
 
-# What the service that knows the others is called, where these go by the names it knows them by.
+# The Domain API's name, where the other services have the names that it knows.
 DOMAIN_API = "Domain API"
-# LivePerson's Proactive FAQ lets a host be kept for a day at most.
+# LivePerson's Proactive FAQ allows a host to be cached for a day.
 KEEP_SECONDS = 24 * 3600.0
-# A host that fails is looked up again, but not more often than this.
+# A host that fails is looked up again, at most this often.
 RECHECK_SECONDS = 60.0
-# After a failed look-up the next ones fail at once, so that nobody queues for a silent server.
+# After a failed look-up, further ones fail at once for this long: no thread waits for a silent
+# server again.
 FAILURE_SECONDS = 5.0
-# Nothing but the account is asked about here.
+# All of these blame the account, the only content of the call.
 _CREDENTIALS = frozenset({400, 401, 403, 451})
 
 
@@ -39,7 +40,7 @@ class _Failed:
 
 
 class Domains:
-    """The hosts of one account's services, looked up once and kept for a day; threads share one.
+    """The hosts of one account's services, cached for a day; threads share one.
 
     Raises ValueError for a Domain API URL that is plain http where that is not allowed.
     """
@@ -65,9 +66,9 @@ class Domains:
         self._lock = threading.Lock()
 
     def base_url(self, service: str) -> str:
-        """Return `https://host` of a service; raises NotSent if it cannot be found out.
+        """Return `https://host` of a service; raises NotSent if it cannot be looked up.
 
-        When a host is suspect but not over, one thread looks it up while the others go on with it.
+        If a host failed lately, one thread looks it up again while the others go on using it.
         """
         known = self._known.get(service)
         if known and not self._is_over(known):
@@ -86,7 +87,7 @@ class Domains:
         return urlsplit(known.origin).netloc if known else ""
 
     def has_moved(self, service: str, origin: str) -> bool:
-        """Tell whether a service lives elsewhere now, once any look-up that is due has ended."""
+        """Tell whether a service has another host now; looks it up if that is due."""
         try:
             with self._lock:
                 return self._found(service).origin != origin
@@ -94,9 +95,9 @@ class Domains:
             return False
 
     def forget(self, service: str) -> None:
-        """Look a service up again, since its host failed; until that succeeds the old one serves.
+        """Note that a host failed: it is looked up again, and used until that succeeds.
 
-        A transient failure must not make the worker depend on the Domain API as well.
+        A short failure of a host must not make the worker depend on the Domain API.
         """
         known = self._known.get(service)
         if known and self._clock() - known.checked_at >= RECHECK_SECONDS:
@@ -157,7 +158,7 @@ class Domains:
 
 
 def _again(error: NotSent) -> NotSent:
-    """Copy an error: one that is kept would keep its tracebacks, one for each time it is raised."""
+    """Copy an error: a stored one would collect a traceback each time it is raised."""
     return DomainUnknown(error.answer) if isinstance(error, DomainUnknown) else NotSent(str(error))
 
 
@@ -173,8 +174,8 @@ class UntrustedHost(NotSent):
 def trusted_origin(base_uri: str, *, api_url: str, trusted_hosts: Collection[str]) -> str:
     """Turn a `baseURI` of the Domain API, a bare host, into `https://host`.
 
-    Trusted are the hosts listed, and loopback hosts if the Domain API is on one. The scheme is the
-    Domain API's own, but LivePerson's hosts are always spoken to over TLS. Raises UntrustedHost.
+    Listed hosts are trusted, and loopback hosts if the Domain API is on one. The scheme is the
+    Domain API's own, but always https for LivePerson's hosts. Raises UntrustedHost.
     """
     name = base_uri.lower()
     match = _HOST_AND_PORT.fullmatch(name)
@@ -191,7 +192,7 @@ def trusted_origin(base_uri: str, *, api_url: str, trusted_hosts: Collection[str
 
 
 def require_trusted_api(api_url: str, trusted_hosts: Collection[str]) -> None:
-    """Raise ValueError for a Domain API URL that would send secrets in the clear."""
+    """Raise ValueError for a Domain API URL that would send secrets without TLS."""
     if not may_be_domain_api(api_url, trusted_hosts):
         raise ValueError(
             f"OVERTURE_DOMAIN_API_URL: {api_url} is plain http; use https, a loopback host, or "
@@ -199,19 +200,19 @@ def require_trusted_api(api_url: str, trusted_hosts: Collection[str]) -> None:
         )
 
 
-# Answers that say: this is not, or no longer, the place to ask.
+# Statuses of a host that may no longer be the service's.
 MOVED = frozenset({301, 302, 303, 307, 308, 404, 421})
 
 
 class Services:
-    """Calls services by the names the Domain API knows them by; threads share one."""
+    """Calls services by their names in the Domain API; threads share one."""
 
     def __init__(self, http: Http, domains: Domains) -> None:
         self._http = http
         self._domains = domains
 
     def place(self, service: str) -> str:
-        """Name a service and its host, for people; the service alone while no host is known."""
+        """Return a service's name, with its host if that is known, for messages."""
         host = self._domains.host(service)
         return f"{service} {host}" if host else service
 
@@ -225,7 +226,7 @@ class Services:
         body: bytes | None = None,
         resends: int = 0,
     ) -> HttpResponse:
-        """Make one call, `path` with its query; raises NotSent or FateUnknown."""
+        """Make one call; `path` includes the query. Raises NotSent or FateUnknown."""
         base_url = self._domains.base_url(service)
         try:
             response = self._http.call(

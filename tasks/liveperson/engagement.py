@@ -1,4 +1,4 @@
-"""Monitoring's Engagement call: which campaign a consumer gets, or which conversation is open.
+"""Monitoring's Engagement call: a consumer's campaign, or their open conversation.
 
 Sources: Monitoring API, "Overview" and "Engagement". Numbers in its answers are strings in a
 CONVERSATION request.
@@ -28,9 +28,9 @@ UNAUTHENTICATED = "0"
 AUTHENTICATED = "loa1"
 ConsumerIdentity = Literal["auth", "unauth", "both"]
 _JSON = {"Content-Type": "application/json"}
-# LivePerson's pause after a 429.
+# The pause after a 429, as LivePerson asks.
 PAUSE_SECONDS = 1.0
-# Monitoring's internal codes for a visitor and a session that it does not know any more.
+# Monitoring's internal codes for a visitor and a session that it no longer knows.
 _VISITOR_UNKNOWN = 37
 _SESSION_UNKNOWN = 39
 # And for an app installation, which is the client_id's.
@@ -41,7 +41,7 @@ _LOADING = re.compile(r"\bvid: ([\x21-\x7e]{1,256})")
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The visitor and session of earlier calls; LivePerson refuses callers that keep making new."""
+    """The visitor and session of an earlier call; LivePerson refuses clients that open many."""
 
     visitor_id: str | None = None
     session_id: str | None = None
@@ -58,8 +58,8 @@ class Engaged:
     def merged_into(self, conversation: Mapping[str, Any]) -> dict[str, Any]:
         """Return the conversation with campaign and context.
 
-        Its own language stays, and so does the whole of a context of another type: the visitor's
-        ids belong to SharkContext alone.
+        Its own language is kept. A context of another type is kept unchanged: only SharkContext has
+        the visitor's ids.
         """
         given = conversation.get("conversationContext", {})
         is_shark = given.get("type", SHARK_CONTEXT) == SHARK_CONTEXT
@@ -72,7 +72,7 @@ class Engaged:
 
 
 class MonitoringFailed(CallFailed):
-    """Monitoring gave no answer to go by; `visit` is the one to ask again with."""
+    """Monitoring gave no usable answer; `visit` is the one for the next call."""
 
     def __init__(self, answer: Answer, visit: Visit) -> None:
         super().__init__(answer)
@@ -80,20 +80,20 @@ class MonitoringFailed(CallFailed):
 
 
 class EngagementFailure(MonitoringFailed):
-    """No engagement was got."""
+    """There is no engagement for the job."""
 
 
 class LookupFailed(MonitoringFailed):
-    """Whether the consumer has an open conversation could not be found out."""
+    """It is not known whether the consumer has an open conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What Monitoring is asked as, and which kinds of identity it is asked about.
+    """The app installation that Monitoring is called for, and the kinds of identity in the call.
 
-    `app_id` is empty where the connector's own installation is Monitoring's, too: its client id.
-    `issuer` is that of the authenticated; "the brand should supply the URL". Where it does not, it
-    is that of the others, since the pages differ on whether an identity may go without one.
+    An empty `app_id` means the connector's own installation: the client id. `issuer` is that of
+    authenticated identities; "the brand should supply the URL". Without it, the issuer of
+    unauthenticated ones is used, since LivePerson's pages differ on whether it may be missing.
     """
 
     app_id: str = ""
@@ -138,9 +138,9 @@ class Monitoring:
         self._domain_issuer = f"{urlsplit(domain_api_url).netloc}/{account_id}"
 
     def engage(self, job: Job, visit: Visit | None = None) -> Engaged:
-        """Ask what a job's consumer is offered; raises EngagementFailure.
+        """Return a campaign and context for a job's consumer; raises EngagementFailure.
 
-        `visit` is that of an earlier attempt of the job; the first one has the job's own, if any.
+        `visit` is that of an earlier attempt; without one, the job's own is used, if it has any.
         """
         if visit is None:
             visit = _own_visit(job)
@@ -153,8 +153,9 @@ class Monitoring:
     def find_open_conversation(self, job: Job, *, visit: Visit | None = None) -> str | None:
         """Return the id of the open conversation of a job's consumer, None if there is none.
 
-        `visit` is that of an earlier call for the consumer. Raises LookupFailed where Monitoring
-        gave no answer to go by: also where it shows none, but may not know this kind of identity.
+        `visit` is that of an earlier call for the consumer. Raises LookupFailed if Monitoring gave
+        no usable answer. "None open" is not usable if only unauthenticated identities were asked
+        about.
         """
         who = self._who(job)
         said, visit = self._ask(who, visit or _own_visit(job))
@@ -164,7 +165,7 @@ class Monitoring:
         ids = [reading.identifier(detail.get("conversationId")) for detail in found]
         if not all(ids):
             raise _untold(f"{_NAME} shows an open conversation without an id", visit)
-        # Whom a connector speaks for is authenticated (its manifest's consumer_identity).
+        # A connector's consumers are authenticated (its manifest's consumer_identity).
         if not ids and all(one["acr"] != AUTHENTICATED for one in who["identities"]):
             raise _untold(
                 f"{_NAME} shows no open conversation, but was asked about an unauthenticated "
@@ -174,9 +175,9 @@ class Monitoring:
         return next(iter(ids), None)
 
     def _who(self, job: Job) -> dict[str, Any]:
-        """Name the consumer both ways: `consumerId` is deprecated, `identities` its successor.
+        """Identify the consumer both ways: `consumerId` is deprecated for `identities`.
 
-        What the job itself says goes first.
+        The job's own values are preferred.
         """
         own = job.engagement.body if job.engagement else {}
         sub, kind = job.consumer_id, self._installation.identity
@@ -194,7 +195,7 @@ class Monitoring:
         }
 
     def _ask(self, body: Mapping[str, Any], visit: Visit) -> tuple[_Offer | Answer, Visit]:
-        """Return what Monitoring offers, or why it does not, and the visit to ask again with."""
+        """Return Monitoring's offer, or why there is none, and the visit for the next call."""
         if refused := self._pause.refusal():
             return refused, visit
         try:
@@ -217,7 +218,7 @@ class Monitoring:
         return self._services.place(_SERVICE).replace(_SERVICE, _NAME, 1)
 
     def _refusal(self, response: HttpResponse) -> Answer:
-        # A refusal of the caller is not documented, so its body may be of any shape.
+        # The body of a 401 or 403 is undocumented, so any text in it counts.
         is_documented = reading.said if response.status in {401, 403} else reading.error_code
         answer = refusal(
             self._place(),
@@ -248,7 +249,7 @@ def _untold(message: str, visit: Visit) -> LookupFailed:
 
 
 def _read(response: HttpResponse) -> _Offer | None:
-    """Read a documented answer: without engagements too, it names visitor and session."""
+    """Read a documented answer, which always names visitor and session; None for any other."""
     document = reading.document(response.body)
     if response.status not in {200, 201} or not isinstance(document, dict):
         return None
@@ -262,7 +263,7 @@ def _read(response: HttpResponse) -> _Offer | None:
 
 
 def _still_known(visit: Visit, response: HttpResponse) -> Visit:
-    """Return what is left of a visit: a session ends before its visitor is forgotten."""
+    """Return a visit without what Monitoring no longer knows; sessions end before visitors."""
     code = reading.error_code(reading.document(response.body)) if response.status == 404 else None
     if code == _VISITOR_UNKNOWN:
         return Visit()
@@ -294,7 +295,7 @@ def _engaged(offer: _Offer) -> Engaged:
 
 
 def read_visit(written: str) -> Visit | None:
-    """Read a visit as the ledger keeps it; None where none was kept."""
+    """Read a visit as the ledger keeps it; None if it has none."""
     return Visit(*json.loads(written)) if written else None
 
 

@@ -1,7 +1,7 @@
-"""What the environment says of the way to LivePerson: proxies and certificates.
+"""Proxies and certificates for LivePerson, from the environment's variables.
 
-Read as requests reads it, by its own functions: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-`NO_PROXY` in either case, `REQUESTS_CA_BUNDLE` before `CURL_CA_BUNDLE`. Of netrc nothing is read.
+They are read by requests' own functions: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` in
+either case, `REQUESTS_CA_BUNDLE` before `CURL_CA_BUNDLE`. netrc is not read.
 """
 
 import os
@@ -17,18 +17,18 @@ from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from urllib3.util import make_headers
 
 BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-# What OpenSSL itself reads; it passes over what is not there.
+# OpenSSL reads these itself, and ignores files that do not exist.
 OPENSSL_PATHS: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _DEFAULT_PORT: Final = 80
 
 
 class UnusableEnvironment(ValueError):
-    """The environment names a way that cannot be taken; the text says why, and holds no secret."""
+    """A variable cannot be used; the text says why, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy; `headers` hold its credentials, if it has any. It is shown without them.
+    """An HTTP proxy; `headers` contain its credentials, if any, and are not in its repr.
 
     `named_by` is the variable that names it.
     """
@@ -44,7 +44,7 @@ class Proxy:
 
 
 def proxy_for(origin: str) -> Proxy | None:
-    """Return the proxy through which an origin is reached. Raises UnusableEnvironment."""
+    """Return the proxy for an origin, or None. Raises UnusableEnvironment."""
     named = select_proxy(origin, get_environ_proxies(origin))
     if not named:
         return None
@@ -70,17 +70,17 @@ def proxy_for(origin: str) -> Proxy | None:
 
 
 def proxy_passwords() -> set[str]:
-    """Return the passwords in the environment's proxy URLs, as written and as meant."""
+    """Return the passwords in the environment's proxy URLs, both as written and decoded."""
     found: set[str] = set()
     for url in getproxies().values():
-        # A URL that cannot be read has its password wherever it likes.
+        # Split by hand: the URL may be invalid, and its password must be found all the same.
         written = url.rpartition("@")[0].rpartition("://")[2].partition(":")[2]
         found |= {written, unquote(written)} - {""}
     return found
 
 
 def ca_bundle() -> tuple[str, str] | None:
-    """Return the variable and the path of what is trusted instead of everything else, if any."""
+    """Return the variable and the path of a CA bundle, which replaces the default, if any."""
     for name in BUNDLES:
         if path := os.environ.get(name):
             return name, path
@@ -88,10 +88,10 @@ def ca_bundle() -> tuple[str, str] | None:
 
 
 def trusting() -> ssl.SSLContext:
-    """Make a context that trusts what the environment names. Raises UnusableEnvironment.
+    """Return a context that trusts the environment's CA bundle. Raises UnusableEnvironment.
 
-    Without a bundle these are the machine's certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and
-    those that requests comes with.
+    Without a bundle it trusts the machine's certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and
+    those that requests uses (certifi).
     """
     bundle = ca_bundle()
     if bundle is None:
@@ -113,7 +113,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def missing_certificates() -> list[str]:
-    """Say which of OpenSSL's variables name what is not there."""
+    """Return a sentence for each of OpenSSL's variables that names a missing path."""
     named = ((name, os.environ.get(name)) for name in OPENSSL_PATHS)
     return [
         f"{name} names {path}, which is not there, and so is not looked at"
@@ -123,6 +123,6 @@ def missing_certificates() -> list[str]:
 
 
 def _variable_of(url: str) -> str:
-    """Name the variable that holds a proxy's URL."""
+    """Return the variable that has this proxy's URL."""
     names = (name for name in os.environ if name.upper().endswith("_PROXY"))
     return next((name for name in sorted(names) if os.environ[name] == url), "the system")

@@ -1,4 +1,4 @@
-"""One HTTP call with every bound in place: it ends in an answer, NotSent or FateUnknown."""
+"""One HTTP call, with a limit on everything: it ends in an answer, NotSent or FateUnknown."""
 
 import ssl
 import time
@@ -15,7 +15,7 @@ from tasks.liveperson.transport import Adapter, BeforeSending, innermost, tls_co
 from tasks.measures import UNMEASURED, Measures
 from tasks.tracing import UNTRACED, Tracing
 
-# What the adapter decides itself; all of it is given, so that requests looks nothing up for a call.
+# The adapter decides these itself; they are set so that requests looks nothing up for each call.
 AS_IT_IS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "allow_redirects": False,
@@ -31,10 +31,10 @@ log = structlog.get_logger()
 
 
 class NotSent(Exception):
-    """The call is known to have had no effect: it may be made again at no risk.
+    """The call had no effect, and may safely be repeated.
 
-    `http_status` and `retry_after` (seconds) are there where a server said them. `is_ours` tells
-    that no server has a part in it: it says nothing of LivePerson.
+    `http_status` and `retry_after` (seconds) are set if a server sent them. `is_ours` means that
+    the cause is here, and not LivePerson.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class NotSent(Exception):
 
 
 class FateUnknown(Exception):
-    """The request was sent, wholly or in part, and no answer to it could be read."""
+    """The request was sent, at least in part, and no answer could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer read whole; `headers` finds names in any case."""
+    """A complete answer; `headers` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -67,11 +67,12 @@ class HttpResponse:
 class Http:
     """Makes calls over kept-alive connections; threads share one.
 
-    `connect_timeout` bounds each address tried, the TLS handshake and the writing; `read_timeout`
-    bounds the answer as a whole, from the request's last byte to its own; both in seconds. How long
-    a name takes to resolve is up to the system's resolver. `pool_size` is how many connections to
-    a host are kept: the number of threads. The environment's proxies and certificates are honoured
-    (`environment`). `ended_at` is when a call last ended, of the monotonic clock.
+    `connect_timeout` is for each address tried, for the TLS handshake and for writing;
+    `read_timeout` is for the whole answer, from the last byte sent to the last byte read; both in
+    seconds. Resolving a name takes as long as the system's resolver does. `pool_size` is how many
+    connections to a host are kept: the number of threads. The environment's proxies and
+    certificates are used (`environment`). `ended_at` is when a call last ended, on the monotonic
+    clock.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class Http:
             timeout=(connect_timeout, read_timeout),
             context=context or tls_context(),
         )
-        # Whatever hangs on requests, such as instrumentation, meets a session of it. Its own pools
-        # are never used, and threads share no more of it than the adapter.
+        # A real session of requests, so that instrumentation of requests works. Its own pools are
+        # never used; all that threads share of it is the adapter.
         self._session = Session()
         self._session.trust_env = False
         for scheme in ("https://", "http://"):
@@ -115,11 +116,10 @@ class Http:
         service: str = "",
         resends: int = 0,
     ) -> HttpResponse:
-        """Make one call, to a `service` by its name; a redirect is an answer like any other.
+        """Make one call; a redirect is an answer like any other.
 
-        It was made `resends` times before.
-
-        Raises NotSent or FateUnknown, cut off from the errors below them: those hold the request.
+        `service` is the name for measures and spans. The call was made `resends` times before.
+        Raises NotSent or FateUnknown, not chained to their causes, which refer to the request.
         """
         request = PreparedRequest()
         request.method, request.url, request.body = method, url, body
@@ -135,7 +135,7 @@ class Http:
         except BeforeSending as error:
             failure: Exception = NotSent(str(error), is_ours=error.is_ours)
             fault = NotSent.__name__
-        except Exception as error:  # noqa: BLE001 - it was sent, so nothing but this can be said
+        except Exception as error:  # noqa: BLE001 - after sending, every error means unknown fate
             failure = self._failure(innermost(error))
             fault = type(innermost(error)).__name__
         else:
@@ -147,7 +147,7 @@ class Http:
         raise failure
 
     def close(self) -> None:
-        """Close the idle connections; calls under way end as they would."""
+        """Close the idle connections; calls in progress go on."""
         self._session.close()
 
     def _failure(self, error: BaseException) -> FateUnknown:

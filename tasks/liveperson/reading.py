@@ -1,4 +1,4 @@
-"""Reading what a server said, whatever it said: JSON or not, well formed or not. No I/O."""
+"""Reads a server's answer, which may be JSON or not, well formed or not. No I/O."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _CODES = ("errorCode", "internalCode")
 
 
 def document(body: bytes) -> Any:
-    """Decode JSON; None for what is not JSON."""
+    """Decode JSON; None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -25,7 +25,7 @@ def document(body: bytes) -> Any:
 
 
 def printable(text: str, *secrets: str) -> str:
-    """Make one bounded line of a server's text, without tokens: these, or any JWT."""
+    """Return a server's text as one short line, without these secrets or any JWT."""
     for secret in secrets:
         text = text.replace(secret, "[secret]") if secret else text
     text = " ".join(_JWT.sub("[token]", text).split())
@@ -33,7 +33,7 @@ def printable(text: str, *secrets: str) -> str:
 
 
 def said(part: Any) -> str:
-    """Gather what an error body says: LivePerson's, OAuth's, Monitoring's, or a bare string."""
+    """Return the text of an error body: LivePerson's, OAuth's, Monitoring's, or a bare string."""
     return printable(": ".join(dict.fromkeys(_texts(part))))
 
 
@@ -65,9 +65,9 @@ def number(text: str) -> int | None:
 
 
 def identifier(value: Any) -> str | None:
-    """Read an id, which is a string or a number; None for what cannot be one.
+    """Read an id, which is a string or a number; None for anything else.
 
-    LivePerson's schemas say at most 64 characters; a longer id is still better kept than lost.
+    LivePerson's schemas say at most 64 characters; a longer id is kept rather than lost.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -77,7 +77,7 @@ def identifier(value: Any) -> str | None:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read `Retry-After` (RFC 9110, 10.2.3) as seconds from now; None if absent or unreadable.
 
-    A date counts from the server's own `Date`, so that a wrong clock here does no harm.
+    A date is compared with the server's own `Date`, so that a wrong clock here does no harm.
     """
     value = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(value):

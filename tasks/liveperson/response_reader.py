@@ -1,7 +1,6 @@
-"""One answer, read as its octets come, and as strictly as it must be that decides so much.
+"""Reads one HTTP answer as its octets come, strictly: a wrong reading could lose a conversation.
 
-An answer that leaves any doubt where it ends (two lengths, bad chunks) is none. Sources: RFC 9112,
-6 and 7.
+An answer whose end is ambiguous (two lengths, bad chunks) is refused. Sources: RFC 9112, 6 and 7.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from functools import lru_cache
 from http.client import IncompleteRead
 from typing import Final
 
-# As many as the standard library takes in one line of a head.
+# The standard library's limit for one line of a head.
 MAX_HEAD_BYTES = 64 * 1024
-# What stands behind a chunk's size is for those who know it.
+# Extensions after a chunk's size are ignored.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 _CHARSET = re.compile(r"charset[ \t]*=[ \t]*[\"']?([\w.:-]+)", re.IGNORECASE)
 _LINE_END = b"\r\n"
 
 
 class ResponseReader:
-    """Takes the octets of one answer; what follows it is not looked at.
+    """Takes the octets of one answer; what follows it is not read.
 
-    Once `is_complete`, there are `head` and `content`; `may_stay` tells whether another request may
-    be sent over the connection.
+    Once `is_complete`, `head` and `content` can be used; `may_stay` tells whether the connection
+    can be used for another request.
     """
 
     head: Head
@@ -38,14 +37,14 @@ class ResponseReader:
         self._left = 0
         self._pieces: list[bytes] = []
         self._most = MAX_HEAD_BYTES
-        # Each reads one part, and says whether there was enough of it.
+        # The function for the next part; it returns False if that is not complete yet.
         self._read: Callable[[], bool] = self._read_head
         self.is_complete = self.may_stay = False
 
     def feed(self, octets: bytes) -> None:
-        """Take what has come; nothing means that the connection has ended.
+        """Take octets; empty ones mean that the connection has ended.
 
-        Raises TooLarge, Unreadable, and IncompleteRead for what is cut off.
+        Raises TooLarge, Unreadable, and IncompleteRead for an answer that is cut off.
         """
         if not octets:
             self._end()
@@ -58,7 +57,7 @@ class ResponseReader:
             raise TooLarge
 
     def content(self) -> bytes:
-        """Return the body, unpacked, and in UTF-8 where it says what else it is in.
+        """Return the body, decompressed, and recoded to UTF-8 if it names another charset.
 
         Raises TooLarge and zlib.error.
         """
@@ -122,7 +121,7 @@ class ResponseReader:
         return True
 
     def _read_trailers(self) -> bool:
-        """Pass over what is said behind the last chunk."""
+        """Skip the trailers after the last chunk."""
         lines, end, rest = (_LINE_END + self._rest).partition(_LINE_END * 2)
         if not end:
             return False
@@ -137,7 +136,7 @@ class ResponseReader:
 
     def _complete(self) -> None:
         self.is_complete = True
-        # Whatever follows was not asked for.
+        # Octets after the answer were not asked for: the connection is not used again.
         self.may_stay = self.head.keeps_connection and not self._rest
 
     def _end(self) -> None:
@@ -149,7 +148,7 @@ class ResponseReader:
 
 
 def _in_utf8(body: bytes, charset: str) -> bytes:
-    """Write a body in UTF-8 if it is in another charset: JSON is not to be, and sometimes is."""
+    """Recode a body that is not UTF-8. JSON should always be UTF-8, but sometimes is not."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -160,11 +159,11 @@ def _in_utf8(body: bytes, charset: str) -> bytes:
     return body
 
 
-# A recipient may take a single LF for the end of a line, and ignores the CR before it.
+# A single LF is accepted as the end of a line, and a CR before it ignored, as RFC 9112 allows.
 END: Final = re.compile(rb"\n\r?\n")
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: [^\r\0]*)?")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# A value that is continued in the next line, as servers once did.
+# A value that is continued in the next line, which is obsolete.
 _FOLD: Final = re.compile(r"[ \t]*\n[ \t]+")
 _BLANK: Final = " \t"
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
@@ -174,14 +173,14 @@ _BODILESS: Final = frozenset({204, 304})
 
 
 class Unreadable(Exception):
-    """What came is no answer, or leaves a doubt where it ends."""
+    """The octets are not an HTTP answer, or its end is ambiguous."""
 
 
 class Headers(dict[str, str]):
-    """Headers by their names in lower case, found in any case.
+    """Headers by their names in lower case; `get` accepts any case.
 
-    Of one that came several times the last counts; but those by which the body is read are lists,
-    and joined.
+    If a header came several times, the last one counts; those that say how the body is read are
+    joined to a list.
     """
 
     def get(self, name: str, default: str = "") -> str:  # type: ignore[override] # never None
@@ -189,7 +188,7 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
     def codings(self, name: str) -> list[str]:
-        """Return what a header lists, in lower case."""
+        """Return the elements of a header that is a list, in lower case."""
         listed = self.get(name)
         if not listed:
             return []
@@ -198,9 +197,9 @@ class Headers(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A status and headers; `length` is that of the body in octets.
+    """Status and headers; `length` is that of the body in octets.
 
-    It is None where the body comes in chunks (`is_chunked`), or ends with the connection.
+    It is None if the body comes in chunks (`is_chunked`), or ends with the connection.
     """
 
     status: int
@@ -211,7 +210,7 @@ class Head:
 
     @property
     def is_provisional(self) -> bool:
-        """Whether the answer proper is still to come."""
+        """Whether the final answer is still to come (1xx)."""
         return self.status < 200
 
     @property
@@ -220,7 +219,7 @@ class Head:
         options = self.headers.codings("connection")
         if self.minor:
             return "close" not in options
-        # Chunks in an answer of HTTP/1.0 are faulty, and the last that is read.
+        # Chunks in an answer of HTTP/1.0 are faulty, so the connection is not used again.
         return "keep-alive" in options and "close" not in options and not self.is_chunked
 
 
@@ -258,7 +257,7 @@ def parse_fields(text: str) -> Headers:
 
 @lru_cache(maxsize=256)
 def _key(name: str) -> str:
-    """Return a header's name in lower case; empty for what is none."""
+    """Return a header's name in lower case; empty if it is not a valid name."""
     return name.lower() if _NAME.fullmatch(name) else ""
 
 
@@ -284,20 +283,20 @@ def _bare(value: str) -> str:
     return value.strip(_BLANK)
 
 
-# A documented answer has a few hundred bytes.
+# Documented answers have a few hundred bytes.
 MAX_BODY_BYTES = 1024 * 1024
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 
 
 class TooLarge(Exception):
-    """The answer is larger than any that is documented."""
+    """The answer is far larger than any that is documented."""
 
 
 def unpack(body: bytes, codings: Sequence[str]) -> bytes:
-    """Undo codings, which are in the order in which they were applied. Raises TooLarge, zlib.error.
+    """Decode a body; codings are in the order they were applied. Raises TooLarge, zlib.error.
 
-    What is cut off is an error. A coding that is not known is left: servers write all kinds of
-    things there, and whoever reads the body sees what it is.
+    A truncated body is an error. An unknown coding is ignored: servers write all kinds of things
+    there, and a body that is really encoded will not be JSON.
     """
     for coding in reversed(codings):
         if coding in {"gzip", "x-gzip"}:
@@ -310,7 +309,7 @@ def unpack(body: bytes, codings: Sequence[str]) -> bytes:
 
 
 def _gunzip(body: bytes) -> bytes:
-    """Unpack one member after the other; zeros behind them are padding."""
+    """Decompress all members; zeros after the last one are padding."""
     pieces: list[bytes] = []
     while body.strip(b"\0"):
         piece, body = _unpack(body, _GZIP_BITS)
@@ -321,10 +320,10 @@ def _gunzip(body: bytes) -> bytes:
 
 
 def _inflate(body: bytes) -> bytes:
-    """Unpack zlib's format (RFC 9110, 8.4.1.2).
+    """Decompress zlib's format (RFC 9110, 8.4.1.2).
 
-    The bare one that some servers send instead has no checksum: damaged, it may name another
-    conversation.
+    Some servers send raw deflate instead, which is refused: it has no checksum, so a damaged answer
+    could name a wrong conversation.
     """
     if not body:
         return body

@@ -1,4 +1,4 @@
-"""The two tokens of a CONVERSATION call, and what can be read from them without their keys."""
+"""The two tokens of a CONVERSATION call, and reading them without their keys."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from tasks.liveperson import reading
 from tasks.liveperson.answer import CallFailed
 from tasks.liveperson.http import HttpResponse
 
-# How long an AppJWT lasts that does not say so itself: the documented hour.
+# The documented lifetime of an AppJWT, for one that does not say its own.
 LIFETIME_SECONDS = 3600.0
 MAX_LIFETIME_SECONDS = 7 * 24 * 3600.0
 # A token goes into a header: one printable word. LivePerson's samples stay below 2 KiB; that of
@@ -18,14 +18,14 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 class TokenFailure(CallFailed):
-    """A token could not be got; a renewal that may help has been tried already."""
+    """There is no token for a call; renewing it has been tried already."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """What identifies us and one consumer; its repr shows nothing.
+    """The tokens that identify us and one consumer; they are not in the repr.
 
-    `lp_consumer_id` is LivePerson's own id of the consumer, None if the token does not say it.
+    `lp_consumer_id` is LivePerson's own id of the consumer, None if the token has none.
     """
 
     consumer_id: str
@@ -34,15 +34,15 @@ class Tokens:
     lp_consumer_id: str | None
 
     def __repr__(self) -> str:
-        """Show nothing of the fields, which are secrets."""
+        """Return a text without the fields, which are secrets."""
         return "Tokens(…)"
 
 
 def claims(token: str) -> dict[str, Any]:
-    """Read the payload of a JWT without verifying it; empty for what is none.
+    """Read the payload of a JWT without verifying it; empty for anything else.
 
-    LivePerson verifies its tokens itself; here they only say how long they last and for whom.
-    Source: RFC 7519, 3 and RFC 7515, 7.1.
+    LivePerson verifies its tokens itself; here only their lifetime and consumer are read. Source:
+    RFC 7519, 3 and RFC 7515, 7.1.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -56,7 +56,7 @@ def claims(token: str) -> dict[str, Any]:
 
 
 def validity(token: str) -> tuple[float, float] | None:
-    """Read when a token began and when it ends (`iat`, `exp`), in Unix seconds; None if unsaid."""
+    """Read when a token begins and ends (`iat`, `exp`), in Unix seconds; None if unknown."""
     said = claims(token)
     start, end = said.get("iat"), said.get("exp")
     if not isinstance(start, int | float) or not isinstance(end, int | float):
@@ -65,7 +65,7 @@ def validity(token: str) -> tuple[float, float] | None:
 
 
 def token_in(response: HttpResponse, name: str) -> str | None:
-    """Find the token of this name in an answer; None if there is none that can be sent on."""
+    """Return the token of this name in an answer; None if none can go into a header."""
     document = reading.document(response.body)
     token = document.get(name) if isinstance(document, dict) else None
     return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None

@@ -1,10 +1,10 @@
-"""The way of a request of `http.Http`: it knows whether the request can have reached the server.
+"""Connections for `http.Http`, which know whether a request can have reached the server.
 
-Connecting, TLS and certificates are urllib3's. What lies between
-is done here, in a fraction of the time: a request goes out in one write, so that whatever
-fails before that write is known not to have been sent; an answer is read against one deadline, so
-that a server that drips bytes holds nobody longer than a silent one; and a connection that stood
-idle is not used again, so that few requests meet a server that is just closing it.
+urllib3 connects, with TLS and certificates. The exchange is done here, in a fraction of the time:
+
+- A request is written at once, so that a failure before this write means that it was not sent.
+- An answer has one deadline, so that a server that sends byte by byte gets no extra time.
+- A connection that was idle for long is not used again: the server may just be closing it.
 """
 
 import errno
@@ -29,14 +29,14 @@ IDLE_SECONDS = 4.0
 
 _TLS_PORT = 443
 _PROXY_REFUSES = 407
-# The process, or the whole machine, may not open another one.
+# The process, or the machine, has no file descriptor left.
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class BeforeSending(Exception):
-    """The request failed before its first byte was written; the message holds nothing of it.
+    """The request failed before its first byte was written; the message has no part of it.
 
-    `is_ours` tells that the server has no part in it.
+    `is_ours` means that the cause is here, and not the server.
     """
 
     def __init__(self, message: str, *, is_ours: bool = False) -> None:
@@ -45,18 +45,18 @@ class BeforeSending(Exception):
 
 
 def innermost(error: BaseException) -> BaseException:
-    """Unwrap what urllib3 wraps: the error that happened at the socket."""
+    """Return the error at the socket, without urllib3's wrappers."""
     wrapped = next((part for part in error.args if isinstance(part, BaseException)), None)
     inner = wrapped or error.__cause__
     return innermost(inner) if inner else error
 
 
 class WholeResponse(Response):
-    """A response whose whole body is in `raw`; a redirect is an answer like any other."""
+    """A response with its whole body in `raw`; redirects are not followed."""
 
     @property
     def is_redirect(self) -> bool:
-        """Tell requests that there is nothing to follow, nor to prepare for that."""
+        """Return False, so that requests prepares nothing for following it."""
         return False
 
 
@@ -75,7 +75,7 @@ class Connection:
         self._write_seconds, self._read_seconds = timeout
         proxy = _proxy_for(origin)
         is_tls = scheme == "https"
-        # Over TLS the proxy passes on what it cannot read; else it is told whose the request is.
+        # TLS goes through a tunnel; without TLS the proxy reads the request, and needs a full URL.
         self._proxy = None if is_tls else proxy
         self._target = "" if self._proxy is None else origin
         at, at_port = (name, port) if proxy is None else (proxy.host, proxy.port)
@@ -99,7 +99,7 @@ class Connection:
         raise failure
 
     def is_usable(self) -> bool:
-        """Tell whether another request may be sent: it was used lately, and nothing came since."""
+        """Tell whether it can take another request: it was used lately, and is still open."""
         return time.monotonic() - self._used_at < IDLE_SECONDS and self._wire.is_silent()
 
     def exchange(self, request: PreparedRequest, path: str) -> tuple[Response, bool]:
@@ -109,7 +109,7 @@ class Connection:
         """
         content = self._render(request, path)
         self._wire.send_all(content, seconds=self._write_seconds)
-        # A thousand calls under way would hold a thousand requests that have left.
+        # Freed while waiting: a thousand calls would keep a thousand requests that were sent.
         del content
         self._wire.expect(seconds=self._read_seconds)
         answer = ResponseReader()
@@ -126,7 +126,7 @@ class Connection:
         return response, answer.may_stay
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._connection.close()
 
     def _render(self, request: PreparedRequest, path: str) -> bytes:
@@ -148,8 +148,8 @@ class Connection:
 class Adapter(BaseAdapter):
     """A transport adapter for requests: no cookies, redirects or retries.
 
-    `timeout` are the seconds for connecting (TLS included) or writing, and for an answer; of each
-    host `pool_size` idle connections are kept.
+    `timeout` are the seconds for connecting (TLS included) or writing, and for an answer. Up to
+    `pool_size` idle connections to each host are kept.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Adapter(BaseAdapter):
         self._idle: dict[str, deque[Connection]] = {}
 
     def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
-        """Make one call, the answer's whole body in `raw`."""
+        """Make one call; the answer's whole body is in `raw`."""
         origin, path = split(request.url)
         idle = self._idle.setdefault(origin, deque(maxlen=self._pool_size))
         connection = self._take(idle) or Connection(
@@ -186,7 +186,7 @@ class Adapter(BaseAdapter):
                 idle.pop().close()
 
     def _take(self, idle: deque[Connection]) -> Connection | None:
-        """Return the connection that was used last, if it may be used again."""
+        """Return the most recently used connection that is still usable."""
         while True:
             try:
                 connection = idle.pop()
@@ -199,9 +199,9 @@ class Adapter(BaseAdapter):
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Return what the environment has this process trust. Raises UnusableEnvironment.
+    """Return the context of all connections of this process. Raises UnusableEnvironment.
 
-    Made once per process: loading the certificates takes longer than a whole call.
+    It is cached: loading the certificates takes longer than a whole call.
     """
     return trusting()
 

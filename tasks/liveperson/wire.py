@@ -1,8 +1,8 @@
-"""A connected socket that is waited for against a deadline, with few calls to the system.
+"""A connected socket with deadlines, and few system calls.
 
-Each such call lets another thread have the interpreter, and this one wait until it is given back,
-which costs more than the call itself. A socket with a timeout of Python's makes two for every read
-and write, and another one whenever the timeout changes.
+At each system call another thread may take the interpreter, and waiting to get it back costs more
+than the call. A Python socket with a timeout makes two calls for every read and write, and another
+whenever the timeout changes.
 """
 
 import math
@@ -15,7 +15,7 @@ READ_BYTES = 8 * 1024
 
 
 class Wire:
-    """A socket, plain or TLS, from its connection to its end; for one thread at a time."""
+    """A connected socket, plain or TLS; for one thread at a time."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -26,11 +26,11 @@ class Wire:
         self._is_asked = False
 
     def is_silent(self) -> bool:
-        """Tell whether nothing has come that nobody asked for: not even the connection's end."""
+        """Tell whether nothing is readable, not even the end of the connection."""
         return not self._readable.poll(0)
 
     def send_all(self, data: bytes, *, seconds: float) -> None:
-        """Send bytes, which nearly always takes one write; raises TimeoutError, OSError."""
+        """Send bytes, nearly always in one write; raises TimeoutError, OSError."""
         self._until = time.monotonic() + seconds
         left = memoryview(data)
         while left:
@@ -42,14 +42,14 @@ class Wire:
                 self._wait(select.POLLIN)
 
     def expect(self, *, seconds: float) -> None:
-        """Give the answer to what was sent so many seconds, however many reads it takes."""
+        """Set the deadline of the answer: `seconds` from now, for all its reads together."""
         self._until = time.monotonic() + seconds
         self._is_asked = True
 
     def receive(self) -> bytes:
-        """Read what has come, nothing at its end; raises TimeoutError at the deadline, OSError."""
+        """Read some bytes, none at the end; raises TimeoutError at the deadline, OSError."""
         if self._is_asked:
-            # The first bytes of an answer are never there yet; later ones may be TLS's already.
+            # The first bytes of an answer have never come yet; later ones may be in TLS's buffer.
             self._is_asked = False
             self._wait(select.POLLIN)
         while True:

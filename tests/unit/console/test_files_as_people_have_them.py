@@ -20,7 +20,7 @@ from console.jobfiles import layers, xlsx_rows
 from console.jobfiles.dates import OddDate, as_moment
 from console.jobfiles.job_file import Entry, UnreadableFile
 from console.jobfiles.naming import InvalidNaming, Naming, read_naming
-from console.jobfiles.source import How, open_source
+from console.jobfiles.source import FileOptions, open_source
 from tests.memory_reach import MemoryReach, memory_reach
 
 MAX_BYTES = 20_000
@@ -34,22 +34,22 @@ def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
         yield found
 
 
-def read(path: str, how: How | None = None) -> list[Entry]:
+def read(path: str, how: FileOptions | None = None) -> list[Entry]:
     """Read a file, twice, the same both times."""
-    with open_source(path, how or How(twice=True)) as source:
+    with open_source(path, how or FileOptions(twice=True)) as source:
         first = list(source.entries(max_bytes=MAX_BYTES, skip=0))
         source.rewind()
         assert list(source.entries(max_bytes=MAX_BYTES, skip=0)) == first
         return first
 
 
-def documents(path: str, how: How | None = None) -> list[object]:
+def documents(path: str, how: FileOptions | None = None) -> list[object]:
     found = read(path, how)
     assert [entry.fault for entry in found] == [None] * len(found)
     return [entry.document for entry in found]
 
 
-def fault(path: str, how: How | None = None) -> str:
+def fault(path: str, how: FileOptions | None = None) -> str:
     (entry,) = read(path, how)
     assert entry.fault is not None
     return entry.fault
@@ -87,7 +87,7 @@ class TestWorkbooks:
             (),
             ("b", "c-2", None, "2026-01-31T09:30:00Z", None, "0042", 1.5),
         )
-        assert documents(name, How(naming=BERLIN, twice=True)) == [
+        assert documents(name, FileOptions(naming=BERLIN, twice=True)) == [
             {
                 "jobId": "a",
                 "consumerId": "c-1",
@@ -141,7 +141,7 @@ class TestWorkbooks:
     def test_a_number_in_place_of_a_date_is_excels_own(self) -> None:
         """Days since 1900, as a cell without a format of dates has them."""
         name = workbook(("consumerId", "notBefore"), ("c", 46053.375))
-        (found,) = documents(name, How(naming=BERLIN, twice=True))
+        (found,) = documents(name, FileOptions(naming=BERLIN, twice=True))
         assert found == {"consumerId": "c", "notBefore": "2026-01-31T09:00:00+01:00"}
 
     def test_a_cell_beside_the_columns_is_a_fault(self) -> None:
@@ -159,9 +159,11 @@ class TestWorkbooks:
             sheet.append([title])
         book.save("jobs.xlsx")
         assert documents("jobs.xlsx") == [{"consumerId": "Seen"}]
-        assert documents("jobs.xlsx", How(sheet="Other", twice=True)) == [{"consumerId": "Other"}]
+        assert documents("jobs.xlsx", FileOptions(sheet="Other", twice=True)) == [
+            {"consumerId": "Other"}
+        ]
         with pytest.raises(UnreadableFile, match="no sheet 'x'; it has Sheet, Seen, Other"):
-            read("jobs.xlsx", How(sheet="x", twice=True))
+            read("jobs.xlsx", FileOptions(sheet="x", twice=True))
 
     @pytest.mark.parametrize("rows", [[], [()], [("", None)]])
     def test_an_empty_sheet_is_said_to_be(self, rows: list[Sequence[object]]) -> None:
@@ -253,7 +255,7 @@ class TestHostileWorkbooks:
             f'<row r="{number}"><c r="{cell}" t="inlineStr"><is><t>x</t></is></c></row>'
             "</sheetData></worksheet>"
         )
-        with open_source(archive({SHEET: sheet.encode()}), How()) as source:
+        with open_source(archive({SHEET: sheet.encode()}), FileOptions()) as source:
             entries = []
             with suppress(UnreadableFile):
                 entries = list(source.entries(max_bytes=MAX_BYTES, skip=0))
@@ -302,7 +304,7 @@ class TestLayers:
         """What came before is good."""
         lines = "".join(f"consumer-{number}\n" for number in range(5000))
         Path("jobs.csv.gz").write_bytes(gzip.compress(f"consumerId\n{lines}".encode())[:cut])
-        with open_source("jobs.csv.gz", How()) as source:
+        with open_source("jobs.csv.gz", FileOptions()) as source:
             entries = source.entries(max_bytes=MAX_BYTES, skip=0)
             assert next(entries).document == {"consumerId": "consumer-0"}
             with pytest.raises(UnreadableFile, match="damaged or cut off"):
@@ -321,7 +323,7 @@ class TestLayers:
         monkeypatch.setattr(layers, "SURE_BYTES", 2**20)
         Path("jobs.csv.gz").write_bytes(gzip.compress(b"consumerId\n" + b"a" * 2**24))
         with (
-            open_source("jobs.csv.gz", How()) as source,
+            open_source("jobs.csv.gz", FileOptions()) as source,
             pytest.raises(UnreadableFile, match="grows more than 300 times"),
         ):
             list(source.entries(max_bytes=MAX_BYTES, skip=0))
@@ -468,7 +470,7 @@ class TestMappings:
         Path("jobs.csv").write_text("A,jobId\n1,2\n")
         naming = read_naming(Path("map.toml"))
         with pytest.raises(UnreadableFile, match=said):
-            read("jobs.csv", How(naming=naming, twice=True))
+            read("jobs.csv", FileOptions(naming=naming, twice=True))
 
     def test_json_has_no_columns(self, within: MemoryReach) -> None:
         """Nor has a CSV file sheets."""

@@ -22,7 +22,7 @@ from console.jobfiles.csv_rows import read_csv
 from console.jobfiles.file_kind import foreign_kind
 from console.jobfiles.job_file import Format, UnreadableFile, guess_format
 from console.jobfiles.json_files import read_json_array, read_json_lines
-from console.jobfiles.source import How, Source, open_source
+from console.jobfiles.source import FileOptions, Source, open_source
 
 MAX_BYTES = 2000
 BOM = b"\xef\xbb\xbf"
@@ -470,7 +470,7 @@ def test_lines_may_end_in_a_carriage_return(tmp_path: Path, text: str) -> None:
     """As Excel writes them for a Mac; read twice as well."""
     file = tmp_path / "jobs"
     file.write_bytes(BOM + text.replace("\n", "\r").encode())
-    with open_source(str(file), How(twice=True)) as source:
+    with open_source(str(file), FileOptions(twice=True)) as source:
         for _ in range(2):
             entries = list(source.entries(max_bytes=MAX_BYTES, skip=0))
             assert [entry.document for entry in entries] == [JOB]
