@@ -1,4 +1,4 @@
-"""An account as this process knows it: its client, its ceiling, and the gate to its permits."""
+"""An account in this process: its client, its limits, and the line for its permits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.liveperson.client import LivePersonClient
 from tasks.messages.outgoing import later
 from tasks.store.ledger import Ceiling
 
-# What is worth a line in the log: the others are a limiter's everyday work.
+# The reasons that are logged; the others are the limiter's usual work.
 REMARKABLE: Final = frozenset({"pause", "circuit", "credentials"})
 REMEDY: Final = (
     "correct the client id and secret, or what LivePerson allows them; a changed secret file or "
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Hold:
-    """Knows whether its account is held; threads share one."""
+    """Whether an account is held, for the log; threads share one."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
@@ -35,9 +35,10 @@ class Hold:
         self._ended = 0.0
 
     def begins(self, why: str, *, cause: str, seconds: float, asked: float) -> None:
-        """Say that the account is held, for so many seconds until the next try, if that is new.
+        """Log that the account is held, if that is new; `seconds` are those until the next try.
 
-        The store was asked at this monotonic time: if the hold has ended since, it is old news.
+        `asked` is when the store was asked, on the monotonic clock. If the hold has ended since,
+        the news is out of date.
         """
         with self._lock:
             if why not in REMARKABLE or why == self._why or asked < self._ended:
@@ -57,8 +58,8 @@ class Hold:
             log.warning("account.held", **said)
 
     def ends(self, *, asked: float) -> None:
-        """Say that the account goes on, if it was held when the store was asked."""
-        if not self._why:  # asked for every job: without the lock
+        """Log that the account goes on, if it was held when the store was asked."""
+        if not self._why:  # called for every job: checked without the lock
             return
         with self._lock:
             if asked < self._since:
@@ -72,7 +73,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What a job needs of its LivePerson account."""
+    """The parts of one LivePerson account that a job uses."""
 
     client: LivePersonClient
     ceiling: Ceiling

@@ -1,4 +1,4 @@
-"""One try at a job: prepared, claimed, sent, decided about, and what follows from that."""
+"""One try at a job: prepare the request, claim the job, send, decide, act on the decision."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ from tasks.store.answers import (
     Go,
     Held,
     Lost,
-    Replay,
+    Recorded,
 )
 from tasks.store.brake import Brake
 from tasks.store.ledger import Feedback, Ledger
 from tasks.store.retrying import retry_store
 from tasks.tracing import UNTRACED, Tracing
 
-# Namespace of the ids that the two items of an attempt bear, so that no store need hold them.
+# The namespace of the ids of an attempt's two items: computed, so that nothing stores them.
 ITEMS: Final = uuid.UUID("7b8b7f3e-52c5-4f0e-9a57-3c1f8d0f5a11")
-# When to retry a job that another delivery has claimed, in seconds.
+# When to retry a job that another delivery has claimed.
 CLAIMED_RETRY_SECONDS: Final = 3.0
-# Pauses up to this long are waited for in the thread; longer ones in the broker, in seconds.
+# Retry delays up to this long are waited for in the thread, longer ones in the broker.
 MAX_PAUSE_SECONDS: Final = 1.0
-# LivePerson: after a 429 a token is asked for again after 5 s at the earliest.
+# The least time between token calls after a 429, as LivePerson asks.
 TOKEN_PAUSE_SECONDS: Final = 5.0
-# A job of an account that is held comes back after this long at the earliest, in seconds.
+# The shortest retry delay of a job while its account is held.
 HOLD_SECONDS: Final = 5.0
 
 MESSAGES: Final[Mapping[str, str]] = {
@@ -92,7 +92,7 @@ MESSAGES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The job has its outcome: record it, then publish it. The limiter learns `feedback`.
+    """The job has its outcome: record it, then publish it. `feedback` is for the limiter.
 
     `enqueued_at` is RFC 3339: when it was enqueued, or else first seen.
     """
@@ -105,7 +105,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The job has an outcome that is recorded already, or needs no record: publish it."""
+    """The job's outcome is recorded already, or needs no record: publish it."""
 
     outcome: Outcome
 
@@ -114,7 +114,7 @@ class Publish:
 class Later:
     """Retry in `seconds`; the broker holds the message meanwhile.
 
-    `cause` names service, host, and error or HTTP status, where a call has failed.
+    `cause` names service, host, and error or HTTP status, if a call has failed.
     """
 
     seconds: float
@@ -124,7 +124,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Soon:
-    """Retry in `seconds`, in the same thread; `why` as for one that comes later."""
+    """Retry in `seconds`, in the same thread; `why` as in `Later`."""
 
     seconds: float
     why: str
@@ -132,7 +132,7 @@ class Soon:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The job had its outcome long ago, and it was erased since: nothing is left to do."""
+    """The job has had its outcome, which was erased since: acknowledge the message only."""
 
 
 Step = Record | Publish | Later | Drop
@@ -140,9 +140,9 @@ Step = Record | Publish | Later | Drop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What every try goes by and works with; all threads share one.
+    """The settings and parts that all tries share.
 
-    `max_losses`: with so many workers lost while working on it, a job is given up.
+    A job is given up once more than `max_losses` workers were lost while working on it.
     """
 
     ledger: Ledger
@@ -158,7 +158,7 @@ class Rules:
 class Try:
     """One try at a job, with at most one request to open its conversation.
 
-    `make` goes through its steps; each finds in the attributes what those before it have found.
+    `make` runs its steps; each step stores what it finds in attributes, for the steps after it.
     """
 
     def __init__(self, work: Work, account: Account, rules: Rules) -> None:
@@ -167,17 +167,17 @@ class Try:
         self._rules = rules
         self._ledger, self._permits, self._shutdown = rules.ledger, rules.permits, rules.shutdown
         self._tokens: Tokens | None = None  # once the request is ready
-        self._conversation = work.job.conversation  # as it is sent, with what was engaged
-        # The Monitoring API's visitor and session, for the next try to come back as.
+        self._conversation = work.job.conversation  # with the engagement, once there is one
+        # The Monitoring API's visitor and session, for the next try.
         self._visit = ""
         self._claim: Claim
         self._at = ""  # when it was made, RFC 3339
         self._is_sent = False
-        # What LivePerson said to the request, or to what had to be asked before it.
+        # LivePerson's answer to the request, or to a call that had to be made before it.
         self._answer: Answer | None = None
 
     def make(self) -> Step | Soon:
-        """Take the job one step further. Raises Stopping."""
+        """Try once, and return what follows. Raises Stopping."""
         with self._permits.seat(self.work) as is_seated:
             if not is_seated:
                 wait = self._permits.put_off(self.work, self.account)
@@ -189,7 +189,7 @@ class Try:
         is_paused = self._rules.brake.is_on(job.account_id, job.submission_id)
         is_paced = self._permits.is_paced(self.work)
         if is_paused or is_paced or job.engagement is not None:
-            # The Monitoring API counts visits, so one delivery at a time asks it.
+            # The Monitoring API counts visits, so only one delivery at a time may call it.
             begun = self._permits.begin(self.work, self.account, "prepare")
             if not isinstance(begun, Claimed | Cancelled):
                 return self._not_ours(begun)
@@ -199,7 +199,7 @@ class Try:
         if not self._is_expired():
             retry_store(self._prepare, until=self._shutdown.draining)
         if self._visit != visit:
-            # Kept at once: no permit may be to be had, and then no attempt is written down.
+            # Stored now: without a permit no attempt will be recorded that could keep it.
             self._permits.claim(self.work, self.account, "claim", visit=self._visit)
         begun = self._begin()
         match begun:
@@ -214,10 +214,10 @@ class Try:
                 return self._not_ours(begun)
         return self._act(decision)
 
-    # Prepared, claimed, sent
+    # Prepare, claim, send
 
     def _prepare(self) -> None:
-        """Get the tokens, and the engagement that the job may ask for. Raises StoreError."""
+        """Fetch the tokens, and the engagement if the job asks for one. Raises StoreError."""
         job, client = self.work.job, self.account.client
         self._answer = None
         try:
@@ -235,7 +235,7 @@ class Try:
             self._answer = failure.answer
 
     def _begin(self) -> Beginning:
-        """Claim the job, with a permit if it can be sent."""
+        """Claim the job, with a permit if its request is ready."""
         if self._tokens is not None and not self._is_expired():
             return self._permits.begin(self.work, self.account)
         failing = self._answer is not None and self._answer.kind in OF_THE_ACCOUNT
@@ -257,9 +257,9 @@ class Try:
             self.account.hold.ends(asked=time.monotonic())
 
     def _not_ours(self, begun: Beginning) -> Step:
-        """Answer for a job that this delivery does not get to work on."""
+        """Return the step for a job that this delivery may not work on."""
         match begun:
-            case Replay(outcome):
+            case Recorded(outcome):
                 return Publish(outcome)
             case Defer(seconds, why, cause):
                 return Later(seconds, why, cause)
@@ -272,7 +272,7 @@ class Try:
             case _:
                 raise AssertionError(f"the ledger began a job in an unforeseen way: {begun}")
 
-    # Decided
+    # Decide
 
     def _decide(self) -> Decision:
         assert self._answer is not None
@@ -287,7 +287,7 @@ class Try:
         )
 
     def _unsent(self, begun: Go | Claimed | Cancelled) -> Decision:
-        """Decide about a job that is ours but was not sent."""
+        """Decide about a job that is claimed but was not sent."""
         self._at = now()
         self._claim = begun.claim
         history, policy = self._claim.history, self._rules.policy
@@ -301,15 +301,15 @@ class Try:
             return retry.look_again(history, policy=policy, reuse=self._reuses)
         if self._answer is not None:
             return self._decide()
-        # What is left is that nothing may be repeated after an attempt of unknown fate.
+        # The last case: an attempt has an unknown fate, and the settings forbid to repeat it.
         return retry.conclude("in_doubt", history, policy=policy)
 
-    # Acted upon
+    # Act
 
     def _act(self, decision: Decision, *, looked: Answer | None = None) -> Step | Soon:
-        """End the job, or let go of it until its next try. Raises Stopping.
+        """End the job, or release it until its next try. Raises Stopping.
 
-        `looked` is what came of a look-up that told nothing.
+        `looked` is the answer of a look-up that failed.
         """
         match decision:
             case Created() if self._answer is not None:
@@ -328,7 +328,7 @@ class Try:
                 raise AssertionError(f"unhandled decision: {decision}")
 
     def _again(self, decision: Again, looked: Answer | None) -> Step | Soon:
-        """Let go of the job until its next attempt, or until it is looked for again."""
+        """Release the job until its next attempt, or its next look-up."""
         self._renew(decision.renew)
         after, cause = decision.after, self._cause
         attempts = [replace(self._attempt, note=decision.note)] if self._attempt else []
@@ -338,7 +338,7 @@ class Try:
             attempts.append(Attempt(at=now(), http_status=status, outcome=UNRESOLVED, cause=cause))
         is_short = after <= MAX_PAUSE_SECONDS
         step = Soon(after, "retry") if is_short else Later(after, "retry", cause)
-        # Whoever tries for all has not ended its try before it has sent a new token.
+        # The one job that tests a held account goes on with a new token before its test ends.
         feedback = "" if decision.renew is not None and is_short else self._feedback
         return self._release(attempts, feedback=feedback, due=after, waits_for="retry") or step
 
@@ -348,7 +348,7 @@ class Try:
             retry_store(lambda: self.account.client.renew(tokens, stale), until=self._shutdown.over)
 
     def _hold(self, decision: Hold) -> Step | Soon:
-        """Hold the account for what an attempt met; the job comes back to be tried again."""
+        """Hold the account because of an attempt; the job is retried later."""
         self._renew(decision.renew)
         if decision.note != PROBE and self._answer is not None:
             self._answer = replace(self._answer, kind=Kind.CREDENTIALS)
@@ -356,7 +356,7 @@ class Try:
         return self._held(attempts, self._feedback, self._cause)
 
     def _hold_look_up(self, refused: Answer) -> Step | Soon:
-        """Hold the account for what a look-up met; what was sent before it stays as it was."""
+        """Hold the account because of a look-up; the attempt before it is recorded unchanged."""
         attempts = [self._attempt] if self._attempt else []
         attempts.append(
             Attempt(
@@ -372,9 +372,9 @@ class Try:
 
     def _held(self, attempts: Sequence[Attempt], feedback: Feedback, cause: str) -> Step | Soon:
         if [_outline(one) for one in attempts] == [_outline(x) for x in self._claim.history[-1:]]:
-            attempts = []  # hours of a hold are one attempt
+            attempts = []  # a hold of hours counts as one attempt
         why = "circuit" if feedback in {"failed", "barred"} else "credentials"
-        # Until it is lined up: its consumer stays locked for at least as long as it can be away.
+        # For now as late as it can be, so that its consumer stays locked until the real time is known.
         other = self._release(
             attempts,
             feedback=feedback,
@@ -390,7 +390,7 @@ class Try:
         return Later(found.seconds, why, cause)
 
     def _wait_in_line(self, at_least: float, why: str) -> Defer:
-        """Return when the job comes back: one by one, since all that met a pause come after it."""
+        """Return when the job should come back; jobs of an account get different times."""
         return retry_store(
             lambda: self._ledger.put_off(
                 self.work.job, ceiling=self.account.ceiling, at_least=at_least, waits_for=why
@@ -415,7 +415,7 @@ class Try:
             if opener not in {"", self.work.job.job_id}:
                 return self._act(decision.of_another)
             if not opener and self._claim.is_doubted:
-                # Another job's request may have opened it as well as ours: nobody can tell.
+                # It may be another job's, whose request also has an unknown fate: nobody can tell.
                 told = isinstance(decision.of_another, LookUp)
                 return self._act(decision.of_another if told else Fail("in_doubt"))
         return self._opened(decision.found, found, resolved_by="monitoring")
@@ -428,15 +428,15 @@ class Try:
         )
 
     def _throttled(self) -> Step | Soon:
-        """Let the job wait after a 429; the pool waits only if the limiter says so.
+        """Put the job off after a 429; the limiter decides whether the pool slows down.
 
-        One for a token has a pause of its own.
+        A 429 of a token call has its own delay.
         """
         asked = self._answer.retry_after if self._answer else None
         retry_after = min(asked or 0.0, MAX_RETRY_AFTER_SECONDS)
         pause = retry_after
         if self._is_sent:
-            # Jobs that were refused together come back one by one.
+            # Random, so that jobs that were refused together do not come back together.
             spread = 1 + random.random()  # noqa: S311 - no secret
             pause = max(retry_after, throttled_pause(self._history) * spread)
         attempts = [self._attempt] if self._attempt and not self._is_repeated() else []
@@ -457,7 +457,7 @@ class Try:
         return Later(found.seconds, found.why or why, found.cause or self._cause)
 
     def _is_repeated(self) -> bool:
-        """Tell whether a job is kept from being sent once more: hours of that are one attempt."""
+        """Tell whether a 429 before sending is repeated: hours of that count as one attempt."""
         history = self._claim.history
         return not self._is_sent and bool(history) and history[-1].outcome == Kind.THROTTLED
 
@@ -471,7 +471,7 @@ class Try:
         due: float = 0,
         waits_for: str = "",
     ) -> Step | None:
-        """Let go of the job; return what another delivery made of it, if one did."""
+        """Release the job; returns a step if another delivery has taken it or ended it."""
         work = self.work
         recorded = retry_store(
             lambda: self._ledger.release(
@@ -490,14 +490,14 @@ class Try:
         )
         self.account.gate.freed()
         match recorded:
-            case Replay(outcome):
+            case Recorded(outcome):
                 return Publish(outcome)
             case Lost():
                 return Later(CLAIMED_RETRY_SECONDS, "taken over")
             case None:
                 return None
 
-    # What is known when it is decided
+    # What the steps have found
 
     @property
     def _attempt(self) -> Attempt | None:
@@ -524,7 +524,7 @@ class Try:
 
     @property
     def _feedback(self) -> Feedback:
-        """What the limiter learns from this attempt."""
+        """What this attempt tells the limiter."""
         if self._answer is None:
             return ""
         kind, status = self._answer.kind, self._answer.http_status
@@ -553,7 +553,7 @@ class Try:
         return self.work.is_expired(datetime.now(UTC))
 
     def _opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Record:
-        """Make the result."""
+        """Return the result, to be recorded."""
         opened_with = None
         if status == "reused":
             opened_with = retry_store(
@@ -575,7 +575,7 @@ class Try:
         return self._record(outcome)
 
     def _failed(self, code: ErrorCode) -> Record:
-        """Make the dead letter."""
+        """Return the dead letter, to be recorded."""
         answer = self._answer
         outcome = self._dead_letter(
             code,
@@ -610,5 +610,5 @@ class Try:
 
 
 def _outline(attempt: Attempt) -> tuple[str, str, str]:
-    """Return what an attempt came to, without its time."""
+    """Return an attempt without its time, to compare it with another."""
     return attempt.outcome, attempt.note, attempt.cause

@@ -28,40 +28,40 @@ from tasks.attempt import (
     Step,
     Try,
 )
-from tasks.messages.intake import Received, Work, receive
+from tasks.messages.intake import Received, Work, read_work
 from tasks.messages.job import AS_DOCUMENTED, Reading
 from tasks.messages.outcome import REPEATED, Outcome, broken
 from tasks.messages.outgoing import Outgoing, later
 from tasks.messages.trace import trace_of
 from tasks.stopping import Stopping
-from tasks.store.answers import Lost, Replay
+from tasks.store.answers import Lost, Recorded
 from tasks.store.connection import StoreError
 from tasks.store.pulse import Pulse
 from tasks.store.retrying import retry_store
 from tasks.tracing import Processing
 
-# When to try again after an error of our own, in seconds.
+# When to retry after a bug of ours.
 BUG_RETRY_SECONDS: Final = 10.0
-# What is measured of such an error.
+# The reason of such a retry in the measures.
 STUMBLED: Final = "stumbled"
-# What a job waits for whose time has not come, in the log and in the ledger.
+# The reason in the log and the ledger of a job whose time has not come.
 NOT_BEFORE: Final = "notBefore"
-# A job is put off for so long at least, even if it expires sooner, in seconds.
+# The shortest time that a job is put off, even if it expires sooner.
 MIN_WAIT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
 
 class Delivery(Protocol):
-    """One message in hand. `ack`, `requeue` and `defer` are for any thread, one of them once."""
+    """One message in hand. Call one of `ack`, `requeue` and `defer`, once, from any thread."""
 
     @property
     def body(self) -> bytes:
-        """What the message holds."""
+        """The message's body."""
 
     @property
     def received(self) -> Received:
-        """The message as it came, for reading."""
+        """The message in the form that is read here."""
 
     @property
     def queue(self) -> str:
@@ -72,17 +72,17 @@ class Delivery(Protocol):
         """When the producer enqueued the job, if the message says so: RFC 3339."""
 
     def ack(self) -> None:
-        """Tell the broker that the message is dealt with."""
+        """Acknowledge the message soon: the connection's thread writes it."""
 
     def requeue(self) -> None:
-        """Give the message back, for another worker to take at once."""
+        """Hand the message back: another worker may take it at once."""
 
     def defer(self, seconds: float) -> None:
-        """Have the broker hand the message out again after so many seconds."""
+        """Put the message off: the broker delivers it again after `seconds`."""
 
 
 class Publisher(Protocol):
-    """Sends outcomes to the broker, from a thread of its own."""
+    """Publishes outcomes, in its own thread."""
 
     def send(
         self,
@@ -90,14 +90,14 @@ class Publisher(Protocol):
         confirmed: Callable[[], object],
         handed_back: Callable[[], object] | None = None,
     ) -> None:
-        """Have a message sent and `confirmed` called then, or `handed_back` if it cannot be."""
+        """Queue a message; calls `confirmed` once the broker has it, or `handed_back` if never."""
 
 
 class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want what it is called with
     """Takes each job to its outcome; all threads share one.
 
-    Producers send the job itself as the only argument. The worker's consumer hands each message to
-    `receive`, and what that returns to `run`, in a thread of the pool.
+    Producers send the job itself as the only argument. The worker's consumer calls `receive` with
+    each delivery, and a thread of the pool calls `run` with the result.
     """
 
     name = TASK_NAME
@@ -114,7 +114,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         reading: Reading = AS_DOCUMENTED,
         outcome_tasks: Mapping[str, str] | None = None,
     ) -> None:
-        """`outcome_tasks` names the Celery task that outcomes of a routing key are calls of."""
+        """`outcome_tasks` maps a routing key to the Celery task that its outcomes call."""
         self._rules = rules
         self._ledger, self._shutdown = rules.ledger, rules.shutdown
         self._measures, self._tracing = rules.measures, rules.tracing
@@ -126,10 +126,10 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         self._outcome_tasks = outcome_tasks or {}
 
     def receive(self, delivery: Delivery) -> Work | None:
-        """Read a delivery; what is no job has its outcome at once, and needs no slot.
+        """Read a delivery; a message that is not a valid job gets its dead letter at once.
 
-        Called in one thread: a slot's stack stays as large as the deepest call that it ever made,
-        and the check of a job is the deepest of all.
+        It runs in the event loop's thread, not in a slot: a thread's stack never shrinks, and the
+        check of a job needs the most of it.
         """
         try:
             received = self._read(delivery)
@@ -137,19 +137,19 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
                 if received.job.warnings:
                     log.warning("job.odd", job_id=received.job.job_id, what=received.job.warnings)
                 return received
-            log.warning("message.refused", message_id=received.message_id, outcome=received.count)
-            self._measures.ended("", received.count, delivery.enqueued_at)
+            log.warning("message.refused", message_id=received.message_id, outcome=received.counter)
+            self._measures.ended("", received.counter, delivery.enqueued_at)
             self._publish(received, delivery)
         except Exception:
-            # An error here would end the event loop, and the next worker's with the same message.
+            # An error here would end the event loop, of this worker and the next one.
             log.exception("message.stumbled", retry_in=BUG_RETRY_SECONDS)
             delivery.defer(BUG_RETRY_SECONDS)
         return None
 
     def run(self, work: Work, delivery: Delivery) -> Step | None:
-        """Settle one delivery: acknowledged behind its outcome, put off, or handed back.
+        """Do one job, and acknowledge its delivery after the outcome, put it off or hand it back.
 
-        Returns what became of the job; None if it was handed back.
+        Returns the step that the job has taken; None if it was handed back.
         """
         if self._shutdown.draining.is_set():
             delivery.requeue()
@@ -168,7 +168,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         if message.left_out:
             log.info("message.left_out", what=message.left_out)
         try:
-            return receive(
+            return read_work(
                 message,
                 owner=self._pulse.owner(),
                 accounts=self._accounts.keys(),
@@ -215,7 +215,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
     def _attempt(self, work: Work) -> Step:
         wait = work.seconds_to_wait(datetime.now(UTC))
         if wait > 0 and not work.is_expired(datetime.now(UTC)):
-            # Until then the ledger knows it by this alone, as whoever asks for it does.
+            # So that `overture status` shows the job before it is due.
             retry_store(
                 lambda: self._ledger.note_wait(work.job, seconds=wait, waits_for=NOT_BEFORE),
                 until=self._shutdown.draining,
@@ -228,7 +228,7 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         return step
 
     def _put_off(self, step: Later, work: Work, delivery: Delivery) -> None:
-        # It expires on time, however long it is to wait.
+        # Not longer than until it expires, so that its dead letter comes in time.
         left = max(0.0, work.seconds_left(datetime.now(UTC)))
         seconds = min(step.seconds, max(left, MIN_WAIT_SECONDS))
         log.info(
@@ -242,19 +242,19 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
 
     def _hand_back(self, work: Work, delivery: Delivery) -> None:
         try:
-            if not self._shutdown.over.is_set():  # else an attempt may be left unrecorded
+            if not self._shutdown.over.is_set():  # once it is, an attempt may be unrecorded
                 self._ledger.release(work.job, work.owner)
         except StoreError as error:
             log.warning("job.still_claimed", error=str(error)[:200])
         delivery.requeue()
 
     def _record(self, step: Record, work: Work, delivery: Delivery) -> None:
-        """Write the outcome down, then publish it; the thread waits for neither."""
+        """Record the outcome, then publish it; this thread waits for neither."""
         gate, origin = self._accounts[work.job.account_id].gate, self._tracing.here()
 
-        def recorded(found: Replay | Lost) -> None:
+        def recorded(found: Recorded | Lost) -> None:
             gate.freed()
-            if isinstance(found, Replay):
+            if isinstance(found, Recorded):
                 self._measure(found.outcome, work, step.enqueued_at)
                 self._publish(found.outcome, delivery, origin=origin)
             else:
@@ -270,11 +270,11 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
         )
 
     def _measure(self, outcome: Outcome, work: Work, enqueued_at: str | None) -> None:
-        if outcome.count != REPEATED:
-            self._measures.ended(work.job.account_id, outcome.count, enqueued_at)
+        if outcome.counter != REPEATED:
+            self._measures.ended(work.job.account_id, outcome.counter, enqueued_at)
 
     def _publish(self, outcome: Outcome, delivery: Delivery, *, origin: object = None) -> None:
-        """Acknowledge the message once the broker has its outcome."""
+        """Publish the outcome, and acknowledge the message once it is confirmed."""
         ended = self._tracing.publish(outcome, origin)
 
         def confirmed() -> None:
@@ -292,4 +292,4 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
 
 
 def _log_end(outcome: Outcome, started: float) -> None:
-    log.info("job.ended", outcome=outcome.count, seconds=round(time.monotonic() - started, 3))
+    log.info("job.ended", outcome=outcome.counter, seconds=round(time.monotonic() - started, 3))

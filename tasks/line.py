@@ -14,10 +14,10 @@ Rank = tuple[int, int]
 
 
 class Gate:
-    """Lets one thread at a time ask the store again, so that a wait costs no crowd of questions.
+    """Lets one thread poll the store; the others queue by rank.
 
-    With few slots booked ahead the pool neither herds nor bursts. A thread whose `enter` returned
-    True must `leave`, which calls the waiting thread of the lowest rank.
+    A thread whose `enter` returned True must call `leave`, which wakes the waiting thread of the
+    lowest rank.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class Gate:
         self._is_taken = False
 
     def is_free(self) -> bool:
-        """Tell whether nobody waits."""
+        """Tell whether no thread polls or waits."""
         return not self._is_taken
 
     def enter(self, rank: Rank, *, seconds: float) -> bool:
-        """Wait for this thread's turn; False if it does not come within so many seconds."""
+        """Wait for this thread's turn; False if it does not come within `seconds`."""
         with self._lock:
             if not self._is_taken:
                 self._is_taken = True
@@ -48,7 +48,7 @@ class Gate:
             return False
 
     def leave(self) -> None:
-        """Give the turn to the next one."""
+        """End this thread's turn, and wake the next one."""
         with self._lock:
             if self._line:
                 heapq.heappop(self._line)[1].called.set()
@@ -56,17 +56,17 @@ class Gate:
                 self._is_taken = False
 
     def freed(self) -> None:
-        """Tell whoever waits for a request in flight to end that one has."""
+        """Note that a request in flight has ended, for the thread that waits for it."""
         self._freed.set()
 
     def wait_until_freed(self, seconds: float) -> None:
-        """Wait for a request of this process to end, for at most so many seconds."""
+        """Wait for a request of this process to end, at most `seconds`."""
         self._freed.wait(seconds)
         self._freed.clear()
 
 
 class _Place:
-    """A place in the line; places compare alike, so that ranks alone decide."""
+    """A place in the line; places compare as equal, so that only ranks decide."""
 
     __slots__ = ("called",)
 
@@ -80,12 +80,12 @@ class _Place:
 class Seats:
     """Keeps a slow, throttled or huge account from taking every slot of the process.
 
-    An account may hold as many slots as it leaves free: one alone half of them, two a third each,
-    so that a newcomer finds some (dynamic thresholds, as switches share their buffers).
+    An account may take as many slots as it leaves free: one account gets half of them, two get a
+    third each, so that the next one finds some (dynamic thresholds, as in switches' buffers).
     """
 
     def __init__(self, slots: int, *, shared: bool) -> None:
-        """Without several accounts to share them among (`shared`), every slot may be taken."""
+        """Unless several accounts share the slots (`shared`), one may take them all."""
         self._slots = slots
         self._shared = shared
         self._taken: Counter[str] = Counter()
@@ -93,7 +93,7 @@ class Seats:
 
     @contextmanager
     def seat(self, account_id: str) -> Iterator[bool]:
-        """Hold a slot for an account: True, or False where it has its share already."""
+        """Take a slot for an account; False if it has its share already."""
         with self._lock:
             free = self._slots - self._taken.total()
             admitted = not self._shared or self._taken[account_id] < free

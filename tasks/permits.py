@@ -1,4 +1,4 @@
-"""Permits: where a job waits until the ledger lets it go, in its slot or in the broker."""
+"""Permits: a job waits for the ledger's permission to send, in its slot or in the broker."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tasks.store.ledger import Ledger, Purpose
 from tasks.store.pulse import Pulse
 from tasks.store.retrying import retry_store
 
-# How long a thread waits for a request in flight to end before it asks again, in seconds.
+# How long a thread waits for a request in flight to end before it asks again.
 FLIGHT_POLL_SECONDS: Final = 0.02
-# A thread that waits asks again after this long at most, in seconds: limits can change.
+# The longest time between two questions of a waiting thread: limits can change.
 MAX_SLEEP_SECONDS: Final = 1.0
-# A thread that has a slot so soon lets the next one ask, in seconds.
+# A thread leaves the line this long before its booked time, so that the next one can ask.
 AHEAD_SECONDS: Final = 0.1
-# Shorter than any wait, even than one of 0 s for a request in flight, whose end nobody knows.
+# As `patience`: never wait. A wait for a request in flight counts as 0 s, so 0 would allow it.
 NO_WAIT_SECONDS: Final = -1.0
-# A submission that put a job off for its pace is taken to have one for so long, in seconds.
+# How long a submission counts as having a pace after one of its jobs was put off for it.
 PACED_SECONDS: Final = 600.0
-# So many are remembered; of more it is found out again.
+# How many such submissions are remembered.
 MAX_PACED: Final = 1000
-# A worker that the others no longer see looks so often whether they do again, in seconds.
+# How often a worker checks whether the others see its pulse again.
 UNSEEN_POLL_SECONDS: Final = 0.1
 
 
 class Permits:
-    """Begins jobs in the ledger, and waits where it says so."""
+    """Begins jobs in the ledger, and waits for their permits."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Permits:
         patience: float,
         measures: Measures = UNMEASURED,
     ) -> None:
-        """Let a job wait in its slot for `patience` seconds; then it comes back later.
+        """Let a job wait in its slot for at most `patience` seconds, else in the broker.
 
-        `answered_at` is when the ledger last said anything: also how long a job is to wait.
-        `waiting` has an entry for each thread that waits for a permit.
+        `answered_at` is when the ledger last answered. `waiting` has an entry for each thread that
+        waits for a permit.
         """
         self._ledger = ledger
         self._pulse = pulse
@@ -58,23 +58,23 @@ class Permits:
         self._seats = seats
         self._patience = patience
         self._measures = measures
-        # Unlike a number it needs no lock among threads.
+        # A deque, because changing it needs no lock among threads.
         self.waiting: deque[None] = deque()
         self.answered_at = time.monotonic()
-        # Until when a submission of an account is taken to have a pace of its own.
+        # Until when a submission of an account counts as having a pace of its own.
         self._paced: dict[tuple[str, str | None], float] = {}
 
     def is_paced(self, work: Work) -> bool:
-        """Tell whether a job may be put off for its submission's pace: no token is got in vain."""
+        """Tell whether its submission's pace may put a job off: then ask before fetching a token."""
         job = work.job
         return self._paced.get((job.account_id, job.submission_id), 0.0) > time.monotonic()
 
     def seat(self, work: Work) -> AbstractContextManager[bool]:
-        """Hold one of the process's slots for a job's account, if it has not too many already."""
+        """Take a slot of this process for a job's account; False if it has its share already."""
         return self._seats.seat(work.job.account_id)
 
     def put_off(self, work: Work, account: Account) -> Defer:
-        """Return when a job may come back that got no seat, and why. Raises Stopping."""
+        """Return when a job without a seat should come back, and why. Raises Stopping."""
         found = retry_store(
             lambda: self._ledger.put_off(work.job, ceiling=account.ceiling, waits_for="crowded"),
             until=self._shutdown.draining,
@@ -84,9 +84,9 @@ class Permits:
     def claim(
         self, work: Work, account: Account, purpose: Literal["claim", "fail"], *, visit: str = ""
     ) -> Beginning:
-        """Claim the job without a permit: never waits for more than the store. Raises Stopping.
+        """Claim the job without a permit; waits only for the store. Raises Stopping.
 
-        A `visit` is kept for its next attempt.
+        A `visit` is kept for the job's next attempt.
         """
         begun = self._ask(work, account, purpose, visit=visit)
         assert not isinstance(begun, Wait)
@@ -95,10 +95,10 @@ class Permits:
     def begin(
         self, work: Work, account: Account, purpose: Literal["prepare", "send"] = "send"
     ) -> Beginning:
-        """Claim the job to be made ready, or to be sent with a permit. Raises Stopping.
+        """Claim the job to prepare its request, or to send it with a permit. Raises Stopping.
 
-        Waits for the permit, and while the account is paused, if need be. A job that expires
-        meanwhile is claimed without one.
+        Waits for the permit, and while the account is paused. A job that expires meanwhile is
+        claimed without a permit.
         """
         came_at = time.monotonic()
         begun: Beginning | Wait | None = None
@@ -117,15 +117,15 @@ class Permits:
     def _wait(
         self, work: Work, account: Account, purpose: Purpose, begun: Wait | None, came_at: float
     ) -> Beginning:
-        """Wait until the ledger lets the job go, or until its patience ends."""
+        """Wait until the ledger lets the job go, or `patience` ends."""
         left = work.seconds_left(datetime.now(UTC))
         deadline = min(came_at + self._patience, time.monotonic() + left)
         answer: Beginning | Wait | None = begun
         while answer is None or isinstance(answer, Wait):
-            if answer is not None and answer.slot:
+            if answer is not None and answer.booked:
                 self._shutdown.sleep(answer.left())
                 answer = self._ask(
-                    work, account, purpose, slot=answer.slot, patience=self._patience
+                    work, account, purpose, booked=answer.booked, patience=self._patience
                 )
             else:
                 answer = self._wait_in_line(work, account, purpose, answer, deadline)
@@ -134,7 +134,7 @@ class Permits:
     def _wait_in_line(
         self, work: Work, account: Account, purpose: Purpose, wait: Wait | None, deadline: float
     ) -> Beginning | Wait:
-        """Wait in line for a slot that is near, or for an answer that ends the waiting."""
+        """Wait in line until a time is booked, or an answer ends the waiting."""
         gate = account.gate
         if not gate.enter(_rank(work), seconds=deadline - time.monotonic()):
             return self._give_up_waiting(work, account, purpose)
@@ -147,9 +147,9 @@ class Permits:
                 begun = self._ask(work, account, purpose, patience=self._patience)
                 if not isinstance(begun, Wait):
                     return begun
-                if begun.slot:
-                    # Few slots are booked, so that a limit that falls is followed at once; but more
-                    # than one, so that a thread that wakes late keeps no other one waiting.
+                if begun.booked:
+                    # Few times are booked ahead, so that a lower limit takes effect at once; but
+                    # more than one, so that a thread that wakes late does not delay the next.
                     self._shutdown.sleep(max(0.0, begun.left() - AHEAD_SECONDS))
                     return begun
                 wait = begun
@@ -168,7 +168,7 @@ class Permits:
         account: Account,
         purpose: Purpose,
         *,
-        slot: float = 0,
+        booked: float = 0,
         visit: str = "",
         patience: float = NO_WAIT_SECONDS,
     ) -> Beginning | Wait:
@@ -181,7 +181,7 @@ class Permits:
                     work.owner,
                     ceiling=account.ceiling,
                     purpose=purpose,
-                    slot=slot,
+                    booked=booked,
                     dead_owner=dead_owner,  # noqa: B023 - called before it changes
                     visit=visit,
                     patience=patience,
@@ -190,7 +190,7 @@ class Permits:
             )
             self.answered_at = time.monotonic()
             if isinstance(begun, Go) and not self._pulse.is_shown():
-                # Frozen since it asked, perhaps: another worker may have the job by now.
+                # This worker was perhaps frozen since it asked: another one may have the job.
                 self._shutdown.sleep(UNSEEN_POLL_SECONDS)
                 continue
             if not isinstance(begun, Held) or begun.owner == dead_owner:
@@ -212,7 +212,7 @@ class Permits:
         self._shutdown.sleep(0)
 
     def _note(self, work: Work, account: Account, begun: Beginning | Wait, asked: float) -> None:
-        """Say in the log when something other than its pace holds an account, and when no more."""
+        """Log the begin and the end of a hold on an account."""
         match begun:
             case Wait(seconds=seconds, why=why, cause=cause) | Defer(seconds, why, cause):
                 account.hold.begins(why, cause=cause, seconds=seconds, asked=asked)

@@ -1,11 +1,11 @@
 """What to do after an answer: a pure function of the answer and of the attempts before it.
 
-LivePerson's policy (page retry-policy-recommendations): 4xx are not retried, but 429 after at least
-a second and 401 after a new token; 5xx are retried after 5, 10 and 15 s, then ever more slowly.
-What is refused to the whole account says nothing of the job, which waits while the account is held;
-nor does what fails while one job tries for all. What may have been sent is repeated for the same
-consumer only, since an open conversation then keeps LivePerson from opening a second one. Once it
-is known to have opened one, nothing is sent any more: the conversation is only looked for, by
+LivePerson's policy (page retry-policy-recommendations): 4xx are not retried, except 429 after at
+least a second and 401 with a new token; 5xx are retried after 5, 10 and 15 s, then ever more
+slowly. If the whole account is refused, its jobs wait while it is held, and lose no retry; one job
+at a time tests it, and that loses no retry either. A request of unknown fate is repeated for the
+same consumer only: LivePerson opens no second conversation while one is open. Once such a request
+is known to have opened one, nothing is sent again: the conversation is only looked up, by
 Monitoring's own schedule (page Engagement).
 """
 
@@ -18,47 +18,47 @@ from typing import Final, Literal
 from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, OF_THE_ACCOUNT, Answer, Kind
 from tasks.messages.result import Attempt, ErrorCode
 
-# Attempts that use up a place in the schedule; 429 and 401 do not.
+# Attempts that use up a retry of the schedule; 429 and 401 do not.
 FAILURES: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.ALREADY_OPEN})
-# What stands in a job's history where an operator enqueued it again.
+# The mark of an operator's replay in a job's history.
 REPLAYED: Final = "replayed"
-# What stands there where a conversation was looked for, and nothing could be told. While it stands
-# last, the job is looked for again and not sent (tasks/store/lua/begin.lua).
+# The mark of a look-up without a result. While it is the last one, the conversation is looked up
+# again and nothing is sent (tasks/store/lua/begin.lua).
 UNRESOLVED: Final = "unresolved"
-# The longest pause of a job that is refused with 429 again and again, in seconds.
+# The longest retry delay of a job that gets nothing but 429.
 MAX_THROTTLED_SECONDS: Final = 60.0
-# LivePerson's pauses for the Monitoring API (page Engagement), in seconds.
+# LivePerson's retry delays for the Monitoring API (page Engagement).
 MONITORING_SCHEDULE: Final = (3.0, 10.0, 30.0, 90.0)
-# Pauses before a repeat with a new token, in seconds. A ConsumerJWS that is refused after each of
-# them was refused fresh three times. Of the AppJWT two will do: then the account is held.
+# Delays before a repeat with a new token. A new ConsumerJWS may be refused three times; after two
+# refused AppJWTs the account is held.
 TOKEN_PAUSES: Final = (0.5, 1.0, 2.0)
 APP_REPEATS: Final = 2
-# How many pauses of the schedule a job waits that seems to be refused alone, where LivePerson may
-# mean the account.
+# How many retries a job has that seems to be refused alone, although the answer may mean the
+# account.
 ALONE_REPEATS: Final = 3
 NOT_SERVED_REPEATS: Final = 2
-# Notes of the ledger on an attempt: which token was refused, that this job was refused alone, and
-# that it tried for all. Such a try uses up no retry.
+# Notes on an attempt in the ledger: which token was refused, that the job was refused alone, and
+# that it tested a held account. A test uses up no retry.
 APP, CONSUMER, ALONE, PROBE = "app", "consumer", "alone", "probe"
-# What stands between two refusals of a token and ends no row of them.
+# Attempts that do not end a row of refused tokens.
 _IN_A_ROW: Final = frozenset({Kind.UNAUTHORIZED, Kind.CREDENTIALS, Kind.THROTTLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The pauses before each repeat, in seconds, and whether an unknown outcome is repeated."""
+    """The retry delays in seconds, and whether a request of unknown fate is repeated."""
 
     schedule: tuple[float, ...]
     repeat_unknown: bool = True
 
     @property
     def monitoring(self) -> tuple[float, ...]:
-        """The pauses of the Monitoring API, none longer than the longest of the schedule."""
+        """The delays for the Monitoring API, none longer than the longest of the schedule."""
         return self._capped(MONITORING_SCHEDULE)
 
     @property
     def tokens(self) -> tuple[float, ...]:
-        """The pauses before a repeat with a new token, none longer than the longest either."""
+        """The delays before a repeat with a new token, limited likewise."""
         return self._capped(TOKEN_PAUSES)
 
     def _capped(self, pauses: Sequence[float]) -> tuple[float, ...]:
@@ -68,15 +68,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The answer holds the conversation's id."""
+    """The answer has the conversation's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Try again after so many seconds, with a new token where one is named stale.
+    """Retry after `after` seconds, with a new token if `renew` names one.
 
-    After a look-up that told nothing, only the look-up is `unresolved` and made again. `note` is
-    kept with the attempt.
+    With `unresolved`, only the look-up is repeated. `note` is kept with the attempt.
     """
 
     after: float
@@ -87,12 +86,12 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The job waits for its next turn and loses no retry; the limiter decides about the pool."""
+    """Put the job off after a 429; it loses no retry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """The account is held; the job waits for it and loses no retry. `note` is the attempt's."""
+    """Hold the account; the job waits and loses no retry. `note` is kept with the attempt."""
 
     renew: Literal["app"] | None = None
     note: str = ""
@@ -100,10 +99,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookUp:
-    """Ask the Monitoring API for the consumer's open conversation.
+    """Look up the consumer's open conversation in the Monitoring API.
 
-    Found, it is `found`; one that another job opened leads to `of_another`, if that matters.
-    Without one the job goes `otherwise`; where it cannot be asked, `unaskable`.
+    If there is one, the job's status is `found`; if another job opened it, `of_another` follows
+    (None: it does not matter). If there is none, `otherwise` follows, and `unaskable` if the
+    look-up fails.
     """
 
     found: Literal["created", "reused"]
@@ -131,10 +131,10 @@ def decide(
     alone: bool = False,
     probing: bool = False,
 ) -> Decision:
-    """Say what follows from an answer, given the attempts before it.
+    """Decide what follows from an answer, given the attempts before it.
 
-    `reuse` tells that the job takes an open conversation's id for a result; `alone` that others of
-    the account were accepted since this job was refused; `probing` that it tries for all of them.
+    `reuse`: an open conversation's id is a result for the job. `alone`: other jobs of the account
+    were accepted since this one was refused. `probing`: the job tests a held account.
     """
     is_repeatable = policy.repeat_unknown or answer.kind is not Kind.UNKNOWN
     if probing and answer.kind in OF_THE_ACCOUNT - {Kind.CREDENTIALS} and is_repeatable:
@@ -161,9 +161,9 @@ def decide(
 
 
 def throttled_pause(history: Sequence[Attempt]) -> float:
-    """Return how long a job waits after its latest 429, in seconds: LivePerson asks for a second.
+    """Return how long a job waits after its latest 429: a second at least, as LivePerson asks.
 
-    It doubles while nothing but 429 comes, for a limit that is its consumer's own or very low.
+    It doubles with each 429 in a row: the limit may be very low, or the consumer's own.
     """
     row = 0
     for attempt in reversed(history):
@@ -174,17 +174,17 @@ def throttled_pause(history: Sequence[Attempt]) -> float:
 
 
 def conclude(code: ErrorCode, history: Sequence[Attempt], *, policy: Policy) -> Fail | LookUp:
-    """Give a job up; where an attempt may have opened a conversation, look for it first."""
+    """Give a job up, after a look-up if an attempt may have opened a conversation."""
     return _look_first(code, history, policy) if _is_unknown(history) else Fail(code)
 
 
 def is_unresolved(history: Sequence[Attempt]) -> bool:
-    """Tell whether a conversation is to be looked for, and nothing to be sent."""
+    """Tell whether the next step is a look-up, and nothing may be sent."""
     return bool(history) and history[-1].outcome == UNRESOLVED
 
 
 def look_again(history: Sequence[Attempt], *, policy: Policy, reuse: bool) -> Decision:
-    """Say how an unresolved job goes on."""
+    """Decide how a job goes on after a look-up without a result."""
     if _is_ours(history):
         return _already_open(history, policy, reuse=reuse)
     return _look_first(_given_up(policy), history, policy)
@@ -193,7 +193,7 @@ def look_again(history: Sequence[Attempt], *, policy: Policy, reuse: bool) -> De
 def _refused(
     answer: Answer, history: Sequence[Attempt], policy: Policy, *, alone: bool
 ) -> Decision:
-    """Decide about a job that may be refused alone, or with all of its account's."""
+    """Decide whether a refusal blames the consumer, the job or the account."""
     if answer.kind is Kind.NOT_SERVED:
         return _not_served(history, policy, alone=alone)
     if answer.kind is Kind.CREDENTIALS:
@@ -204,7 +204,7 @@ def _refused(
 
 
 def _consumer_refused(history: Sequence[Attempt], policy: Policy) -> Decision:
-    """Renew a ConsumerJWS; if fresh ones are refused too, that says something of its consumer."""
+    """Renew a ConsumerJWS; if new ones are refused too, the consumer is refused."""
     row = 0
     for attempt in reversed(history):
         if attempt.outcome != Kind.THROTTLED:
@@ -217,7 +217,7 @@ def _consumer_refused(history: Sequence[Attempt], policy: Policy) -> Decision:
 
 
 def _app_refused(history: Sequence[Attempt], policy: Policy, *, alone: bool) -> Decision:
-    """Renew an AppJWT; if fresh ones are refused too, that says something of the account."""
+    """Renew an AppJWT; if new ones are refused too, the account is refused."""
     row = 0
     for attempt in reversed(history):
         if attempt.outcome not in _IN_A_ROW:
@@ -235,7 +235,7 @@ def _account_refused(
     alone: bool,
     renew: Literal["app"] | None = None,
 ) -> Decision:
-    """Hold the account; but if this job `alone` is refused, it is not the account."""
+    """Hold the account, unless this job `alone` is refused."""
     if not alone:
         return Hold(renew=renew)
     used = _used(history, lambda attempt: attempt.note == ALONE)
@@ -245,7 +245,7 @@ def _account_refused(
 
 
 def _not_served(history: Sequence[Attempt], policy: Policy, *, alone: bool) -> Decision:
-    """Repeat what LivePerson may refuse to all: that shows when others are accepted."""
+    """Retry a refusal that may blame the account; not if others are accepted meanwhile."""
     pause = _next(history, policy.schedule[:NOT_SERVED_REPEATS], {Kind.NOT_SERVED})
     refused_before = any(attempt.outcome == Kind.NOT_SERVED for attempt in history)
     if pause is None or (alone and refused_before):
@@ -255,7 +255,7 @@ def _not_served(history: Sequence[Attempt], policy: Policy, *, alone: bool) -> D
 
 def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) -> Decision:
     closed = _next(history, policy.schedule, FAILURES) or Fail("already_open")
-    # None found means that it was closed meanwhile, so that a repeat can open one.
+    # If none is found, it was closed meanwhile, and a repeat can open one.
     taken: Fail | LookUp = (
         LookUp(found="reused", otherwise=closed, unaskable=closed)
         if reuse
@@ -263,8 +263,8 @@ def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) ->
     )
     if not _is_unknown(history):
         return taken
-    # After an attempt of unknown fate the open conversation is ours, unless it is known whose. Sent
-    # again once it is closed, the job would open a second one.
+    # After an attempt of unknown fate the open conversation is ours, unless the ledger names another
+    # job. Sending the job again after it is closed would open a second one.
     later = _look_later(history, policy)
     return LookUp(found="created", otherwise=later, unaskable=later, of_another=taken)
 
@@ -275,7 +275,7 @@ def _is_unknown(history: Sequence[Attempt]) -> bool:
 
 
 def _is_ours(history: Sequence[Attempt]) -> bool:
-    """Tell whether an attempt of unknown fate is known to have opened a conversation."""
+    """Tell whether an attempt of unknown fate has proved to have opened a conversation."""
     return any(
         attempt.outcome == Kind.ALREADY_OPEN and _is_unknown(history[:place])
         for place, attempt in enumerate(history)
@@ -283,13 +283,13 @@ def _is_ours(history: Sequence[Attempt]) -> bool:
 
 
 def _given_up(policy: Policy) -> ErrorCode:
-    """Return what a job ends as that is not sent again after an attempt of unknown fate."""
+    """Return the error code of a job that is not repeated after an attempt of unknown fate."""
     return "retries_exhausted" if policy.repeat_unknown else "in_doubt"
 
 
 def _look_first(code: ErrorCode, history: Sequence[Attempt], policy: Policy) -> LookUp:
     given_up, later = Fail(code), _look_later(history, policy)
-    # Of a conversation that was there once, "none is open" says nothing.
+    # If it existed once, "none open" proves nothing.
     otherwise = later if _is_ours(history) else given_up
     return LookUp(found="created", otherwise=otherwise, unaskable=later, of_another=given_up)
 
@@ -300,7 +300,7 @@ def _look_later(history: Sequence[Attempt], policy: Policy) -> Again | Fail:
 
 
 def _pause(answer: Answer, history: Sequence[Attempt], policy: Policy) -> Again | None:
-    """Return the next pause of the schedule, or the longer one that the server asks for."""
+    """Return a retry after the next delay of the schedule, or after `Retry-After` if longer."""
     again = (
         _next(history, policy.monitoring, {Kind.NOT_ENGAGED})
         if answer.kind is Kind.NOT_ENGAGED
@@ -318,7 +318,7 @@ def _next(
 
 
 def _used(history: Sequence[Attempt], counts: Callable[[Attempt], bool]) -> int:
-    """Count attempts; an operator's replay begins anew, but what was unknown before it stays so."""
+    """Count attempts since the last operator's replay."""
     used = 0
     for attempt in history:
         used = 0 if attempt.outcome == REPLAYED else used + counts(attempt)

@@ -1,4 +1,4 @@
-"""The two moments of a graceful stop."""
+"""The two phases of a graceful stop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import threading
 
 
 class Stopping(Exception):
-    """The worker stops: what is in hand is to be handed back."""
+    """The worker stops: the job must be handed back."""
 
 
 class Shutdown:
-    """Set once and for the whole process: `draining`, when nothing new may begin; then `over`.
+    """For the whole process: `draining` is set when nothing new may begin, then `over`.
 
-    Between the two, what was sent is still brought to its end.
+    Between the two, requests that were sent are finished and recorded.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What is traced while jobs are done: spans, by whoever collects them."""
+"""What is traced while jobs are done; the worker makes the spans (worker/spans.py)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NO_IDS: Final[Mapping[str, str]] = {}
 
 
 class Processing:
-    """The work on one delivery of a job, in a thread of its own; this one is no span."""
+    """The span of the work on one delivery, and the one that does nothing."""
 
-    # What the lines of the log say of it.
+    # The span's ids, for the log.
     ids: Mapping[str, str] = NO_IDS
-    # Where a job goes on that has no trace of its own.
+    # The trace of a job that has none of its own.
     trace: Trace = NO_TRACE
 
     def __enter__(self) -> Self:
@@ -34,28 +34,28 @@ class Processing:
         """End."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Take that the job has its outcome."""
+        """Note the job's outcome in the span."""
 
     def put_off(self, why: str, *, seconds: float, cause: str) -> None:
-        """Take that the job is to be tried again, `why` as in the log."""
+        """Note that the job will be retried, `why` as in the log."""
 
 
 class Tracing:
-    """Takes what is traced; this one keeps nothing, so that nobody pays for it.
+    """The interface of tracing, and the one that does nothing.
 
-    Its methods are called by many threads, for every job: they never fail.
+    Its methods are called by many threads, for every job: they must never raise.
     """
 
     def process(self, queue: str, work: Work) -> Processing:
-        """Give the span of a delivery's work."""
+        """Return the span of the work on a delivery."""
         del queue, work
         return _NO_SPAN
 
     def here(self) -> Any:
-        """Return where this thread is, for what another one does of it."""
+        """Return this thread's current span, as the parent for another thread's."""
 
     def publish(self, outcome: Outcome, origin: Any) -> Callable[[bool], object]:
-        """Begin to publish an outcome; what is returned is called with whether it was confirmed.
+        """Begin the span of publishing; the returned function ends it, with whether it worked.
 
         `origin` is what `here` returned where the outcome was made, or None.
         """
@@ -65,9 +65,9 @@ class Tracing:
     def call(
         self, method: str, url: str, *, service: str, resends: int
     ) -> Callable[[int | None, str], object]:
-        """Begin a call to a service of LivePerson, which was made `resends` times before.
+        """Begin the span of a call to LivePerson, which was made `resends` times before.
 
-        What is returned is called at its end, with the HTTP status, or None and the error's type.
+        The returned function ends it, with the HTTP status, or None and the error's type.
         """
         del method, url, service, resends
         return _nothing

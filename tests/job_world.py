@@ -178,7 +178,7 @@ class World:
                 account_id=ACCOUNT,
                 routing_key=f"conversation.{count}" if is_open else "conversation.failed",
                 body=RECORDED,
-                count=count,
+                counter=count,
                 created_id=created_id,
             ),
         )

@@ -168,7 +168,7 @@ class _Processed(Processing):
 
     def ended(self, outcome: Outcome) -> None:
         """Say which outcome it is."""
-        _, _, code = outcome.count.partition(":")
+        _, _, code = outcome.counter.partition(":")
         self._span.set_attribute("overture.outcome", outcome.routing_key.rpartition(".")[2])
         if outcome.routing_key == FAILED_KEY:
             _fail(self._span, code or "failed")

@@ -1,1 +1,1 @@
-"""The messages themselves: jobs that come in, results and dead letters that go out."""
+"""The messages: jobs come in, results and dead letters go out."""

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 def asyncapi(schemas: Document) -> Document:
-    """Describe the channels; `schemas` holds `job`, `result`, `dead-letter` and what they use."""
+    """Describe the channels; `schemas` are those of the messages, and what they refer to."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -63,7 +63,7 @@ _JOB_FORMS: Final = ["job", "celeryTask", "celeryTaskProtocol1"]
 
 _JOB_REFERENCE: Final = {"$ref": "#/components/schemas/job"}
 
-# Those of a job come back on its outcome.
+# A job's trace headers are copied to its outcome.
 _TRACE: Final[Document] = {
     name: {"type": "string", "maxLength": most} for name, most in TRACE_HEADERS.items()
 }

@@ -13,23 +13,23 @@ from tasks.messages.outgoing import Outgoing
 
 _BEFORE: Final = b"[["
 _AFTER: Final = b'],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-# What a call has beside its argument.
+# The size of a call's body without its argument.
 CALL_BYTES: Final = len(_BEFORE) + len(_AFTER)
 
-# How much deeper than in its own message a job can lie in a dead letter that is a call.
+# How many levels deeper a job is nested in a dead letter that is a call than in its own message.
 MORE_LEVELS: Final = 3
 
 
 def call_body(argument: bytes) -> bytes:
-    """Write the body of a call with one argument, which is JSON already."""
+    """Return the body of a call with one argument, given as JSON."""
     return _BEFORE + argument + _AFTER
 
 
 def as_call(message: Outgoing, task: str) -> Outgoing:
-    """Write a message as a call of `task` whose one argument is what the message holds.
+    """Turn a message into a call of `task`, with the message's body as its only argument.
 
-    The call's id is the message's own: a repeat is the same call. Workers show no arguments of it,
-    as these are personal data.
+    The call's id is the message's own, so that a repeat is the same call. `argsrepr` is empty, so
+    that workers do not log arguments, which are personal data.
     """
     headers = {
         **message.headers,
@@ -52,15 +52,12 @@ def as_call(message: Outgoing, task: str) -> Outgoing:
 
 
 def read_outcome(body: bytes) -> object:
-    """Read a result or a dead letter, whether it is published plain or as a call.
-
-    Raises MalformedJSON.
-    """
+    """Read a result or a dead letter, published plain or as a call. Raises MalformedJSON."""
     return argument_of(loads_strict(body, max_bytes=len(body), max_depth=MAX_DEPTH + MORE_LEVELS))
 
 
 def argument_of(document: object) -> object:
-    """Return what a call holds; a message that is no call is what it holds itself."""
+    """Return a call's argument; a document that is not a call is returned as it is."""
     match document:
         case [[argument], dict(), *_]:
             return argument

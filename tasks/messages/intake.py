@@ -18,11 +18,11 @@ from tasks.messages.outcome import Outcome, invalid, malformed
 from tasks.messages.result import Cut
 from tasks.messages.trace import Trace, trace_of
 
-# Whatever else a message says it is, it is refused unread: pickle above all.
+# A message with any other type is refused unread, above all pickle.
 CONTENT_TYPES: Final = frozenset({"", "application/json", "text/json", "application/octet-stream"})
 ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
-# Celery's names for what it is to run afterwards, and what producers call it; a group with a
-# callback is a chord.
+# Celery's names in a message for what runs after a task, and their names in producers' code; a
+# group with a callback is a chord.
 CALLBACKS: Final = {
     "callbacks": "link",
     "errbacks": "link_error",
@@ -30,21 +30,20 @@ CALLBACKS: Final = {
     "chord": "chord",
 }
 
-# The headers by which a message is read.
+# The headers that are read.
 READ_HEADERS: Final = frozenset({"task", "id", "eta", "expires"})
 
 
 class Malformed(Exception):
-    """The message is no job; the text says what it is instead and what to send."""
+    """The message is not a job; the text says what is wrong and what to send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A message as the broker handed it over.
+    """A message as it came from the broker.
 
-    `left_out` names what it said about itself that could not be read: a job is a job without it.
-    `cut` is there where `body` is only the beginning of what was sent, and `fault` says why `body`
-    is not what its producer meant by it.
+    `left_out` names headers and properties that could not be read; the job is done without them.
+    `cut` is set if `body` is only the beginning, and `fault` says why `body` could not be decoded.
     """
 
     body: bytes
@@ -58,9 +57,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a message holds: the job's document, and Celery's own `eta` and `expires`.
+    """The contents of a message: the job's document, and Celery's own `eta` and `expires`.
 
-    `callbacks` names what Celery was to run after the job: it will not be.
+    `callbacks` names what the producer asked Celery to run afterwards, which is refused.
     """
 
     document: object
@@ -70,10 +69,7 @@ class Contents:
 
 
 def read(message: Received, *, max_bytes: int) -> Contents:
-    """Take the job's document out of a message.
-
-    Raises Malformed.
-    """
+    """Extract the job's document from a message. Raises Malformed."""
     if message.cut is not None:
         raise Malformed(
             f"the message is {message.cut.size} bytes long; only its first {len(message.body)} are "
@@ -92,7 +88,7 @@ def read(message: Received, *, max_bytes: int) -> Contents:
         body = loads_strict(message.body, max_bytes=max_bytes)
     except MalformedJSON as error:
         raise Malformed(f"{error}{_aside(message)}") from None
-    # Headers are not the job: a header of this name that Celery did not write means nothing.
+    # A header `task` that Celery did not write is ignored.
     task = message.headers.get("task")
     if isinstance(task, str) and (isinstance(body, list) or task == TASK_NAME):
         return _protocol_2(task, message.headers, body)
@@ -102,7 +98,7 @@ def read(message: Received, *, max_bytes: int) -> Contents:
 
 
 def _aside(message: Received) -> str:
-    """Say what else was odd about a message: it may be the reason."""
+    """Return what could not be read of a message: it may be the reason of a fault."""
     return f"; left out: {', '.join(message.left_out)}" if message.left_out else ""
 
 
@@ -136,7 +132,7 @@ def _protocol_1(body: dict[str, Any]) -> Contents:
 
 
 def _callbacks(fields: object) -> tuple[str, ...]:
-    """Name what Celery was asked to run afterwards; to be one of a group asks for nothing."""
+    """Return what Celery was asked to run afterwards; a group alone asks for nothing."""
     if not isinstance(fields, dict):
         return ()
     return tuple(name for field, name in CALLBACKS.items() if fields.get(field))
@@ -165,7 +161,7 @@ _MOMENT: Final = TypeAdapter[datetime](Moment)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A job as it is worked on: what it asks for, when it may be sent, and as whom we hold it."""
+    """A job to work on, with the times between which it may be sent, and our name as its owner."""
 
     job: Job
     document: Mapping[str, Any] = field(repr=False)
@@ -180,15 +176,15 @@ class Work:
         return self.expires_at is not None and now >= self.expires_at
 
     def seconds_left(self, now: datetime) -> float:
-        """Return for how long the job may still be sent."""
+        """Return how long the job may still be sent, in seconds."""
         return (self.expires_at - now).total_seconds() if self.expires_at else math.inf
 
     def seconds_to_wait(self, now: datetime) -> float:
-        """Return how long the job must not be sent yet; 0 when it may."""
+        """Return the seconds until the job may be sent."""
         return max(0.0, (self.not_before - now).total_seconds()) if self.not_before else 0.0
 
 
-def receive(
+def read_work(
     message: Received,
     *,
     owner: str,
@@ -197,7 +193,7 @@ def receive(
     enqueued_at: str | None,
     reading: Reading = AS_DOCUMENTED,
 ) -> Work | Outcome:
-    """Read a message. What is no job, or no valid one, is its own outcome."""
+    """Read a message; returns a dead letter if it is not a valid job."""
     trace = trace_of(message.headers)
     try:
         contents = read(message, max_bytes=max_bytes)
@@ -240,7 +236,7 @@ def _work(
 
 
 def _date_time(text: str | None) -> str | None:
-    """Take what a producer's header says only if it is what results promise there."""
+    """Return a producer's header if it is RFC 3339, as results promise; else None."""
     try:
         _MOMENT.validate_python(text)
     except ValidationError:
@@ -249,7 +245,7 @@ def _date_time(text: str | None) -> str | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Read Celery's own `eta` and `expires`; what cannot be read asks for nothing."""
+    """Read Celery's own `eta` or `expires`; an unreadable one is ignored."""
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:

@@ -44,8 +44,8 @@ JsonObject = dict[str, Any]
 class Reading:
     """How documents are read.
 
-    `pass_unknown` fields of LivePerson's own objects are sent as they are, with a warning;
-    `unauthenticated` accounts have consumers of that kind alone.
+    With `pass_unknown`, unknown fields of LivePerson's objects are sent, with a warning. The
+    accounts in `unauthenticated` have only unauthenticated consumers.
     """
 
     pass_unknown: bool = False
@@ -57,7 +57,7 @@ AS_DOCUMENTED: Final = Reading()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engagement:
-    """What the Monitoring API is to be asked: two query parameters, and the body."""
+    """The request to the Monitoring API: two query parameters, and the body."""
 
     visitor_id: str | None
     session_id: str | None
@@ -70,10 +70,9 @@ class Job:
 
     `profile` and `conversation` are the bodies of the two requests, complete; `client_properties`
     is the object of the `Client-Properties` header, `item_metadata` the metadata of the two
-    requests by these names. `digest` (64 hex characters) is the same for the same content, whatever
-    the order of its keys and whichever way ids and moments are written: two jobs of one id and two
-    digests are a conflict. `warnings` has a sentence for each thing that
-    is sent as it is, but may be a mistake.
+    requests by these names. `digest` (64 hex characters) is that of the content, whatever the order
+    of its keys and the notation of ids and times: two jobs with one id and two digests are a
+    conflict. `warnings` has a sentence for each value that is sent, but may be a mistake.
     """
 
     job_id: str
@@ -96,7 +95,7 @@ class Job:
 
 
 class InvalidJob(Exception):
-    """What cannot be done as it stands: `message` names every fault, and what to do about each.
+    """A job with faults: `message` names each of them, and what to do.
 
     `code` is the error code of its dead letter.
     """
@@ -108,7 +107,7 @@ class InvalidJob(Exception):
 
 
 def readable_job_id(document: object) -> str | None:
-    """Read the id of what may be no valid job otherwise."""
+    """Return the jobId of a document that may be invalid otherwise; None if it has none."""
     try:
         return _JOB_ID.validate_python(document["jobId"] if isinstance(document, dict) else None)
     except (KeyError, ValidationError):
@@ -118,10 +117,10 @@ def readable_job_id(document: object) -> str | None:
 def parse_job(
     document: object, *, accounts: Collection[str], reading: Reading = AS_DOCUMENTED
 ) -> Job:
-    """Check a document, as a strict reader returned it, and complete it.
+    """Check a document from the strict reader, and fill in what may be left out.
 
     `accounts` are the ids of the configured accounts; with exactly one, `accountId` may be left
-    out. Raises `InvalidJob` for whatever is no job, and no other exception.
+    out. Raises `InvalidJob`, and no other exception.
     """
     fields, unknown = _read(document, reading)
     account_id = _account_id(fields, accounts)
@@ -148,7 +147,7 @@ def parse_job(
 
 
 def _with_context_type(conversation: Conversation) -> Conversation:
-    """Say of what Monitoring gave that it is: LivePerson wants SharkContext said there."""
+    """Add the type that LivePerson requires to a context with Monitoring's visitor or session."""
     context = cast("JsonObject", conversation.get("conversationContext", {}))
     if "type" in context or not context.keys() & {"visitorId", "sessionId"}:
         return conversation
@@ -174,7 +173,7 @@ def _oddities(complete: JobDocument) -> Iterator[str]:
 
 
 def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:
-    """Check the fields; with what is not known but may pass."""
+    """Check the fields; also return warnings about unknown fields that are passed through."""
     try:
         return JOB_DOCUMENT.validate_python(document), []
     except ValidationError as error:
@@ -185,7 +184,7 @@ def _read(document: object, reading: Reading) -> tuple[JobDocument, list[str]]:
     ):
         faults = [PASTED]
     if faults:
-        # Raised outside the handler, since pydantic's error holds the job's values.
+        # Raised outside the handler: pydantic's error contains the job's values.
         raise _invalid(faults)
     return JOB_DOCUMENT.validate_python(document, extra="allow"), unknown
 
@@ -204,7 +203,7 @@ def _account_id(fields: JobDocument, accounts: Collection[str]) -> str:
 
 
 def _canonical(complete: JobDocument) -> bytes | None:
-    """Write all that decides what is sent, everything but the labels; None if JSON cannot."""
+    """Return the content as canonical JSON, without the labels; None if JSON has no form for it."""
     content = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in complete.items()
@@ -257,7 +256,7 @@ def _excesses(complete: JobDocument, canonical: bytes | None) -> Iterator[str]:
             f"remove NaN, half surrogate pairs and nesting deeper than {MAX_DEPTH} levels"
         )
         return
-    # A header is ASCII: there each character beyond it takes six bytes or twelve.
+    # A header is ASCII: any other character takes six bytes or twelve.
     properties = complete.get("clientProperties")
     header = dumps_ascii(properties) if properties else ""
     metadata = complete.get("metadata")

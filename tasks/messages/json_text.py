@@ -1,8 +1,8 @@
-"""Strict reading, and compact writing, of the JSON text of messages.
+"""Strict reading, and compact writing, of the JSON of messages.
 
-Python's own reader takes what RFC 8259 does not (NaN), keeps the last of two equal keys in
-silence, and can be driven into RecursionError. A job is somebody's conversation: what two readers
-could understand differently is refused here, by name.
+Python's own reader accepts what RFC 8259 does not (NaN), silently keeps the last of two equal keys,
+and can raise RecursionError. Here everything is refused that two readers could understand
+differently.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _MAX_QUOTE: Final = 64
 
 
 class MalformedJSON(ValueError):
-    """The bytes are no JSON that every reader understands in the same way."""
+    """The bytes are not JSON that every reader understands in the same way."""
 
 
 def loads_strict(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> object:
-    """Read one JSON text from bytes that nobody has checked yet.
+    """Read one JSON text from unchecked bytes.
 
-    Refuses what is longer than `max_bytes`, not UTF-8, nested deeper than `max_depth`, followed by
-    anything, NaN or Infinity, an integer beyond 64 bits, half of a surrogate pair, and an object
-    that names a key twice. Raises `MalformedJSON`, whose message is one sentence, and nothing else.
+    Refuses a text that is longer than `max_bytes`, not UTF-8, nested deeper than `max_depth` or
+    followed by anything; NaN and Infinity, integers beyond 64 bits, half of a surrogate pair, and a
+    repeated key. Raises `MalformedJSON`, whose message is one sentence, and nothing else.
     """
     if len(data) > max_bytes:
         raise MalformedJSON(f"the message is {len(data)} bytes long; the limit is {max_bytes}")
@@ -65,25 +65,25 @@ def loads_strict(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> 
 def dumps_compact(value: object, *, sort_keys: bool = False) -> bytes:
     """Write JSON as UTF-8 without white space; with `sort_keys`, equal values give equal bytes.
 
-    Raises ValueError or TypeError for what `loads_strict` would never have returned: NaN, half of
-    a surrogate pair, other types, more levels than orjson writes (254).
+    Raises ValueError or TypeError for values that `loads_strict` never returns: NaN, half of a
+    surrogate pair, other types, more levels than orjson writes (254).
     """
     text = orjson.dumps(value, option=_PLAIN | orjson.OPT_SORT_KEYS if sort_keys else _PLAIN)
     if b"null" in text:
         # orjson writes NaN and Infinity as null; Python's own writer refuses them.
         _ASCII.encode(value)
-    # Copied, because orjson leaves a text in a buffer of up to sixteen times its length.
+    # Copied, because orjson's own buffer can be sixteen times as long as its text.
     return bytes(memoryview(text))
 
 
 def dumps_ascii(value: object) -> str:
-    """Write JSON without white space and in ASCII, as a header holds it."""
+    """Write JSON without white space and in ASCII, for a header."""
     return _ASCII.encode(value)
 
 
 def is_too_deep(value: object, text: bytes, most: int = MAX_DEPTH) -> bool:
-    """Tell whether a value, whose JSON text is at hand, has more than `most` levels."""
-    # The ordinary message has fewer brackets than levels are allowed, and needs no walk.
+    """Tell whether a value has more than `most` levels; `text` is its JSON."""
+    # An ordinary message has fewer brackets than `most`, and its values need not be visited.
     return text.count(b"{") + text.count(b"[") > most and _depth(value) > most
 
 
@@ -99,7 +99,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    # The length is looked at first: reading a long number takes time that grows with its square.
+    # The length is checked first: the time to read a long number grows with its square.
     if len(text) > MAX_NUMBER_CHARACTERS or not MIN_INTEGER <= (value := int(text)) <= MAX_INTEGER:
         raise MalformedJSON(
             "the message contains an integer that does not fit in 64 bits; send it as a string"
@@ -152,9 +152,9 @@ _DECODER: Final = json.JSONDecoder(
     parse_float=_float,
     parse_constant=_refuse_constant,
 )
-# Made once: json.dumps would make one for every call.
+# Made once: json.dumps would make one at every call.
 _ASCII: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-# Types that JSON does not have are refused, not written in orjson's way.
+# Types that JSON does not have are refused; orjson would convert them.
 _PLAIN: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME

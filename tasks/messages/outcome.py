@@ -1,4 +1,4 @@
-"""What came of a job, as the message that says so: recorded first, published afterwards."""
+"""The outcome of a job, as the message to publish: it is recorded first."""
 
 from __future__ import annotations
 
@@ -24,30 +24,29 @@ from tasks.messages.result import (
 )
 from tasks.messages.trace import NO_TRACE, Trace
 
-# The count of an outcome that was recorded, and counted, before.
+# The `counter` of an outcome that was recorded, and counted, before.
 REPEATED: Final = "replayed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One message out, a result or a dead letter, to the byte.
+    """A result or a dead letter, byte for byte.
 
-    `count` is the counter it is added to: created, reused, or failed and its code; or REPEATED,
-    which is added to none. `account_id`
-    is empty where the ledger has no record of it, `created_id` where no conversation was opened.
-    `trace` is the job's.
+    `counter` names the counter that it adds to: created, reused, or failed with its code; REPEATED
+    adds to none. `account_id` is empty if the ledger has no record of it, `created_id` if no
+    conversation was opened. `trace` is the job's.
     """
 
     message_id: str
     account_id: str
     routing_key: str
     body: bytes = field(repr=False)
-    count: str
+    counter: str
     created_id: str = ""
     trace: Trace = field(default_factory=dict)
 
     def outgoing(self, task: str | None = None) -> Outgoing:
-        """Address it to the exchange of what comes out; as a call of a Celery `task`, if named."""
+        """Return the message to publish; as a call of a Celery `task`, if one is named."""
         message = Outgoing(
             exchange=EXCHANGE_NAME,
             routing_key=self.routing_key,
@@ -72,9 +71,9 @@ def opened(
     opened_with: Mapping[str, Any] | None = None,
     trace: Trace = NO_TRACE,
 ) -> Outcome:
-    """Say that a job has its conversation; `conversation` is the body that was sent.
+    """Return the result of a job; `conversation` is the body that was sent.
 
-    What is reused was opened with something else, whose client properties are `opened_with`.
+    For a reused conversation, `opened_with` are the client properties of the job that opened it.
     """
     is_ours = status == "created"
     result = Result(
@@ -99,7 +98,7 @@ def opened(
         account_id=job.account_id,
         routing_key=result.routing_key,
         body=dumps_compact(result.to_dict()),
-        count=status,
+        counter=status,
         created_id=conversation_id if is_ours else "",
         trace=trace,
     )
@@ -116,7 +115,7 @@ def failed(
     attempts: Sequence[Attempt] = (),
     trace: Trace = NO_TRACE,
 ) -> Outcome:
-    """Say that a job got no conversation; `document` is the job as it was received."""
+    """Return the dead letter of a job; `document` is the job as it was received."""
     letter = DeadLetter(
         code=code,
         message=message,
@@ -126,13 +125,13 @@ def failed(
         error_code=error_code,
         attempts=tuple(attempts),
     )
-    # Of a conflict the ledger keeps no record: the one under its id is the first job's.
+    # The ledger has no record of a conflict: the record with its id is the first job's.
     account_id = "" if code == "conflict" else job.account_id
     return _dead(letter, message_id=job.job_id, account_id=account_id, trace=trace)
 
 
 def invalid(document: object, raw: bytes, error: InvalidJob, *, trace: Trace = NO_TRACE) -> Outcome:
-    """Say that a message holds no valid job."""
+    """Return the dead letter of a job with faults."""
     is_object = isinstance(document, dict)
     letter = DeadLetter(
         code=error.code,
@@ -147,21 +146,21 @@ def invalid(document: object, raw: bytes, error: InvalidJob, *, trace: Trace = N
 def malformed(
     raw: bytes, reason: str, *, cut: Cut | None = None, trace: Trace = NO_TRACE
 ) -> Outcome:
-    """Say that a message holds no job that could be read; with `cut`, `raw` is a part of it."""
+    """Return the dead letter of a message that is not a job; with `cut`, `raw` is its beginning."""
     return _raw("malformed_message", raw, reason, cut=cut, trace=trace)
 
 
 def broken(raw: bytes, *, trace: Trace = NO_TRACE) -> Outcome:
-    """Say that an error of our own kept a message from being read."""
+    """Return the dead letter of a message that a bug of ours kept from being read."""
     reason = "an internal error in Overture; see the worker's log"
     return _raw("internal_error", raw, reason, trace=trace)
 
 
 def shortened(message: Outgoing, *, most: int) -> Outgoing | None:
-    """Cut what a dead letter holds so that its body has so many octets at most.
+    """Cut a dead letter's content so that its body has at most `most` octets.
 
-    Size and digest of the whole are added. None for what cannot be cut: a result, or a dead letter
-    that would have no room for what it says itself.
+    Size and digest of the whole content are added. Returns None for a result, and for a dead letter
+    that is too large without any content.
     """
     if message.exchange != EXCHANGE_NAME or message.type != FAILED_KEY:
         return None
@@ -190,6 +189,6 @@ def _dead(letter: DeadLetter, *, message_id: str, account_id: str = "", trace: T
         account_id=account_id,
         routing_key=letter.routing_key,
         body=dumps_compact(letter.to_dict()),
-        count=f"failed:{letter.code}",
+        counter=f"failed:{letter.code}",
         trace=trace,
     )

@@ -1,4 +1,4 @@
-"""A message on its way out: a result, a dead letter, or a job."""
+"""A message to publish: a result, a dead letter, or a job."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-# What AMQP's delivery mode says of a message that is to outlive the broker.
+# AMQP's delivery mode of a message that survives a restart of the broker.
 PERSISTENT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message on its way to the broker: a body with its address.
+    """A message to publish: a body with its address.
 
     Its texts have at most 255 octets each (AMQP 0-9-1, 4.2.5.3).
     """
@@ -30,15 +30,15 @@ class Outgoing:
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment in UTC, to the millisecond, with a Z."""
+    """Return a time in UTC, to the millisecond, with a Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def now() -> str:
-    """Write this moment."""
+    """Return the current time in RFC 3339."""
     return rfc3339(datetime.now(UTC))
 
 
 def later(seconds: float) -> str:
-    """Write the moment that lies so many seconds ahead."""
+    """Return the time in `seconds` from now in RFC 3339."""
     return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""What comes out: a result for each conversation, a dead letter for each job that got none."""
+"""Results and dead letters: what each job ends as."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
     "dead_letter_id",
 ]
 
-# What a broker may count beside the body.
+# What a broker may count in addition to the body.
 _MARGIN_BYTES: Final = 16
 
 _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
@@ -41,9 +41,9 @@ _ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What is known of a message of which only the beginning was kept.
+    """Size and digest of a message of which only the beginning was kept.
 
-    One of the digests is there, in hexadecimal: a Redis server knows SHA-1 alone.
+    One of the digests is set, in hexadecimal: a Redis server computes only SHA-1.
     """
 
     size: int
@@ -61,8 +61,8 @@ class Attempt:
     """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond.
 
     `outcome` is an AttemptOutcome, or `created` for a request that leads to a result. `cause` names
-    service, host, and error or HTTP status, in at most 200 characters. `note` is the ledger's own,
-    for the next decision (tasks/retry.py): in no message.
+    service, host, and error or HTTP status, in at most 200 characters. `note` is for the next
+    decision (tasks/retry.py), and only in the ledger.
     """
 
     at: str
@@ -72,7 +72,7 @@ class Attempt:
     note: str = ""
 
     def to_dict(self) -> AttemptMessage:
-        """Write it as dead letters hold it."""
+        """Return it as it is in dead letters."""
         return {
             "at": self.at,
             "httpStatus": self.http_status,
@@ -81,7 +81,7 @@ class Attempt:
         }
 
     def to_record(self) -> Mapping[str, Any]:
-        """Write it as the ledger holds it; the outcome comes last (tasks/store/lua/begin.lua)."""
+        """Return it as it is in the ledger; begin.lua relies on the outcome being last."""
         record: dict[str, Any] = {"at": self.at, "httpStatus": self.http_status}
         if self.cause:
             record["cause"] = self.cause
@@ -103,7 +103,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A conversation that is open; moments are RFC 3339 in UTC, to the millisecond."""
+    """An open conversation; times are RFC 3339 in UTC, to the millisecond."""
 
     job_id: str
     account_id: str
@@ -123,11 +123,11 @@ class Result:
 
     @property
     def routing_key(self) -> str:
-        """Its routing key, which is also the message's `type`."""
+        """The routing key, which is also the message's `type`."""
         return _ROUTING_KEYS[self.status]
 
     def to_dict(self) -> ResultMessage:
-        """Write the message; what does not apply is not there."""
+        """Return the message, without the fields that do not apply."""
         message = {
             "jobId": self.job_id,
             "accountId": self.account_id,
@@ -154,11 +154,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A job that got no conversation, whole: what was received, and why it ended.
+    """A job without a conversation: what was received, and why it ended.
 
-    Exactly one of `job` (a JSON object, valid or not) and `raw` (a message that holds none, to the
-    byte) is given; with `cut`, `raw` is only its beginning. `error_code` is LivePerson's own
-    number, such as 40102.
+    Exactly one of `job` (a JSON object, valid or not) and `raw` (any other message, byte for byte)
+    is set; with `cut`, `raw` is only the beginning. `error_code` is LivePerson's own number, such
+    as 40102.
     """
 
     code: ErrorCode
@@ -172,17 +172,17 @@ class DeadLetter:
     attempts: tuple[Attempt, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a dead letter without its content, or with two."""
+        """Refuse a dead letter without content, or with both kinds of it."""
         if (self.job is None) == (self.raw is None):
             raise ValueError("a dead letter holds either the job or the raw message")
 
     @property
     def routing_key(self) -> str:
-        """Its routing key, which is also the message's `type`."""
+        """The routing key, which is also the message's `type`."""
         return FAILED_KEY
 
     def to_dict(self) -> DeadJob | DeadMessage:
-        """Write the message."""
+        """Return the message."""
         error: ErrorMessage = {
             "code": self.code,
             "message": self.message,
@@ -215,18 +215,18 @@ class DeadLetter:
 
 
 def dead_letter_id(document: object, raw: bytes) -> str:
-    """Identify a dead letter: by its job's id, or else by the bytes that were received.
+    """Return a dead letter's id: its job's, or else a digest of the bytes that were received.
 
-    A message that comes twice is thus one dead letter twice, and never two.
+    So a message that comes twice gives the same dead letter twice.
     """
     return readable_job_id(document) or f"raw-{sha256(raw).hexdigest()}"
 
 
 def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
-    """Return a dead letter, as it was written, with the beginning of what it holds.
+    """Return a dead letter with only the beginning of its content.
 
-    Written as JSON it has about `most` octets at most. A job that is cut is no job any more, and
-    becomes `raw`, as the text that it was.
+    As JSON it has about `most` octets at most. A job is no longer one once it is cut: it becomes
+    `raw`, as JSON text.
     """
     if "job" in letter:
         whole = dumps_compact(letter["job"])
@@ -237,7 +237,7 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
     message: dict[str, Any] = {
         "raw": "",
         "rawEncoding": "utf-8",
-        # Of one that is cut again, that of the first time.
+        # If it was cut before, the size of the whole is there already.
         "rawBytes": letter.get("rawBytes", len(whole)),
         **(
             {"rawSha1": letter["rawSha1"]}
@@ -250,7 +250,7 @@ def cut_down(letter: Mapping[str, Any], *, most: int) -> DeadMessage:
     if letter.get("rawEncoding") == "base64":
         kept = b64encode(whole[: room * 3 // 4]).decode("ascii")
         return cast("DeadMessage", {**message, "raw": kept, "rawEncoding": "base64"})
-    # How much JSON's escapes add shows only in the writing.
+    # How much JSON's escapes add is known only after writing it.
     size = room
     while len(dumps_compact(kept := whole[:size].decode("utf-8", errors="ignore"))) > room + 2:
         size = size * 7 // 8

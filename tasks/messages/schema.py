@@ -1,7 +1,7 @@
 """Machine-readable descriptions of the messages: JSON Schema 2020-12, and AsyncAPI 3.0.
 
-Both are generated from the fields that read the jobs and write the results.
-`python -m tasks.messages.schema` brings the published ones, in docs/schemas, up to date.
+Both are generated from the same fields that read jobs and write results.
+`python -m tasks.messages.schema` updates the published ones in docs/schemas.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out what says nothing: titles that repeat a field's name, OpenAPI's discriminator."""
+    """Omits titles that only repeat a field's name, and OpenAPI's discriminator."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 (pydantic's signature)
         return False
@@ -58,7 +58,7 @@ def schema(name: Name) -> dict[str, Any]:
 
 
 def _components() -> dict[str, Any]:
-    """Generate the schemas of all messages as they stand beside each other in AsyncAPI."""
+    """Generate the schemas of all messages for AsyncAPI's `components`."""
     tops, shared = TypeAdapter.json_schemas(
         [(name, "validation", adapter) for name, adapter in _MESSAGES.items()],
         schema_generator=_Generator,

@@ -1,7 +1,7 @@
-"""The W3C trace context of a job, which comes back on its outcome byte for byte.
+"""The W3C trace context of a job, which is copied to its outcome byte for byte.
 
-It is passed on and never made here, so that a trace goes on with or without OpenTelemetry. Source:
-W3C Trace Context.
+It is only passed on here, so that a trace goes on with or without OpenTelemetry. Source: W3C Trace
+Context.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-# The headers, and how many characters each may have. A `traceparent` of version 00 has 55, and
-# later versions may append to it; of a `tracestate` 512 are to be passed on at least.
+# The headers, and their maximum lengths in characters. A `traceparent` of version 00 has 55, and
+# later versions may append to it; of a `tracestate` at least 512 must be passed on.
 TRACE_HEADERS: Final[Mapping[str, int]] = MappingProxyType({"traceparent": 256, "tracestate": 4096})
 
 Trace = Mapping[str, str]
@@ -21,7 +21,7 @@ NO_TRACE: Final[Trace] = {}
 
 
 def trace_of(headers: Mapping[str, Any]) -> Trace:
-    """Take the trace context out of a message's headers; what is no text, or too long, is none."""
+    """Return the trace context in a message's headers, without values that are too long."""
     return {
         name: value
         for name, most in TRACE_HEADERS.items()

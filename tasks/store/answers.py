@@ -60,10 +60,10 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask again after so many seconds, with the slot that was booked (0: none)."""
+    """Ask again after `seconds`, with the time that was booked for the request (0: none)."""
 
     seconds: float
-    slot: float
+    booked: float
     why: str
     cause: str = ""
     said_at: float = field(default_factory=time.monotonic, compare=False)
@@ -90,7 +90,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class Recorded:
     """The job has its outcome already: publish it again."""
 
     outcome: Outcome
@@ -111,14 +111,14 @@ class Forgotten:
     """The job has had its outcome, which was erased with what was known of its consumer."""
 
 
-Beginning = Go | Claimed | Cancelled | Defer | Held | Replay | Conflict | Forgotten
+Beginning = Go | Claimed | Cancelled | Defer | Held | Recorded | Conflict | Forgotten
 
 
-def ended(job: Job, answer: Sequence[Any]) -> Replay | Lost | None:
+def ended(job: Job, answer: Sequence[Any]) -> Recorded | Lost | None:
     """Read what the script answered that ends an attempt; None if nothing was in its way."""
     match text(answer[0]):
-        case "replay":
-            return _replay(job, answer) or Lost()
+        case "recorded":
+            return _recorded(job, answer) or Lost()
         case "lost":
             return Lost()
     return None
@@ -134,14 +134,14 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
         case "cancelled":
             return Cancelled(_claim(answer[1]))
         case "wait":
-            seconds, slot = float(answer[1]) / MILLISECONDS, float(answer[2])
-            return Wait(seconds, slot, text(answer[3]), text(answer[4]))
+            seconds, booked = float(answer[1]) / MILLISECONDS, float(answer[2])
+            return Wait(seconds, booked, text(answer[3]), text(answer[4]))
         case "defer":
             return Defer(float(answer[1]) / MILLISECONDS, text(answer[2]), text(answer[3]))
         case "held":
             return Held(text(answer[1]))
-        case "replay":
-            return _replay(job, answer) or Conflict()
+        case "recorded":
+            return _recorded(job, answer) or Conflict()
         case "forgotten":
             return Forgotten()
         case "conflict":
@@ -164,19 +164,19 @@ def _claim(facts: Sequence[Any]) -> Claim:
     )
 
 
-def _replay(job: Job, answer: Sequence[Any]) -> Replay | None:
+def _recorded(job: Job, answer: Sequence[Any]) -> Recorded | None:
     """Make the outcome again that is recorded; None if it is that of another job with this id."""
     if record := bytes(answer[1]):
         outcome = unpack(job, record)
-        return Replay(outcome) if outcome else None
+        return Recorded(outcome) if outcome else None
     _, _, key, body, trace = answer
-    return Replay(
+    return Recorded(
         Outcome(
             message_id=job.job_id,
             account_id=job.account_id,
             routing_key=text(key),
             body=bytes(body),
-            count=REPEATED,
+            counter=REPEATED,
             trace=read_trace(bytes(trace)),
         )
     )

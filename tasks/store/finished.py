@@ -216,7 +216,7 @@ def unpack(job: Job, record: bytes) -> Outcome | None:
         account_id=job.account_id,
         routing_key=found.routing_key,
         body=body,
-        count=REPEATED,
+        counter=REPEATED,
         trace=found.trace,
     )
 

@@ -1,8 +1,8 @@
-"""The ledger: who works on a job, what was sent for it, and what came of it.
+"""The ledger: which worker has a job, what was sent for it, and how it ended.
 
-A job is `claimed`, then `sending` (written before the request leaves), then `waiting` for its next
-attempt or `done`, and `published` once the broker has its outcome. The store's scripts make each
-step in one round trip, and take the limiter's permit with it.
+A job is `claimed`, then `sending` (recorded before the request leaves), then `waiting` for its next
+attempt or `done`, and `published` once the broker has its outcome. A script does each of these
+steps in one round trip, together with the limiter's permit.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import Outcome
 from tasks.messages.outgoing import now
 from tasks.messages.result import Attempt
-from tasks.store.answers import Beginning, Defer, Lost, Replay, Wait, beginning, ended
+from tasks.store.answers import Beginning, Defer, Lost, Recorded, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
 from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text, together
 from tasks.store.finished import consumer_note, note_name, pack, read_note, short_digest, write_note
 from tasks.store.limits import log_learned
 from tasks.store.records import look_up
 
-# A claim that was not renewed for so long is over, whatever its worker says, in seconds.
+# A claim that is not renewed ends after this, even if its worker is alive.
 CLAIM_SECONDS: Final = 120.0
-# A job without an outcome is remembered for so long at least, in seconds: longer than any pause.
+# How long a job without an outcome is kept at least: longer than any retry delay.
 OPEN_SECONDS: Final = 7 * 86_400.0
 DAY_SECONDS: Final = 86_400
-# In-flight permits outlive the longest call by this much, in seconds.
+# In-flight permits outlive the longest call by this much.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
-# What the limiter learns: nothing, or that LivePerson took a request, refused it for its pace, gave
-# no answer, or said no to the account: to whoever asks, or to its credentials.
+# What the limiter is told: nothing, or that LivePerson accepted a request, answered 429, did not
+# answer, refused the account ("barred"), or refused its credentials.
 Feedback = Literal["", "ok", "throttled", "failed", "barred", "credentials"]
-# What a job is begun for: to be made ready, to be sent, or neither; or nothing could make it ready.
+# Why a job is begun: to prepare its request, to send it, or only to claim it; "fail": preparing
+# failed.
 Purpose = Literal["prepare", "send", "claim", "fail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """What an account may ask of LivePerson: conversations per second, and requests in flight."""
+    """The configured limits of an account: conversations per second, and requests in flight."""
 
     rate: float
     in_flight: int
 
 
 class Ledger:
-    """The ledger in the store. Every method raises StoreError where the store is away."""
+    """The ledger in the store. Every method raises StoreError while the store is away."""
 
     def __init__(
         self,
@@ -64,20 +65,18 @@ class Ledger:
         repeat_unknown: bool,
         copies: int = 0,
     ) -> None:
-        """Finished jobs are remembered for `dedupe_seconds`; no call takes over `flight_seconds`.
+        """Finished jobs are kept for `dedupe_seconds`; no call lasts longer than `flight_seconds`.
 
-        As many replicas as `copies` must have what is written before a request leaves, and
-        before an outcome is published.
-
-        A job that `max_losses` workers were lost with is claimed, but not sent again; nor is one
-        of unknown outcome, unless `repeat_unknown`.
+        `copies` is how many replicas must confirm a write before a request leaves, and before an
+        outcome is published. A job with more than `max_losses` lost workers is claimed, but not
+        sent again; without `repeat_unknown`, neither is one with an attempt of unknown fate.
         """
         self._max_losses = max_losses
         self._repeat_unknown = repeat_unknown
         self._record_ms = int(dedupe_seconds * MILLISECONDS)
         self._flight_ms = int((flight_seconds + FLIGHT_MARGIN_SECONDS) * MILLISECONDS)
         self._open_ms = max(self._record_ms, int(OPEN_SECONDS * MILLISECONDS))
-        # As `begin` was last told of each account, for a store that has been emptied since.
+        # Each account's ceiling in the last `begin`, for a store that has lost its memory since.
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
         self._batches = ScriptBatches(store, copies=copies)
@@ -96,18 +95,18 @@ class Ledger:
         *,
         ceiling: Ceiling,
         purpose: Purpose,
-        slot: float = 0,
+        booked: float = 0,
         dead_owner: str = "",
         visit: str = "",
         patience: float,
     ) -> Beginning | Wait:
-        """Claim the job and, to `send` it, take a permit and write the attempt down.
+        """Claim the job and, to `send` it, take a permit and record the attempt.
 
-        A job that did `fail` to be made ready is claimed, unless its account's circuit is open, so
-        that it waits instead of using up an attempt. What is paused waits as well, unless it is to
-        be claimed and no more. `slot` is the one an earlier Wait booked; `dead_owner` may be taken
-        over; `visit` is kept for the job's next attempt, and for the consumer's next job unless
-        that names a visitor itself; a wait of more than `patience` seconds becomes a Defer.
+        A job whose preparation did `fail` is claimed, unless the circuit is open: then it waits
+        without using up a retry. A paused job waits too, unless the purpose is `claim`. `booked` is
+        the time that an earlier Wait booked. A claim of `dead_owner` may be taken over. `visit` is
+        kept for the job's next attempt, and for the consumer's next job unless that names a
+        visitor. A wait of more than `patience` seconds becomes a Defer.
         """
         keys = Keys(job.account_id)
         asked = {
@@ -120,7 +119,7 @@ class Ledger:
             "at": now(),
             "rate": ceiling.rate,
             "cap": ceiling.in_flight,
-            "slot": slot,
+            "booked": booked,
             "flight_ms": self._flight_ms,
             "lease_ms": int(CLAIM_SECONDS * MILLISECONDS),
             "record_ms": self._open_ms,
@@ -156,12 +155,12 @@ class Ledger:
         outcome: Outcome,
         feedback: Feedback = "",
         cause: str = "",
-        then: Callable[[Replay | Lost], None],
+        then: Callable[[Recorded | Lost], None],
     ) -> None:
-        """Record the outcome and free what the job held; the store gets it when it can.
+        """Record the outcome and release the job's claim, lock and permit, in the background.
 
-        `then` is called, in another thread, with the outcome to publish, which is another's if that
-        came first.
+        `then` is called in another thread, with the outcome to publish: that of another delivery,
+        if it was recorded first.
         """
         names, args = self._ending(
             job, owner, "done", outcome=outcome, feedback=feedback, cause=cause
@@ -169,12 +168,12 @@ class Ledger:
 
         def answered(answer: Any) -> None:
             if isinstance(answer, StoreError):
-                # Nothing is written down, so the job comes back, with a request of unknown fate.
+                # The outcome is not recorded: the job comes back with a request of unknown fate.
                 self.abandon(job, owner)
                 then(Lost())
                 return
             log_learned(job.account_id, answer)
-            then(ended(job, answer) or Replay(outcome))
+            then(ended(job, answer) or Recorded(outcome))
 
         self._batches.post(self._finish, names, args, answered, copied=True)
 
@@ -191,12 +190,11 @@ class Ledger:
         earlier: Sequence[Attempt] = (),
         due: float = 0,
         waits_for: str = "",
-    ) -> Replay | Lost | None:
-        """Let the job wait for its next attempt; those that settled nothing are recorded.
+    ) -> Recorded | Lost | None:
+        """Release the job until its next attempt, and record its `attempts` so far.
 
         `cause` says why the call failed, if it did. `earlier` attempts are recorded too, if the
-        store has forgotten the job meanwhile. The job is `due` back in so many seconds, if it
-        `waits_for` something.
+        store has lost the job meanwhile. With `waits_for`, the job is `due` in that many seconds.
         """
         names, args = self._ending(
             job,
@@ -216,12 +214,12 @@ class Ledger:
         return ended(job, answer)
 
     def abandon(self, job: Job, owner: str) -> None:
-        """End the claim after an error of our own: the job counts as lost to its next delivery."""
+        """End the claim after a bug of ours: the next delivery counts one lost worker."""
         names = [Keys(job.account_id).job(job.job_id)]
         self._batches.post(self._abandon, names, [owner], lambda _: None)
 
     def opener(self, account_id: str, conversation_id: str) -> str:
-        """Return the id of the job that a conversation was opened for; empty if none is known."""
+        """Return the id of the job that a conversation was opened for; empty if unknown."""
         keys = Keys(account_id)
         names = [keys.opened, keys.old_conversation(conversation_id)]
         days = math.ceil(self._record_ms / MILLISECONDS / DAY_SECONDS) + 1
@@ -229,7 +227,7 @@ class Ledger:
         return read_note(note) if note else text(old)
 
     def opened_with(self, account_id: str, conversation_id: str) -> dict[str, Any] | None:
-        """Return the client properties that a conversation was opened with, if they are known."""
+        """Return the client properties that a conversation was opened with; None if unknown."""
         job_id = self.opener(account_id, conversation_id)
         record = look_up(self._store, account_id, job_id) if job_id else None
         outcome = record.get("outcome") if record else None
@@ -237,9 +235,9 @@ class Ledger:
         return properties
 
     def put_off(self, job: Job, *, ceiling: Ceiling, waits_for: str, at_least: float = 0) -> Defer:
-        """Return when a job may come back that nobody has a slot for, and what holds its account.
+        """Return when a job without a slot should come back, and what holds its account.
 
-        `waits_for` is written down where nobody has the job; `at_least` is in seconds.
+        `waits_for` is recorded unless a delivery has the job; `at_least` is in seconds.
         """
         keys = Keys(job.account_id)
         args: list[Any] = [
@@ -264,7 +262,7 @@ class Ledger:
         return Defer(float(found[0]) / MILLISECONDS, text(found[1]), text(found[2]))
 
     def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
-        """Note of a job that is not begun yet until when it waits, and for what."""
+        """Record how long a job waits before it is begun, and for what."""
         keys = Keys(job.account_id)
         args: list[Any] = [
             seconds * MILLISECONDS,
@@ -283,11 +281,11 @@ class Ledger:
         self._batches.call(self._wait, names, args)
 
     def mark_published(self, account_id: str, job_id: str) -> None:
-        """Write down that the broker has the outcome; the store gets it when it can."""
+        """Record that the broker has the outcome, in the background."""
         self._batches.gather(self._published, Keys(account_id).job(job_id), group=account_id)
 
     def close(self, *, seconds: float) -> None:
-        """Wait until the store has what it was yet to be told, for at most so many seconds."""
+        """Flush pending writes; wait at most `seconds`."""
         self._batches.flush(self._published, seconds=seconds)
 
     def _ending(
@@ -321,7 +319,7 @@ class Ledger:
             "retry_after_ms": retry_after * MILLISECONDS,
             **({"rate": ceiling.rate, "cap": ceiling.in_flight} if ceiling else {}),
             "record_ms": self._record_ms if outcome else self._open_ms,
-            "count": outcome.count if outcome else "",
+            "counter": outcome.counter if outcome else "",
             "visit": visit,
             "due_ms": due * MILLISECONDS,
             "waits_for": waits_for,

@@ -19,7 +19,7 @@ from console.admin.records import reopen
 from tasks.messages.fields.messages import AttemptMessage
 from tasks.messages.outcome import failed, malformed, opened
 from tasks.messages.result import Attempt
-from tasks.store.answers import Claimed, Replay
+from tasks.store.answers import Claimed, Recorded
 from tasks.store.ledger import Ceiling, Ledger
 from tests.broker_client import BrokerClient, publish
 from tests.finishing import finish
@@ -258,5 +258,5 @@ def test_reopening_leaves_another_outcome_alone(ledger: Ledger, store: Redis) ->
     finish(ledger, job, "w/1", outcome=new)
     assert not reopen(store, ACCOUNT, job.job_id, letter=letter(1), seconds=60)
     begun = ledger.begin(job, "w/2", ceiling=CEILING, purpose="send", patience=1)
-    assert isinstance(begun, Replay)
+    assert isinstance(begun, Recorded)
     assert begun.outcome.body == new.body

@@ -91,7 +91,7 @@ def test_only_where_all_wait_do_jobs_wait_in_their_slots(
         assert isinstance(begun, Defer)
     else:
         assert isinstance(begun, Wait)
-        assert (begun.seconds, begun.slot, begun.why) == (1, 0, "paused")
+        assert (begun.seconds, begun.booked, begun.why) == (1, 0, "paused")
 
 
 @on_each_scope

@@ -42,7 +42,7 @@ def ledger(store: Redis, clock: StoreClock) -> Ledger:
 def begin(ledger: Ledger, number: int, *, ceiling: Ceiling = CEILING) -> object:
     """Ask to send a job."""
     return ledger.begin(
-        make_job(number), f"w/{number}", ceiling=ceiling, purpose="send", slot=0, patience=2
+        make_job(number), f"w/{number}", ceiling=ceiling, purpose="send", booked=0, patience=2
     )
 
 

@@ -14,7 +14,7 @@ from console.admin.records import cancel
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
-from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Replay, Wait
+from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Recorded, Wait
 from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger, Purpose
 from tests.finishing import finish
@@ -41,7 +41,7 @@ def begin(
     *,
     ceiling: Ceiling = WIDE,
     purpose: Purpose = "send",
-    slot: float = 0,
+    booked: float = 0,
     dead_owner: str = "",
     visit: str = "",
     patience: float = 100,
@@ -51,7 +51,7 @@ def begin(
         owner,
         ceiling=ceiling,
         purpose=purpose,
-        slot=slot,
+        booked=booked,
         dead_owner=dead_owner,
         visit=visit,
         patience=patience,
@@ -70,7 +70,7 @@ def outcome(job: Job, text: str = "mine", count: str = "created") -> Outcome:
         account_id=job.account_id,
         routing_key="conversation.created",
         body=text.encode(),
-        count=count,
+        counter=count,
     )
 
 
@@ -104,10 +104,10 @@ def test_an_outcome_is_replayed_to_every_later_delivery(ledger: Ledger) -> None:
     """A redelivery changes nothing: it gets the bytes that were published."""
     job = make_job()
     gone(ledger, job)
-    assert finish(ledger, job, "w1/1", outcome=outcome(job)) == Replay(outcome(job))
+    assert finish(ledger, job, "w1/1", outcome=outcome(job)) == Recorded(outcome(job))
     for owner in ("w1/1", "w2/1"):
         begun = begin(ledger, job, owner)
-        assert isinstance(begun, Replay)
+        assert isinstance(begun, Recorded)
         assert (begun.outcome.body, begun.outcome.routing_key) == (b"mine", "conversation.created")
 
 
@@ -132,7 +132,7 @@ def test_published_outcomes_are_replayed_too(ledger: Ledger, store: Redis) -> No
     ledger.mark_published(ACCOUNT, job.job_id)
     ledger.close(seconds=10)
     assert recorded_fields(store, job.job_id)["state"] == "published"
-    assert isinstance(begin(ledger, job), Replay)
+    assert isinstance(begin(ledger, job), Recorded)
 
 
 def test_the_same_id_with_other_content_is_a_conflict(ledger: Ledger) -> None:
@@ -321,11 +321,11 @@ def test_an_id_that_was_read_counts_whoever_read_it(ledger: Ledger) -> None:
     job = make_job()
     gone(ledger, job, "w1/1")
     gone(ledger, job, "w2/1", dead_owner="w1/1")
-    assert finish(ledger, job, "w1/1", outcome=outcome(job, "first")) == Replay(
+    assert finish(ledger, job, "w1/1", outcome=outcome(job, "first")) == Recorded(
         outcome(job, "first")
     )
     late = finish(ledger, job, "w2/1", outcome=outcome(job, "second"))
-    assert isinstance(late, Replay)
+    assert isinstance(late, Recorded)
     assert late.outcome.body == b"first"
 
 

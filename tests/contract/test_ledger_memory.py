@@ -12,7 +12,7 @@ from console.admin.records import cancel, read_record, reopen
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.messages.result import Attempt
-from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Replay
+from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Recorded
 from tasks.store.connection import Keys
 from tasks.store.ledger import CLAIM_SECONDS, OPEN_SECONDS, Ceiling, Feedback, Ledger
 from tests.finishing import finish
@@ -69,7 +69,7 @@ def outcome(job: Job, count: str = "created", created_id: str = "") -> Outcome:
         account_id=job.account_id,
         routing_key="conversation.created",
         body=b"mine",
-        count=count,
+        counter=count,
         created_id=created_id,
     )
 
@@ -130,8 +130,8 @@ def test_an_outcome_is_recorded_in_an_emptied_store(
     store.flushall()
     clock.advance(0)
     ended = outcome(job, count)
-    assert finish(ledger, job, "w/1", outcome=ended, feedback=feedback) == Replay(ended)
-    assert isinstance(begin(ledger, job, "w/2"), Replay)
+    assert finish(ledger, job, "w/1", outcome=ended, feedback=feedback) == Recorded(ended)
+    assert isinstance(begin(ledger, job, "w/2"), Recorded)
     assert begin(ledger, make_job(1, consumerId="other"), "w/3") == Conflict()
 
 
@@ -163,8 +163,8 @@ def test_who_took_the_job_over_in_an_emptied_store_has_it(
     clock.advance(0)
     gone(ledger, job, "w/2")
     late = outcome(job, created_id="conversation-1")
-    assert finish(ledger, job, "w/1", outcome=late) == Replay(late)
-    assert isinstance(finish(ledger, job, "w/2", outcome=outcome(job, "failed:x")), Replay)
+    assert finish(ledger, job, "w/1", outcome=late) == Recorded(late)
+    assert isinstance(finish(ledger, job, "w/2", outcome=outcome(job, "failed:x")), Recorded)
     assert ledger.opener(ACCOUNT, "conversation-1") == job.job_id
 
 

@@ -39,7 +39,7 @@ class Pool:
         )
         self.jobs = 0
 
-    def ask(self, *, slot: float = 0, patience: float = 600, failing: bool = False) -> object:
+    def ask(self, *, booked: float = 0, patience: float = 600, failing: bool = False) -> object:
         """Ask to send one more job."""
         self.jobs += 1
         return self._ledger.begin(
@@ -47,13 +47,13 @@ class Pool:
             f"w/{self.jobs}",
             ceiling=self.ceiling,
             purpose="fail" if failing else "send",
-            slot=slot,
+            booked=booked,
             patience=patience,
         )
 
-    def go(self, *, slot: float = 0) -> int:
+    def go(self, *, booked: float = 0) -> int:
         """Send one more job, which may; returns its number."""
-        begun = self.ask(slot=slot)
+        begun = self.ask(booked=booked)
         assert isinstance(begun, Go), begun
         return self.jobs
 
@@ -126,10 +126,10 @@ def test_slots_are_an_interval_apart(pool: Pool) -> None:
     at_rate(pool, 10)
     pool.go()
     waits = [pool.wait() for _ in range(14)]
-    slots = [wait.slot for wait in waits if wait.slot]
-    assert {round(later - earlier) for earlier, later in pairwise(slots)} == {100}
+    times = [wait.booked for wait in waits if wait.booked]
+    assert {round(later - earlier) for earlier, later in pairwise(times)} == {100}
     assert round(waits[0].seconds, 3) == 0.1
-    assert [wait.slot for wait in waits[10:]] == [0, 0, 0, 0]
+    assert [wait.booked for wait in waits[10:]] == [0, 0, 0, 0]
     assert {round(wait.seconds, 3) for wait in waits[10:]} == {1.1}
 
 
@@ -139,9 +139,9 @@ def test_a_booked_slot_is_honoured_when_it_is_due(pool: Pool) -> None:
     pool.go()
     wait = pool.wait()
     pool.clock.advance(0.05)
-    assert isinstance(pool.ask(slot=wait.slot), Wait)
+    assert isinstance(pool.ask(booked=wait.booked), Wait)
     pool.clock.advance(0.05 + 0.04)
-    pool.go(slot=wait.slot)
+    pool.go(booked=wait.booked)
 
 
 def test_what_was_slept_through_does_not_come_in_a_burst(pool: Pool) -> None:
@@ -150,7 +150,7 @@ def test_what_was_slept_through_does_not_come_in_a_burst(pool: Pool) -> None:
     pool.go()
     waits = [pool.wait() for _ in range(9)]
     pool.clock.advance(2.0)
-    answers = [pool.ask(slot=wait.slot) for wait in waits]
+    answers = [pool.ask(booked=wait.booked) for wait in waits]
     assert [type(answer).__name__ for answer in answers] == ["Go", *["Wait"] * 8]
 
 
@@ -235,7 +235,7 @@ def drive(pool: Pool, seconds: float, accepts: Callable[[int], bool]) -> None:
         if isinstance(begun, Wait):
             pool.clock.advance(begun.seconds)
             left -= begun.seconds
-            begun = pool.ask(slot=begun.slot)
+            begun = pool.ask(booked=begun.booked)
         if isinstance(begun, Go):
             number += 1
             pool.end(pool.jobs, "ok" if accepts(number) else "throttled")
@@ -316,7 +316,7 @@ def test_the_pool_waits_for_retry_after_where_most_is_refused(
             if begun.why == "pause":
                 break
             pool.clock.advance(begun.seconds)
-            begun = pool.ask(slot=begun.slot)
+            begun = pool.ask(booked=begun.booked)
         feedback: Feedback = "ok" if number % 10 == 0 else "throttled"
         pool.end(pool.jobs, feedback, retry_after=retry_after)
     pool.ask()

@@ -13,7 +13,7 @@ from console.admin.records import accounts_with, cancel, read_record, reopen
 from console.admin.wait import Sent, outcomes_of
 from tasks.messages.job import Job
 from tasks.messages.outcome import failed
-from tasks.store.answers import Cancelled, Claimed, Conflict, Go, Held, Lost, Replay
+from tasks.store.answers import Cancelled, Claimed, Conflict, Go, Held, Lost, Recorded
 from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish
@@ -62,12 +62,12 @@ def test_a_finished_one_is_published_again(store: Redis, ledger: Ledger) -> None
     job = make_job()
     write_done(store, job, trace=json.dumps(TRACE))
     begun = begin(ledger, job)
-    assert isinstance(begun, Replay)
+    assert isinstance(begun, Recorded)
     assert (begun.outcome.body, begun.outcome.trace) == (BODY, TRACE)
     assert begun.outcome.routing_key == "conversation.created"
     ledger.mark_published(ACCOUNT, job.job_id)
     assert begin(ledger, make_job(metadata={"a": 1})) == Conflict()
-    assert isinstance(begin(ledger, job), Replay)
+    assert isinstance(begin(ledger, job), Recorded)
 
 
 def test_a_finished_one_is_shown(store: Redis) -> None:

@@ -70,7 +70,7 @@ def end(ledger: Ledger, job: Job, count: str = "created") -> None:
             account_id=job.account_id,
             routing_key="conversation.created" if is_open else "conversation.failed",
             body=b'{"error":{"code":"rejected","attempts":[]},"job":{"submissionId":"spring"}}',
-            count=count,
+            counter=count,
         ),
     )
 

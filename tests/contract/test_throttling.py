@@ -65,10 +65,10 @@ def test_requests_are_spread_evenly_over_the_pool(workers: tuple[Worker, Worker]
     """Whoever asks gets the next slot; nobody gets the same one, and nobody bursts."""
     answers = [workers[number % 2].ask(number, rate=5) for number in range(12)]
     assert isinstance(answers[0], Go)
-    slots = [answer.slot for answer in answers if isinstance(answer, Wait) and answer.slot]
+    slots = [answer.booked for answer in answers if isinstance(answer, Wait) and answer.booked]
     gaps = [round(later - earlier) for earlier, later in pairwise(slots)]
     assert len(slots) >= 5
     assert set(gaps) == {200}
     # No slot is booked further ahead than a second: those that ask then have none yet.
     assert not any(isinstance(answer, Defer) for answer in answers)
-    assert [a.slot for a in answers if isinstance(a, Wait)][-1] == 0
+    assert [a.booked for a in answers if isinstance(a, Wait)][-1] == 0

@@ -45,7 +45,7 @@ def done(ledger: Ledger, job: Job, code: str = "") -> Sent:
         account_id=job.account_id,
         routing_key=FAILED_KEY if code else CREATED_KEY,
         body=b'{"error":{"code":"%s"}}' % code.encode(),
-        count=f"failed:{code}" if code else "created",
+        counter=f"failed:{code}" if code else "created",
     )
     finish(ledger, job, "w/1", outcome=outcome)
     return sent(job)

@@ -97,7 +97,7 @@ def test_a_paused_job_expires_on_time(world: World) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=0.1)
     step = world.try_once(replace(world.work(make_job()), expires_at=soon))
     assert isinstance(step, Record)
-    assert (step.outcome.count, world.live.calls) == ("failed:expired", [])
+    assert (step.outcome.counter, world.live.calls) == ("failed:expired", [])
 
 
 def test_a_paused_job_can_be_cancelled(world: World) -> None:
@@ -108,7 +108,7 @@ def test_a_paused_job_can_be_cancelled(world: World) -> None:
     world.store.hset(f"overture:{{{ACCOUNT}}}:job:{job.job_id}", "cancelled", 1)
     step = world.try_once(world.work(job))
     assert isinstance(step, Record)
-    assert (step.outcome.count, world.live.calls) == ("failed:cancelled", [])
+    assert (step.outcome.counter, world.live.calls) == ("failed:cancelled", [])
 
 
 def test_a_worker_that_drains_lets_go_of_what_is_paused(world: World) -> None:
@@ -129,4 +129,4 @@ def test_a_job_goes_on_as_before(world: World) -> None:
     world.live.script.append(created())
     step = world.try_once(world.work(make_job()))
     assert isinstance(step, Record)
-    assert step.outcome.count == "created"
+    assert step.outcome.counter == "created"

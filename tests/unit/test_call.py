@@ -20,7 +20,7 @@ def outcome(document: object, key: str = "conversation.created") -> Outcome:
         account_id="1",
         routing_key=key,
         body=dumps_compact(document),
-        count="created",
+        counter="created",
     )
 
 

@@ -129,14 +129,18 @@ def test_an_outcome_is_made_again_to_the_byte(
     if "notBefore" in again:
         again["notBefore"] = "2026-01-31T08:00:00Z"
     for job in (parse(document), parse(again)):
-        assert unpack(job, record) == replace(outcome, count="replayed", created_id="")
+        assert unpack(job, record) == replace(outcome, counter="replayed", created_id="")
 
 
 @given(body=st.binary(max_size=300), routing_key=TEXT)
 def test_any_bytes_are_made_again(body: bytes, routing_key: str) -> None:
     """Whatever they are; and under the key that they were published with."""
     outcome = Outcome(
-        message_id="job-1", account_id=ACCOUNT, routing_key=routing_key, body=body, count="created"
+        message_id="job-1",
+        account_id=ACCOUNT,
+        routing_key=routing_key,
+        body=body,
+        counter="created",
     )
     found = unpack(make_job(), HEAD + pack(make_job(), outcome))
     assert found is not None
@@ -188,7 +192,7 @@ def test_what_is_damaged_is_not_published() -> None:
         damaged[at] ^= 1
         with suppress(Unreadable):
             found = unpack(job, bytes(damaged))
-            assert found == replace(outcome, count="replayed", created_id="")
+            assert found == replace(outcome, counter="replayed", created_id="")
 
 
 CONVERSATION = "8602832d-1c5f-4a8e-9a0b-0c6f3d2e1a11"

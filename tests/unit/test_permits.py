@@ -94,7 +94,7 @@ def test_a_job_that_expires_in_line_is_claimed_without_a_permit(make: Make) -> N
         assert isinstance(begun, Claimed)
         step = world.try_once(work)
         assert isinstance(step, Record)
-        assert step.outcome.count == "failed:expired"
+        assert step.outcome.counter == "failed:expired"
         assert world.live.calls == []
 
 

@@ -1047,10 +1047,10 @@ def follows(step: Step | Soon) -> Follows:
     """Write a step as rows do."""
     match step:
         case Record(outcome=outcome):
-            return Records(outcome.count, json.loads(outcome.body).get("resolvedBy"))
+            return Records(outcome.counter, json.loads(outcome.body).get("resolvedBy"))
         case Publish(outcome):
-            assert outcome.count != "replayed" or outcome.body == RECORDED
-            return Publishes(outcome.count)
+            assert outcome.counter != "replayed" or outcome.body == RECORDED
+            return Publishes(outcome.counter)
         case Later(seconds, why):
             return ComesBack(why, seconds)
         case Soon(seconds, _):

@@ -1,1 +1,1 @@
-"""What a job may hold, field by field: the one source of its checks, its schema and its faults."""
+"""The fields of a job: the only source of its checks, its schema and its faults."""

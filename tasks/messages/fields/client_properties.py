@@ -1,7 +1,7 @@
-"""What LivePerson is told about the consumer's client: in a header here, in a body there.
+"""The consumer's client, for a header of the CONVERSATION call and the Monitoring API's body.
 
 Sources: LivePerson's schema clientPropertiesHeader.json and its examples page (the header); its
-Monitoring API page "Engagement" (the body). Each has names of operating systems of its own.
+Monitoring API page "Engagement" (the body). Each has its own names of operating systems.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ IPv4 = Annotated[
 ]
 
 
-# What LivePerson documents, and for `features` what its own clients send besides. Clients in use
-# send other values, too (the type without its dot, the name of a system, an IPv6 address), so that
-# these pass, with a warning.
+# LivePerson's documented values. Real clients send others, too (the type without its dot, the name
+# of a system, an IPv6 address), so these are accepted, with a warning.
 DOCUMENTED: Final[Mapping[str, tuple[str, ...]]] = {
     "type": (".ClientProperties", ".ams.headers.ClientProperties"),
     "deviceFamily": ("DESKTOP", "TABLET", "MOBILE", "OTHER"),
@@ -80,7 +79,7 @@ class ClientProperties(TypedDict, total=False):
 
 
 def oddities(properties: Mapping[str, Any]) -> Iterator[str]:
-    """Say of each value that is not as documented that it is sent as it is."""
+    """Yield a warning for each value that is not a documented one."""
     for name, documented in DOCUMENTED.items():
         if name in properties and properties[name] not in documented:
             said = ", ".join(documented)

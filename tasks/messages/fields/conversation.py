@@ -1,7 +1,7 @@
 """The body of `cm.ConsumerRequestConversation`.
 
-Sources: LivePerson's CONVERSATION page in its older and newer versions; `CUSTOM` is only in the
-older one, and was never said to be refused. Context types beside `SharkContext`: an older page
+Sources: the older and the newer version of LivePerson's CONVERSATION page; `CUSTOM` is only in the
+older one, and no page says that it is refused. Context types beside `SharkContext`: an older page
 (`SMSContext`) and LivePerson's node-agent-sdk (`ProactiveContext`, there in agents' requests).
 """
 

@@ -1,4 +1,4 @@
-"""A job as a document: its fields, and how one is read."""
+"""All fields of a job's JSON document."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tasks.messages.fields.kinds import (
 )
 from tasks.messages.fields.profile import Profile
 
-# The objects of a job that are LivePerson's own, so that it can add to them; and how many names
-# lead to where they begin.
+# The objects of a job that LivePerson defines, and so may extend; and at which depth of a path
+# their own fields begin.
 LIVEPERSONS: Final = {
     "profile": 1,
     "conversation": 1,

@@ -1,4 +1,4 @@
-"""What the Monitoring API is asked for, in place of a campaign that the producer knows.
+"""The request to the Monitoring API, for a producer that does not name a campaign.
 
 Source: LivePerson's Monitoring API page "Engagement" (query and body parameters).
 """

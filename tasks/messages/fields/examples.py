@@ -1,4 +1,4 @@
-"""Examples of the messages, as the schemas show them; the tests hold them to the fields."""
+"""Examples of the messages in the schemas; the tests check them against the fields."""
 
 from __future__ import annotations
 

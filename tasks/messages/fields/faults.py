@@ -1,7 +1,7 @@
 """Faults of a job, each in one sentence: the field, what is wrong with it, what to do.
 
-No value is repeated, for it may be somebody's name: a fault tells a value's shape. What a sentence
-says about a field is read from the schema that the fields generate.
+A fault describes a value's type and size, and never repeats it: it may be somebody's name. What is
+expected of a field comes from the generated schema.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHAPES: Final = {NoneType: "null", bool: "a boolean", int: "an integer", float:
 
 REFUSED: Final = "is not a known field"
 NEWER: Final = "; if LivePerson has added it, OVERTURE_UNKNOWN_FIELDS=pass sends it"
-# Where that belongs which has no place here.
+# Fields of other APIs, and where they belong.
 HINTS: Final[Mapping[str, str]] = {
     "firstMessage": "put it into metadata, for the stage that sends the first message",
 }
@@ -44,7 +44,7 @@ Node = Mapping[str, Any]
 
 
 def sentences(error: ValidationError, *, pass_unknown: bool = False) -> list[str]:
-    """Say what pydantic found, field by field; with `pass_unknown`, not what `passed` says."""
+    """Return pydantic's faults as sentences; with `pass_unknown`, without those of `passed`."""
     details = error.errors(include_url=False)
     return _said(
         [detail for detail in details if not (pass_unknown and _may_pass(detail))],
@@ -53,7 +53,7 @@ def sentences(error: ValidationError, *, pass_unknown: bool = False) -> list[str
 
 
 def passed(error: ValidationError) -> list[str]:
-    """Say which fields of LivePerson's own objects are not known, but can be sent as they are."""
+    """Return a sentence for each unknown field of LivePerson's objects, which can still be sent."""
     details = [detail for detail in error.errors(include_url=False) if _may_pass(detail)]
     return _said(details, unknown="is not a known field, and is sent as it is")
 
@@ -66,7 +66,7 @@ def _said(details: Sequence[ErrorDetails], *, unknown: str) -> list[str]:
 
 
 def _may_pass(detail: ErrorDetails) -> bool:
-    """Tell whether a fault is an unknown name within an object of LivePerson's."""
+    """Tell whether a fault is an unknown field of an object that LivePerson defines."""
     location = detail["loc"]
     begins = LIVEPERSONS.get(str(location[0])) if location else None
     return detail["type"] == "extra_forbidden" and begins is not None and len(location) > begins
@@ -143,7 +143,7 @@ def _phrase(description: str) -> str:
 
 
 def _outline(node: Node) -> str:
-    """Write what an object may hold, as in {"type": "personal", "personal": {…}, "auth": {…}}."""
+    """Return an object's outline, as in {"type": "personal", "personal": {…}, "auth": {…}}."""
     members = {name: _resolved(member) for name, member in node["properties"].items()}
     return (
         "{"
@@ -174,18 +174,18 @@ def _advice(name: str, level: Node) -> str:
 
 
 def _nearest(value: object, names: Sequence[str] | Mapping[str, Any]) -> str | None:
-    """Find the name that a typing mistake, in upper or lower case, was meant for."""
+    """Return the known name most like a misspelt one, in any case; None if none is near."""
     known = {str(name).lower(): str(name) for name in names}
     near = get_close_matches(str(value).lower()[:MAX_NAME_CHARACTERS], known, n=1)
     return known[near[0]] if near else None
 
 
 def _locate(location: Sequence[str | int]) -> tuple[str, Node]:
-    """Follow an error's location to the field's path, as a user writes it, and to its schema."""
+    """Turn an error's location into the field's path, as a user writes it, and its schema."""
     path, node = "", _schema()
     for part in location:
         if options := node.get("oneOf"):
-            # Here the location names the union's branch, which is no part of the document.
+            # This part of the location names the union's branch, which is not in the document.
             node = next(option for option in map(_resolved, options) if _tag(option) == part)
         elif isinstance(part, int):
             path, node = f"{path}[{part}]", _resolved(node["items"])
@@ -222,7 +222,7 @@ def _resolved(node: Node) -> Node:
 
 @cache
 def _homes() -> dict[str, str]:
-    """Say where each field of the job belongs, and each of the objects within it."""
+    """Return the full path of each field's name; if there are several, the shortest."""
     homes: dict[str, str] = {}
     waiting: deque[tuple[str, Node]] = deque([("", _schema())])
     while waiting:

@@ -1,8 +1,8 @@
-"""The `metadata` of an item: what the caller says about a request beside its body.
+"""The `metadata` of an item: what a caller adds to a request beside its body.
 
-Sources: LivePerson's schemas infra/req.json and infra/metadata/*.json, which give these four kinds
-and close each of them; a kind that is none of them passes, for clients are to expect more
-("forward compatibility", Monitoring API).
+Sources: LivePerson's schemas infra/req.json and infra/metadata/*.json, which define these four
+kinds, without additional fields. Other kinds are accepted, since LivePerson says that there may be
+more ("forward compatibility", Monitoring API).
 """
 
 from __future__ import annotations

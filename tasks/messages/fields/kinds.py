@@ -1,4 +1,4 @@
-"""The kinds of values that fields are made of.
+"""The types of values that fields share.
 
 Sizes are in characters (Unicode code points), as JSON Schema counts them, unless a name says bytes.
 """
@@ -11,32 +11,32 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-# Unknown names are faults, and nothing is coerced in silence.
+# Unknown names are faults, and no value is converted.
 STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-# For objects whose names LivePerson does not document: what we do not know passes as it is.
+# For objects that LivePerson does not document: unknown fields are passed through.
 OPEN: Final = STRICT | ConfigDict(extra="allow")
 
-# AMQP 0-9-1 carries `message_id` as a short string, and a job's id becomes one.
+# A job's id becomes the `message_id`, which is a short string in AMQP 0-9-1.
 MESSAGE_ID_MAX_BYTES: Final = 255
 
-# What every JSON reader holds exactly (RFC 8259, section 6).
+# The largest integer that every JSON reader reads exactly (RFC 8259, section 6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
 _YEAR: Final = re.compile("[0-9]{4}")
 _MINUTE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]"
 _OFFSET: Final = r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _MOMENT: Final = re.compile(f"{_MINUTE}:[0-5][0-9]{_OFFSET}")
-# RFC 3339 has them; Python, and the stores' clocks, have not.
+# RFC 3339 allows leap seconds; Python and the store's clock have none.
 _LEAP_SECOND: Final = re.compile(f"{_MINUTE}:60{_OFFSET}")
 
 
 def _whole(value: Any) -> Any:
-    # JSON has one kind of number: 30.0 is an integer to JSON Schema, and LivePerson writes ages so.
+    # To JSON Schema 30.0 is an integer, and LivePerson writes ages in this way.
     return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _year(value: Any) -> Any:
-    # LivePerson's own example of a year is a text, beside the type "integer".
+    # LivePerson's own example of a year is a string, though its type is "integer".
     return int(value) if isinstance(value, str) and _YEAR.fullmatch(value) else _whole(value)
 
 
@@ -55,7 +55,7 @@ def _short_string(value: str) -> str:
 
 
 def _moment(value: Any) -> datetime:
-    """Read an RFC 3339 date-time into UTC; it must say its offset."""
+    """Convert an RFC 3339 date-time, which must have an offset, to UTC."""
     if isinstance(value, str) and _LEAP_SECOND.fullmatch(value):
         raise ValueError(
             "is in a leap second, which no clock here counts; write the second before or after it, "
@@ -88,7 +88,7 @@ NumericId = Annotated[
         }
     ),
 ]
-"""An id that LivePerson's answers hold as a number and its requests as a string."""
+"""An id that is a number in LivePerson's answers and a string in its requests."""
 
 SkillId = Annotated[
     str,
@@ -112,7 +112,7 @@ Year = Annotated[
     BeforeValidator(_year),
     Field(json_schema_extra={"type": ["integer", "string"], "pattern": "^[0-9]{4}$"}),
 ]
-"""A year; the text of its four digits is taken, too."""
+"""A year; a string of four digits is accepted, too."""
 
 Priority = Annotated[int, Field(ge=0, le=9), BeforeValidator(_whole)]
 
@@ -126,5 +126,5 @@ JsonObject = dict[str, Any]
 
 
 def about(description: str, **schema: Any) -> Any:
-    """Describe a field, for its schema and for the faults of what does not fit it."""
+    """Describe a field, for its schema and for the sentences of its faults."""
     return Field(description=description, **schema)

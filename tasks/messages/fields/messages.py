@@ -1,7 +1,7 @@
-"""The messages out, field by field: what consumers read, and the one source of its schema.
+"""The fields of results and dead letters: the only source of their schemas.
 
-Consumers meet every name written here; what does not apply is absent from a result, and null in a
-dead letter's error. Moments are RFC 3339 in UTC, to the millisecond.
+A field that does not apply is absent from a result, and null in a dead letter's error. Times are
+RFC 3339 in UTC, to the millisecond.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 
 from tasks.messages.fields.kinds import about
 
-# What came of an attempt, as an answer's kinds have it; and the marks of a look-up that told
-# nothing and of an operator's replay.
+# The result of an attempt: the kinds of answers, and two marks, for a look-up without a result
+# ("unresolved") and for an operator's replay.
 AttemptOutcome = Literal[
     "already_open",
     "rejected",
@@ -44,7 +44,7 @@ ErrorCode = Literal[
     "internal_error",
 ]
 
-# Why a job got no conversation: the closed set, each with its meaning.
+# All reasons why a job has no conversation, with their meanings.
 ERROR_CODES: Final[dict[ErrorCode, str]] = {
     "malformed_message": "The message is not JSON, or contains no job.",
     "invalid_job": "A field of the job is missing, unknown or invalid.",

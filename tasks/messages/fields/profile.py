@@ -1,7 +1,7 @@
 """The body of `userprofile.SetUserProfile`, and the engagement attributes (SDEs) within it.
 
 Sources: LivePerson's CONVERSATION page, its schema setUserProfile.json, and its page "Types of
-engagement attributes". None of them publishes a length for any of these strings.
+engagement attributes". None of them names a maximum length for these strings.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 --     fail (it could not be made ready)
 --   dead: an owner that is gone
 --   at: the time of the attempt (RFC 3339)
---   rate, cap, slot: the account's ceilings, and the slot that is booked
+--   rate, cap, booked: the account's ceilings, and the time that was booked for it
 --   flight_ms, lease_ms, record_ms
 --   patience: how long the caller waits at most, in ms
 --   max_losses: how many workers may be lost with the job
@@ -118,7 +118,7 @@ if is.cancelled or marks.cancelled then
   return claimed('cancelled')
 end
 -- The job goes back to the broker, so nobody holds it.
-local function hand_back(account, first, ms, why, cause)
+local function put_off(account, first, ms, why, cause)
   is.owner, is.lease = nil, nil
   is.state, is.due, is.waits_for = 'waiting', math.floor(now + ms), why
   write_job(job, is, record_ms + ms, is_unknown(history))
@@ -149,7 +149,7 @@ if pause then
     return { 'wait', tostring(PAUSED_MS), '0', 'paused', pause }
   end
   local account = look_at_account()
-  return hand_back(account, first, queue_up(account, now, PARKED_MS, 'parked'), 'paused', pause)
+  return put_off(account, first, queue_up(account, now, PARKED_MS, 'parked'), 'paused', pause)
 end
 
 local may_not_repeat = not ask.repeat_unknown and is_unknown(history)
@@ -170,7 +170,7 @@ if purpose == 'prepare' then
   -- No token is got, and nobody is asked, for a job that its submission's pace puts off.
   local ahead = paced(tally, marks, now)
   if ahead then
-    return hand_back(look_at_account(), locked_for(lock, now), ahead, 'pace')
+    return put_off(look_at_account(), locked_for(lock, now), ahead, 'pace')
   end
   return claimed('claimed')
 end
@@ -188,7 +188,7 @@ facts[7] = is_alone(account.flow_at)
 if purpose == 'fail' then
   local shut = blocked(account, now)
   if shut then
-    return hand_back(account, first, queue_up(account, now, shut), shut_by(account))
+    return put_off(account, first, queue_up(account, now, shut), shut_by(account))
   end
   facts[8] = probe(account, now, owner, flight_ms) and 1 or 0
   save(account, limit)
@@ -196,18 +196,18 @@ if purpose == 'fail' then
 end
 
 if first and first ~= job_id and not is_overdue then
-  return hand_back(account, first, BUSY_MS, 'consumer')
+  return put_off(account, first, BUSY_MS, 'consumer')
 end
 local ahead = paced(tally, marks, now)
 if ahead then
-  return hand_back(account, first, ahead, 'pace')
+  return put_off(account, first, ahead, 'pace')
 end
 bring_near(in_flight, now, flight_ms)
-local wait = permit(account, in_flight, now, ask.slot, patience)
+local wait = permit(account, in_flight, now, ask.booked, patience)
 if wait then
   -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
   if wait[1] > patience or wait[3] == 'credentials' then
-    return hand_back(account, first, queue_up(account, now, wait[1]), wait[3])
+    return put_off(account, first, queue_up(account, now, wait[1]), wait[3])
   end
   save(account, limit)
   write_job(job, is, record_ms, is_unknown(history))

@@ -10,14 +10,14 @@
 --   attempts, earlier: this time's, and those before
 --   feedback, cause, retry_after_ms, rate, cap: for the limiter
 --   record_ms
---   count: the outcome's counter
+--   counter: the outcome's counter
 --   visit, due_ms, waits_for: for the next attempt
 local job, lock, limit, in_flight, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local doubts, tally, submissions, ended = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local consumers, opened = KEYS[10], KEYS[11]
 local tell = cjson.decode(ARGV[1])
 local owner, job_id, feedback, submission = tell.owner, tell.job_id, tell.feedback, tell.submission
-local count, record_ms, due_ms = tell.count, tell.record_ms, tell.due_ms
+local counter, record_ms, due_ms = tell.counter, tell.record_ms, tell.due_ms
 local now = clock()
 
 local is, replay = read_job(job)
@@ -50,7 +50,7 @@ if replay then
 end
 -- An id that was read from LivePerson's answer is worth more than whoever took the job over.
 local is_ours = is.owner == owner or is_forgotten
-if not is_ours and not (tell.verb == 'done' and count == 'created') then
+if not is_ours and not (tell.verb == 'done' and counter == 'created') then
   return { 'lost' }
 end
 if is_forgotten then
@@ -98,12 +98,12 @@ if math.floor((is.seen or now) / DAY_MS) ~= math.floor(now / DAY_MS) then
   -- The note of the day on which it was first seen may go before its record does.
   note_opened(consumers, ARGV[3], '', now, record_ms)
 end
-if count == 'failed:in_doubt' then
+if counter == 'failed:in_doubt' then
   redis.call('SADD', doubts, job_id)
   redis.call('PEXPIRE', doubts, record_ms)
 else
   redis.call('SREM', doubts, job_id)
 end
-redis.call('HINCRBY', counts, count, 1)
-count_ended(tally, submissions, submission, ended, job_id, count, now, record_ms)
+redis.call('HINCRBY', counts, counter, 1)
+count_ended(tally, submissions, submission, ended, job_id, counter, now, record_ms)
 return { 'ok', note }

@@ -26,7 +26,7 @@ local function read_old(old)
   is.digest = is.digest and string.sub(is.digest, 1, DIGITS)
   is.old = old
   if is.state == 'done' or is.state == 'published' then
-    return is, { 'replay', '', is.key, is.outcome, is.trace or '' }
+    return is, { 'recorded', '', is.key, is.outcome, is.trace or '' }
   end
   return is
 end
@@ -53,7 +53,7 @@ local function read_job(job, old)
     digest = digest .. string.format('%02x', string.byte(value, at))
   end
   local is = { state = first == 100 and 'done' or 'published', seen = seen, digest = digest }
-  return is, { 'replay', value }
+  return is, { 'recorded', value }
 end
 
 -- Writes the record of a job that is under way, for so long, or for as long as it was kept before.

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tasks.messages.intake import Received, Work, receive
+from tasks.messages.intake import Received, Work, read_work
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_when_a_job_was_enqueued_is_a_date_time_or_unsaid(
     """A result promises RFC 3339 there, whatever a producer writes into the header."""
     body = json.dumps({"jobId": "a", "consumerId": "c"}).encode()
     letter = Received(body=body, headers={}, content_type="", content_encoding="")
-    work = receive(letter, owner="w", accounts=["1"], max_bytes=1024, enqueued_at=said)
+    work = read_work(letter, owner="w", accounts=["1"], max_bytes=1024, enqueued_at=said)
     assert isinstance(work, Work)
     assert work.enqueued_at == kept
