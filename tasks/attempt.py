@@ -374,7 +374,7 @@ class Try:
         if [_outline(one) for one in attempts] == [_outline(x) for x in self._claim.history[-1:]]:
             attempts = []  # a hold of hours counts as one attempt
         why = "circuit" if feedback in {"failed", "barred"} else "credentials"
-        # For now as late as it can be, so that its consumer stays locked until the real time is known.
+        # As late as it can be, so that its consumer stays locked until the real time is known.
         other = self._release(
             attempts,
             feedback=feedback,

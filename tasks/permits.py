@@ -65,7 +65,7 @@ class Permits:
         self._paced: dict[tuple[str, str | None], float] = {}
 
     def is_paced(self, work: Work) -> bool:
-        """Tell whether its submission's pace may put a job off: then ask before fetching a token."""
+        """Tell whether a job may be put off for its submission's pace: then tokens come later."""
         job = work.job
         return self._paced.get((job.account_id, job.submission_id), 0.0) > time.monotonic()
 

@@ -263,8 +263,8 @@ def _already_open(history: Sequence[Attempt], policy: Policy, *, reuse: bool) ->
     )
     if not _is_unknown(history):
         return taken
-    # After an attempt of unknown fate the open conversation is ours, unless the ledger names another
-    # job. Sending the job again after it is closed would open a second one.
+    # After an attempt of unknown fate the open conversation is ours, unless the ledger names
+    # another job. Sending the job again after it is closed would open a second one.
     later = _look_later(history, policy)
     return LookUp(found="created", otherwise=later, unaskable=later, of_another=taken)
 

@@ -435,7 +435,7 @@ def test_a_bug_in_the_reading_is_a_dead_letter_with_the_message(
     def stumble(*_: object, **__: object) -> NoReturn:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(create_conversation, "receive", stumble)
+    monkeypatch.setattr(create_conversation, "read_work", stumble)
     work, delivery = worker.receive(job_document())
     assert work is None
     assert worker.publisher.codes() == ["internal_error"]
