@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from redis import Redis
 
 from benchmarks.limit_servers import Server
-from tasks.store.connection import LIMITER, SCRIPTS
+from tasks.store.connection import LIMITER, sources
 
 # Long enough ago that nothing the limiter remembers is in the future, ms.
 EPOCH_MS = 1.7e12
@@ -67,7 +67,7 @@ class OurLimiter:
     """The product's limiter of one account: its Lua scripts in a real store."""
 
     def __init__(self, store: Redis, *, rate: float, in_flight: int) -> None:
-        text = "\n".join((SCRIPTS / f"{name}.lua").read_text("utf-8") for name in LIMITER)
+        text = "\n".join(sources(*LIMITER))
         self._ask = store.register_script(text + ASK)
         self._answer = store.register_script(text + ANSWER)
         self._ceiling = (rate, in_flight)

@@ -24,6 +24,9 @@ from tasks.store.sentinels import sentinel_pool
 SCRIPTS: Final = Path(__file__).parent / "lua"
 # The limiter's scripts, which come before those that use it.
 LIMITER: Final = ("clock", "account", "circuit", "limit", "brake")
+# Those by which it measures and learns.
+RULES: Final = ("account", "limit")
+RULES_LENGTH: Final = 8
 
 # The scripts count in these.
 MILLISECONDS: Final = 1000
@@ -184,7 +187,14 @@ def _milliseconds(said: Any) -> float:
 
 def script(store: Redis, *names: str) -> Script:
     """Return the Lua scripts of these names as one, ready to be called."""
-    return joined(store, *(SCRIPTS / f"{name}.lua" for name in names))
+    return store.register_script("\n".join(sources(*names)))
+
+
+def sources(*names: str) -> list[str]:
+    """Read Lua scripts; before them stands a digest of the limiter's rules, for limit.lua."""
+    rules = sha256(b"".join((SCRIPTS / f"{name}.lua").read_bytes() for name in RULES))
+    texts = [(SCRIPTS / f"{name}.lua").read_text(encoding="utf-8") for name in names]
+    return [f"local RULES = '{rules.hexdigest()[:RULES_LENGTH]}'", *texts]
 
 
 def joined(store: Redis, *files: Path) -> Script:
@@ -198,10 +208,7 @@ class Together(Script):
 
 def together(store: Redis, *names: str) -> Together:
     """Return the limiter's scripts and others as one, the last of which is called many times."""
-    *helpers, each, once, loop = (
-        (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
-        for name in (*LIMITER, *names, "account_once", "together")
-    )
+    *helpers, each, once, loop = sources(*LIMITER, *names, "account_once", "together")
     parts = [*helpers, "local function each(KEYS, ARGV)", each, "end", once, loop]
     return Together(store, "\n".join(parts))
 

@@ -33,6 +33,11 @@ from tests.chaos.plan import PLANS, BrokerName
 @click.option("--terminations", type=click.IntRange(0))
 @click.option("--close-at-once", is_flag=True, default=None, help="No rule of one open.")
 @click.option("--restricted", is_flag=True, default=None, help="Users with the documented rights.")
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="A checkout of another version, whose code every other worker runs.",
+)
 @click.option("--unknown-outcome", type=click.Choice(["repeat", "in_doubt"]))
 @click.option("--settle", type=click.FloatRange(1), metavar="SECONDS")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")

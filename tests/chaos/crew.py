@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +23,13 @@ COMMAND: Final = (sys.executable, "-m", "console", "worker")
 class Worker:
     """One worker process; what it logs is in a file of its own."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], code: Path = ROOT) -> None:
         self.log = log
         self.is_frozen = False
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 COMMAND,
-                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
+                env={**os.environ, **environment, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},
                 cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -90,10 +90,13 @@ class Worker:
 class Crew:
     """The worker at each place; one that ends is replaced, as a supervisor would."""
 
-    def __init__(self, folder: Path, size: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, size: int, environment: Mapping[str, str], beside: Path | None = None
+    ) -> None:
         self._folder = folder
         self._environment = environment
         self._number = count()
+        self._codes = cycle((ROOT, beside or ROOT))
         self.workers = [self._new(place) for place in range(size)]
         self.leaving: list[Worker] = []
         # How those ended that were asked to: 0 is the only good answer.
@@ -163,4 +166,4 @@ class Crew:
 
     def _new(self, place: int) -> Worker:
         log = self._folder / f"worker-{next(self._number):03}-at-{place}.log"
-        return Worker(log, self._environment)
+        return Worker(log, self._environment, next(self._codes))

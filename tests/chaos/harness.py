@@ -41,7 +41,7 @@ def run(plan: Plan, broker: BrokerName, seed: int, folder: Path) -> Report:
         stage.broker.submit(sent)
         print(f"{len(sent)} messages on {broker}, seed {seed}, files in {folder}", flush=True)
         started = time.monotonic()
-        crew = Crew(folder, plan.workers, stage.environment(plan))
+        crew = Crew(folder, plan.workers, stage.environment(plan), plan.beside)
         try:
             monkey = Monkey(stage, crew, plan, rng)
             is_settled, pause = _work(stage, crew, monkey, plan, sent)

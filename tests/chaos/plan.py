@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -55,6 +56,7 @@ class Plan:
     two random breakages, 0 for none, and `field` that between two troubles as real systems have
     them. With several `broker_nodes` one of them is killed every `node_every`. With `restricted`
     workers log in to broker and store as users with exactly the rights which the documents list.
+    Every other worker runs the code of another checkout, `beside`.
     Nothing is broken after `longest`, and then all has to come to its end within `settle`.
     """
 
@@ -82,6 +84,7 @@ class Plan:
     node_every: float = 0
     close_at_once: bool = False
     restricted: bool = False
+    beside: Path | None = None
     unknown_outcome: Literal["repeat", "in_doubt"] = "repeat"
     longest: float = 1200.0
     settle: float = 180.0
@@ -121,7 +124,7 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         ),
         # A cluster of three RabbitMQ nodes, of which one is killed every 20 s; workers die, too.
         "nodes": Plan(
-            jobs=6_000,
+            jobs=10_000,
             max_rate=40,
             faults=(),
             mix=Mix(later=0.1),
@@ -132,7 +135,7 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         # A master behind Sentinels, killed three times: the store, and the broker where that is
         # Valkey.
         "sentinels": Plan(
-            jobs=3_000,
+            jobs=10_000,
             max_rate=40,
             faults=(),
             store="sentinels",

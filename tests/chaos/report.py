@@ -43,7 +43,7 @@ class Report:
     def write(self, path: Path, **about: Any) -> None:
         """Write it as JSON, with what the run was."""
         document = {**about, **dataclasses.asdict(self), "is_good": self.is_good}
-        text = json.dumps(document, indent=1, ensure_ascii=False)
+        text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
         path.write_text(f"{text}\n", encoding="utf-8")
 
     def lines(self) -> Iterator[str]:

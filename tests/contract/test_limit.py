@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from console.admin.records import read_record
 from tasks.store.answers import Claim, Claimed, Defer, Go, Wait
+from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Feedback, Ledger
 from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
@@ -528,3 +530,25 @@ def test_a_jobs_record_keeps_nothing_of_its_permit(pool: Pool) -> None:
     assert "permit" in recorded_fields(pool.store, job_id)
     pool.end(number)
     assert "permit" not in recorded_fields(pool.store, job_id)
+
+
+def test_a_record_of_another_version_s_rules_keeps_its_level_alone(
+    store: Redis, clock: StoreClock
+) -> None:
+    """Whatever else it holds was measured for rules that are not these, or is missing."""
+    pool = Pool(store, clock)
+    pool.ceiling = Ceiling(rate=1000, in_flight=1000)
+    for state in ("raise", "settle", "check", "keep", "a state of its own"):
+        now = f"{clock.seconds() * 1000}"
+        other: Any = {"seen": now, "given_rate": 1000, "given_in_flight": 1000, "level": 20}
+        store.delete(Keys(ACCOUNT).limit)
+        store.hset(Keys(ACCOUNT).limit, mapping={**other, "state": state})
+        assert pool.learned() == 20
+        answers: tuple[Feedback, ...] = ("ok", "throttled")
+        for feedback in answers * 30:
+            slot = 0.0
+            while isinstance(begun := pool.ask(slot=slot), Wait):
+                clock.advance(begun.seconds)
+                slot = begun.slot
+            pool.end(pool.jobs, feedback)
+        assert pool.learned() in range(20)

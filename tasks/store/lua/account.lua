@@ -5,23 +5,27 @@
 -- within it. LivePerson's limit may be any by then.
 local LONG_MS = 300000
 
-local TIMES = {
-  'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
-  'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at',
-  'since', 'opened', 'try_at', 'usual_at', 'fell_at', 'raised_at',
-  'failing_since', 'probe_at',
-}
 local FIELDS = {
   'max_rate', 'max_in_flight', -- an operator's, over those ...
   'given_rate', 'given_in_flight', -- ... of the workers' settings
-  'lever', 'level', 'state', 'base', 'step', 'passed', 'above', 'spare', 'clean', 'before', 'share', 'strays', 'alike', 'stood',
-  'usual', 'wait', 'doubts', 'flow', 'learned_at', 'learned_from',
-  'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
-  'places', 'lowest', 'crowded', 'crowded_from', 'met', 'asked',
-  'failures', 'probe_ms', 'prober', 'shut_by', 'cause',
+  'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
+  'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at',
+  'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober', 'shut_by', 'cause',
+  'rules', -- by which the rest was learned
 }
-local TEXTS = { lever = true, state = true, prober = true, shut_by = true, cause = true }
-for _, name in ipairs(TIMES) do
+local LEARNED = {
+  'lever', 'level', 'state', 'since', 'opened', 'try_at', 'wait', 'fell_at', 'learned_at', 'learned_from',
+  'base', 'step', 'passed', 'above', 'spare', 'clean', 'raised_at',
+  'before', 'share', 'strays', 'alike', 'stood', 'usual', 'usual_at', 'flow',
+  'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
+  'places', 'lowest', 'crowded', 'crowded_from', 'doubts', 'met', 'asked',
+}
+local TIMES = {
+  'seen', 'flow_at', 'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at', 'failing_since', 'probe_at',
+  'since', 'opened', 'try_at', 'usual_at', 'fell_at', 'raised_at',
+}
+local TEXTS = { lever = true, state = true, prober = true, shut_by = true, cause = true, rules = true }
+for _, name in ipairs(LEARNED) do
   FIELDS[#FIELDS + 1] = name
 end
 

@@ -426,16 +426,21 @@ local function accepted_lately(a, now)
 end
 
 -- The record as it stands now. What was learned is forgotten when an account was idle for long; a
--- shorter idle time is no time in which anything was measured.
+-- shorter idle time is no time in which anything was measured. What was measured by the rules of
+-- another version (RULES, tasks/store/connection.py) means nothing to these; the level holds.
 local function recall(limit, now)
   local a = open(limit)
   keep_up(a, now)
   local idle = now - (a.seen or now)
-  if idle > LONG_MS then
-    for _, name in ipairs({
-      'lever', 'level', 'state', 'share', 'usual', 'learned_at', 'learned_from', 'doubts', 'crowded', 'opened', 'since', 'fell_at',
-    }) do
+  if idle > LONG_MS or a.rules ~= RULES then
+    local lever, level = a.lever, a.state ~= 'start' and a.level
+    for _, name in ipairs(LEARNED) do
       put(a, name, nil)
+    end
+    put(a, 'rules', RULES)
+    if level and idle <= LONG_MS then
+      put(a, 'lever', lever)
+      keep(a, now, level, SECOND_MS)
     end
   elseif idle > WAIT_MS and a.opened then
     put(a, 'opened', a.opened + idle)
