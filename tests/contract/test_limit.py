@@ -546,9 +546,9 @@ def test_a_record_of_another_version_s_rules_keeps_its_level_alone(
         assert pool.learned() == 20
         answers: tuple[Feedback, ...] = ("ok", "throttled")
         for feedback in answers * 30:
-            slot = 0.0
-            while isinstance(begun := pool.ask(slot=slot), Wait):
+            booked = 0.0
+            while isinstance(begun := pool.ask(booked=booked), Wait):
                 clock.advance(begun.seconds)
-                slot = begun.slot
+                booked = begun.booked
             pool.end(pool.jobs, feedback)
         assert pool.learned() in range(20)
