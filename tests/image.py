@@ -1,6 +1,6 @@
 """Images built from the Dockerfile by Debian's buildah, which needs no daemon, and run by it.
 
-The base is made by mmdebstrap, from Debian's packages: an image registry is not needed either.
+The bases are made by mmdebstrap, from Debian's packages: an image registry is not needed either.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Final
 
 from tests.documents import ROOT
 
-BASE: Final = "localhost/overture-base"
-# Debian's release, for its Python 3.13, and what the stages need of a base.
+# Debian's release, for its Python 3.13, and what each stage needs of its base.
 RELEASE: Final = "trixie"
-PARTS: Final = ("--variant=minbase", "--include=python3,python3-venv,ca-certificates")
+BASES: Final = {
+    "BUILDER": "python3,python3-venv,ca-certificates",
+    # Without venv, which brings pip's wheel along.
+    "RUNTIME": "python3,ca-certificates",
+}
 BUILD_SECONDS: Final = 600.0
 # The machine's own certificates are trusted, as pip needs behind a proxy that has one of its own.
 CERTIFICATES: Final = "/etc/ssl/certs:/etc/ssl/certs:ro"
@@ -41,29 +44,37 @@ class Engine:
         self._folder = folder
         folder.mkdir()
 
-    def make_base(self) -> None:
-        """Make the base image of both stages."""
-        archive = self._folder / "base.tar"
-        subprocess.run(
-            ["mmdebstrap", "--quiet", *PARTS, RELEASE, archive],
-            check=True,
-            timeout=BUILD_SECONDS,
-        )
-        container = self.buildah("from", "scratch")
-        self.buildah("add", "--quiet", container, str(archive))
-        self.buildah("commit", "--quiet", "--rm", container, BASE)
-        archive.unlink()
+    def make_bases(self) -> None:
+        """Make the base image of each stage."""
+        for name, packages in BASES.items():
+            archive = self._folder / "base.tar"
+            parts = ("--variant=minbase", f"--include={packages}")
+            subprocess.run(
+                ["mmdebstrap", "--quiet", *parts, RELEASE, archive],
+                check=True,
+                timeout=BUILD_SECONDS,
+            )
+            container = self.buildah("from", "scratch")
+            self.buildah("add", "--quiet", container, str(archive))
+            self.buildah("commit", "--quiet", "--rm", container, _base(name))
+            archive.unlink()
 
     def build(self, target: str) -> str:
         """Build a target of the Dockerfile; returns the image's name."""
         tag = f"localhost/overture:{target}"
-        arguments = [f"--build-arg={name}={BASE}" for name in ("BUILDER", "RUNTIME")]
+        arguments = [f"--build-arg={name}={_base(name)}" for name in BASES]
         # Docker's format keeps the health check, which OCI's has no word for.
         arguments += ["--format=docker", "--isolation=chroot", "--quiet", "--layers"]
         arguments += [f"--target={target}"]
         arguments += [f"--volume={CERTIFICATES}", f"--tag={tag}", "--file=docker/Dockerfile"]
         self.buildah("build", *arguments, ".")
         return tag
+
+    def archive(self, image: str) -> Path:
+        """Write an image into a file, as other programs take it."""
+        path = self._folder / "image.tar"
+        self.buildah("push", "--quiet", image, f"oci-archive:{path}")
+        return path
 
     @contextlib.contextmanager
     def container(self, image: str) -> Iterator[Container]:
@@ -139,3 +150,7 @@ class Process:
         """Ask it to end, as an engine does; returns its exit status."""
         os.kill(int(self.pid_file.read_text()), signal.SIGTERM)
         return self.buildah.wait(60)
+
+
+def _base(name: str) -> str:
+    return f"localhost/overture-{name.lower()}"

