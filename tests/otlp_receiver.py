@@ -12,18 +12,26 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class OtlpReceiver:
-    """Listens at `url`, for the length of a `with` block; `spans` are those of all processes."""
+    """Listens at `url`, for the length of a `with` block.
+
+    `spans` are those of all processes; `by_process` has them by what each calls itself.
+    """
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
-        taken = self.spans
+        self.by_process: dict[str, list[Span]] = {}
+        taken = self.by_process
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                    for scope in resource.scope_spans:
-                        taken.extend(scope.spans)
+                for sent in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    (name,) = (
+                        one.value.string_value
+                        for one in sent.resource.attributes
+                        if one.key == "service.name"
+                    )
+                    for scope in sent.scope_spans:
+                        taken.setdefault(name, []).extend(scope.spans)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.end_headers()
@@ -32,6 +40,11 @@ class OtlpReceiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def spans(self) -> list[Span]:
+        """The spans of all processes, each process's in their order."""
+        return [span for spans in self.by_process.values() for span in spans]
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
