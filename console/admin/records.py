@@ -14,7 +14,6 @@ from config.settings import Settings
 from tasks.messages.outgoing import now, rfc3339
 from tasks.retry import REPLAYED
 from tasks.store.brake import accounts_of
-from tasks.store.cluster import primaries
 from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS
 from tasks.store.records import Fields, fields_of, look_up, look_up_all
@@ -210,10 +209,6 @@ def _moment(milliseconds: float | None) -> str | None:
     return rfc3339(datetime.fromtimestamp(milliseconds / MILLISECONDS, UTC))
 
 
-# How many keys one step of a search through the whole store looks at.
-SCAN_KEYS: Final = 5000
-
-
 def known_accounts(store: Redis, settings: Settings) -> list[str]:
     """Return the configured accounts; where there are none, those that workers have worked for.
 
@@ -229,8 +224,3 @@ def accounts_with(store: Redis, accounts: Iterable[str], job_id: str) -> list[st
     return [
         one for one in accounts if store.exists(Keys(one).job(job_id), Keys(one).old_job(job_id))
     ]
-
-
-def _names(store: Redis, pattern: str) -> Iterable[str]:
-    servers = primaries(store).values()
-    return (text(one) for server in servers for one in server.scan_iter(pattern, SCAN_KEYS))

@@ -1,1 +1,1 @@
-"""What the pool shares, in Redis or Valkey: ledger, limits, tokens, signs of life."""
+"""What the pool shares, in Redis or Valkey: ledger, limits, tokens and pulses."""

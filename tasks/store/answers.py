@@ -1,4 +1,4 @@
-"""What the ledger answers: whether a job may be sent, and what is known of it."""
+"""The ledger's answers: whether a job may be sent, and what is known of it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tasks.store.finished import unpack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the ledger knows of a job that is ours to work on.
+    """What the ledger knows of a job that this delivery has claimed.
 
-    `history` is what earlier attempts came to, `sent` how often the request left, this time
+    `history` are the earlier attempts, `sent` is how often the request was sent, this time
     included, `losses` how many workers were lost with the job. `is_doubted`: another job of the
-    consumer may have opened a conversation that nobody knows of. `alone`: others of the account
-    were accepted since the job was refused; `probing`: it tries for all while the account is held.
+    consumer may have opened a conversation that nobody knows of. `alone`: other jobs of the account
+    were accepted since this one was refused. `probing`: the job tests a held account.
     """
 
     seen_at: datetime
@@ -39,21 +39,21 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """The permit is granted and the attempt written down: send now."""
+    """The permit is granted and the attempt recorded: send now."""
 
     claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The job is ours; no permit was asked for."""
+    """The job is claimed; no permit was asked for."""
 
     claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The job is ours, and an operator wants it given up."""
+    """The job is claimed, and an operator has cancelled it."""
 
     claim: Claim
 
@@ -69,13 +69,13 @@ class Wait:
     said_at: float = field(default_factory=time.monotonic, compare=False)
 
     def left(self) -> float:
-        """Return how many of the seconds are left."""
+        """Return the seconds that are left."""
         return max(0.0, self.said_at + self.seconds - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Nobody holds the job; it should come back after so many seconds."""
+    """The job is not claimed; it should come back in `seconds`."""
 
     seconds: float
     why: str
@@ -84,7 +84,7 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another delivery of the job is being worked on."""
+    """Another delivery has claimed the job."""
 
     owner: str
 
@@ -103,19 +103,19 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The claim was taken over; what this delivery found out does not count."""
+    """The claim was taken over; the result of this delivery does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The job has had its outcome, which was erased with what was known of its consumer."""
+    """The job has had its outcome, which was erased with the data of its consumer."""
 
 
 Beginning = Go | Claimed | Cancelled | Defer | Held | Recorded | Conflict | Forgotten
 
 
 def ended(job: Job, answer: Sequence[Any]) -> Recorded | Lost | None:
-    """Read what the script answered that ends an attempt; None if nothing was in its way."""
+    """Read the answer of finish.lua; None if it did what it was asked."""
     match text(answer[0]):
         case "recorded":
             return _recorded(job, answer) or Lost()
@@ -125,7 +125,7 @@ def ended(job: Job, answer: Sequence[Any]) -> Recorded | Lost | None:
 
 
 def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
-    """Read what the script answered that begins an attempt."""
+    """Read the answer of begin.lua."""
     match text(answer[0]):
         case "go":
             return Go(_claim(answer[1]))
@@ -165,7 +165,7 @@ def _claim(facts: Sequence[Any]) -> Claim:
 
 
 def _recorded(job: Job, answer: Sequence[Any]) -> Recorded | None:
-    """Make the outcome again that is recorded; None if it is that of another job with this id."""
+    """Return the recorded outcome; None if it is that of another job with the same id."""
     if record := bytes(answer[1]):
         outcome = unpack(job, record)
         return Recorded(outcome) if outcome else None

@@ -1,8 +1,8 @@
-"""The store's scripts, called by many threads at once: what is waiting goes out together.
+"""Calls of the store's scripts by many threads, sent in batches.
 
-One thread and one connection serve them all, and in a cluster one of each for every node. Calls
-that come while an exchange is under way make up the next one, so that under load the store reads,
-and writes to its disk, once for many jobs.
+One thread and one connection make all calls; in a cluster, one of each per node. Calls that come
+during a round trip go into the next one, so that under load the store reads, and writes to its
+disk, once for many jobs.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tasks.store.connection import StoreError, Together, tag_of
 from tasks.store.replies import NoReplicas, classify, report
 
 BATCH_CALLS: Final = 100
-# So many calls are one script at most: while it runs, the store does nothing else.
+# How many calls one script run may answer: while it runs, the store does nothing else.
 MAX_TOGETHER: Final = 25
-# When a call that has to succeed is repeated, in seconds.
+# When a failed call that must succeed is repeated.
 REPEAT_SECONDS: Final = 0.5
-# How often a call is repeated whose own error it is: what it stumbles over may be gone by then.
+# How often a call is repeated if its own script fails: the cause may be gone by then.
 OWN_REPEATS: Final = 20
-# How often in a row a call follows a cluster's word of where its keys are.
+# How many redirections of a cluster a call follows in a row.
 MAX_REDIRECTIONS: Final = 5
-# How long replicas have to confirm what was written; and how long the mark of it lasts.
+# How long replicas have to confirm a write; and how long the key written for that is kept.
 COPY_MS: Final = 1000
 COPIED_MS: Final = 60_000
 ASKING: Final = ("ASKING",)
@@ -43,10 +43,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A script, its keys and arguments, and who gets its answer, or an error.
+    """A script, its keys and arguments, and the callback for its answer, or an error.
 
-    One that is `asking` goes to a node of a cluster that does not have its keys for good yet. One
-    that is `copied` is answered once as many replicas have what it wrote.
+    With `asking` it goes to a node that is just getting its keys. With `copied` it is answered once
+    the replicas have confirmed what it wrote.
     """
 
     script: Script
@@ -62,7 +62,7 @@ class _Call:
 
     @property
     def company(self) -> tuple[object, ...]:
-        """Those that have the same can be one script: of one account, whose keys are together."""
+        """Calls with the same value can be one script run: those of one account."""
         if isinstance(self.script, Together) and self.keys and not self.asking:
             return (self.script.sha, self.copied, self.keys[0].partition("}")[0])
         return (id(self),)
@@ -70,7 +70,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One call, or several that are one script; `places` are theirs among the calls of a batch."""
+    """One script run for one or several calls; `places` are their indexes in the batch."""
 
     places: Sequence[int]
     calls: Sequence[_Call]
@@ -114,10 +114,10 @@ def _runs(calls: Sequence[_Call]) -> Iterator[_Run]:
 
 
 class ScriptBatches:
-    """Calls scripts for any thread. Its own threads start with the first calls."""
+    """Calls scripts for any thread. Its own threads start with the first call."""
 
     def __init__(self, store: Redis, *, copies: int = 0) -> None:
-        """Have `copies` replicas confirm what a call writes, where the call asks for that."""
+        """Have `copies` replicas confirm the writes of a call that is to be `copied`."""
         self._store = store
         self._copies = copies
         self._lanes: dict[str, _Lane] = {}
@@ -135,7 +135,7 @@ class ScriptBatches:
     ) -> Any:
         """Call a script and wait for its answer, and for the replicas if it is to be `copied`.
 
-        Raises StoreError; where too few replicas have confirmed, what was written stays.
+        Raises StoreError; if too few replicas have confirmed, the write is not undone.
         """
         answers: list[Any] = []
         answered = threading.Lock()
@@ -162,20 +162,20 @@ class ScriptBatches:
         *,
         copied: bool = False,
     ) -> None:
-        """Have a script called until the store answers it; only for what may run twice.
+        """Call a script in the background until it succeeds; it must be idempotent.
 
-        Until the replicas have it as well, if it is to be `copied`. An error that is the script's
-        own is an answer, too, once it has come OWN_REPEATS times.
-        `answered` is called in the thread that serves everybody, so it has to be quick.
+        With `copied` the replicas must confirm, too. An error of the script's own is given up after
+        OWN_REPEATS, and is the answer. `answered` is called in the thread that makes all calls, so
+        it must be quick.
         """
         copied = copied and self._copies > 0
         self._put(_Call(script, keys, arguments, answered, until_it_succeeds=True, copied=copied))
 
     def gather(self, script: Script, key: str, *, group: str) -> None:
-        """Have a script called with a key, and with the others that its group has by then.
+        """Call a script in the background for all keys of a group that come before it is sent.
 
-        Each group has one script, which takes any number of keys; else as `post`, but that nobody
-        gets the answer.
+        A group has one script, which takes any number of keys. Otherwise as `post`, without an
+        answer.
         """
         with self._gather_lock:
             keys = self._gathering.get(group)
@@ -187,7 +187,7 @@ class ScriptBatches:
         self._put(call)
 
     def flush(self, script: Script, *, seconds: float) -> None:
-        """Wait until the store has what was called before, for at most so many seconds.
+        """Wait until the calls before this one are answered, at most `seconds`.
 
         The script is called without keys, and must do nothing then.
         """
@@ -210,7 +210,7 @@ class ScriptBatches:
             return self._lanes.setdefault(name, _Lane(name, pool, self, copies=self._copies))
 
     def sealed(self, call: _Call) -> _Call:
-        """Take no more keys into the call of a group, which is on its way now."""
+        """End the gathering of keys for a call, which is sent now."""
         if not call.group:
             return call
         with self._gather_lock:
@@ -218,16 +218,16 @@ class ScriptBatches:
         return replace(call, group="")
 
     def belongs(self, call: _Call, lane: str) -> bool:
-        """Tell whether a call is for this lane still; else it has gone to the one it is for."""
+        """Tell whether a call still belongs to this lane; if not, put it into its new one."""
         if not call.keys or place_of(self._store, call.keys)[0] == lane:
             return True
         self._put(call)
         return False
 
     def redirect(self, call: _Call, answer: AskError) -> bool:
-        """Send a call where the cluster says that its keys are; False if it goes round in circles.
+        """Send a call to the node that the cluster named; False after too many redirections.
 
-        For the time that its slot moves, a node may name the one that it moves to.
+        While its slot moves, a node may name the one that it moves to.
         """
         place = place_named_in(self._store, answer)
         if place is None or call.redirections >= MAX_REDIRECTIONS:
@@ -238,12 +238,12 @@ class ScriptBatches:
         return True
 
     def look_again(self, lane: str) -> None:
-        """Find out where a cluster's keys are, after an error of the server of this lane."""
+        """Read the cluster's map of slots again, after an error of this lane's server."""
         look_again(self._store, failed=lane)
 
 
 class _Lane:
-    """The calls to one server, by a thread and over a connection of their own."""
+    """The calls to one server, with their own thread and connection."""
 
     def __init__(
         self, name: str, pool: ConnectionPool, batches: ScriptBatches, *, copies: int
@@ -259,7 +259,7 @@ class _Lane:
         self._is_started = threading.Lock()
 
     def put(self, call: _Call) -> None:
-        """Have a call go out with the next ones. For any thread."""
+        """Add a call to the next batch. For any thread."""
         self._waiting.put(call)
         if self._is_started.acquire(blocking=False):
             name = f"scripts {self._name}".rstrip()
@@ -270,7 +270,7 @@ class _Lane:
             calls = self._take()
             try:
                 answers = self._exchange(calls)
-            except Exception as error:  # noqa: BLE001 - without this thread nothing goes on
+            except Exception as error:  # noqa: BLE001 - without this thread no call is made
                 self._disconnect()
                 self._batches.look_again(self._name)
                 answers = [error if isinstance(error, StoreError) else StoreError(error)]
@@ -279,7 +279,7 @@ class _Lane:
                 self._answer(call, answer)
 
     def _take(self) -> list[_Call]:
-        """Wait for calls; return those that are there, or whose repetition is due."""
+        """Wait for calls; return the new ones, and those whose repetition is due."""
         calls: list[_Call] = []
         seconds = max(0.0, self._again_at - time.monotonic()) if self._again else None
         try:
@@ -309,7 +309,7 @@ class _Lane:
         for run, answer in zip(runs, said, strict=True):
             for place, one in zip(run.places, run.answers(answer), strict=True):
                 answers[place] = one
-        # A demoted server stays one; its address may lead to the primary now.
+        # After a failover the address may lead to the new primary: connect anew.
         if any(isinstance(one, StoreError) and classify(one).kind == "gone" for one in answers):
             self._disconnect()
             # The pool's other connections are as old as this one.
@@ -317,9 +317,9 @@ class _Lane:
         return answers
 
     def _send(self, runs: list[_Run], commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Send commands in one write; errors that are answers stand among the answers.
+        """Send commands in one write, and return their answers; an error can be an answer.
 
-        Raises what says that the connection is no good.
+        Raises an error after which the connection cannot be used.
         """
         if self._connection is None:
             self._connection = self._pool.get_connection()
@@ -346,16 +346,16 @@ class _Lane:
         return answers
 
     def _wait_for_copies(self, key: str) -> list[tuple[Any, ...]]:
-        """Return commands that wait for the replicas to have all that was written before.
+        """Return the commands that wait until the replicas have all writes so far.
 
-        The server goes by the connection's last write. That of a call may have been over another
-        connection, so one is made: it comes after all others.
+        WAIT counts from the connection's last write, but a call's first write may have been on
+        another connection. So a key is written here, after all of them.
         """
         mark = f"overture:{tag_of(key)}:copied"
         return [("SET", mark, "", "PX", COPIED_MS), ("WAIT", self._copies, COPY_MS)]
 
     def _demand_copies(self, answers: list[Any], copied: list[int]) -> None:
-        """Take the answers to these commands away; if too few replicas confirmed, say so."""
+        """Remove the answers to these commands; too few replicas are an error of the calls."""
         found, _ = answers.pop(), answers.pop()
         missing = self._copies if isinstance(found, StoreError) else self._copies - int(found)
         if missing > 0:

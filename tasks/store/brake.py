@@ -1,8 +1,8 @@
-"""The brake: what an operator has paused, so that nothing more is sent for it until it is resumed.
+"""The brake: what an operator has paused, and nothing is sent for until it is resumed.
 
-The script that begins a job reads it (`lua/brake.lua`), so that nothing that is paused gets a
-permit from any worker. Each account has a record of its own; what is paused in every account is
-kept apart as well, for an account that begins to work meanwhile.
+The script that begins a job reads it (`lua/brake.lua`), so that no worker can miss it. Each account
+has its own record. A pause of every account has a record, too, for accounts that begin to work
+later.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Pause:
 
     @property
     def value(self) -> str:
-        """How the store keeps it."""
+        """Its value in the store."""
         return f"{self.since} {self.by}"
 
     @property
     def submission_id(self) -> str | None:
-        """The submission, if it is one that is paused."""
+        """The submission, if one is paused."""
         found = self.what.removeprefix(SUBMISSION)
         return found if found != self.what else None
 
     def sentence(self, account_id: str | None = None) -> str:
-        """Say it, of an account."""
+        """Return a sentence about it, for an account."""
         if self.submission_id is not None:
             what = f"submission {self.submission_id}"
         else:
@@ -57,7 +57,7 @@ class Pause:
         return f"{what} is paused since {self.since} by {self.by}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as JSON shows it."""
+        """Return it for JSON."""
         scope = "submission" if self.submission_id is not None else self.what
         return {
             "scope": scope,
@@ -69,10 +69,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is to be paused or resumed: everything, an account, or a submission in either.
+    """What to pause or resume: everything, an account, or a submission in one or all accounts.
 
-    Without an account it is so in all of them: those that are known, and those that workers work
-    for, now or later.
+    Without an account it applies to all: the known ones, and those that workers work for, now or
+    later.
     """
 
     account_id: str | None = None
@@ -80,24 +80,24 @@ class Scope:
 
     @property
     def what(self) -> str:
-        """How the store names it."""
+        """Its name in the store."""
         if self.submission_id is not None:
             return f"{SUBMISSION}{self.submission_id}"
         return EVERYTHING if self.account_id is None else ACCOUNT
 
     def records(self, store: Redis, known: Iterable[str]) -> Iterator[str]:
-        """Name the records to be changed, one by one: what is for accounts to come is the first."""
+        """Yield the records to change; the one for accounts to come is the first."""
         if self.account_id is not None:
             yield Keys(self.account_id).paused
             return
         yield EVERYWHERE
-        # Looked up after that was changed: see `Brake.look`.
+        # Read only after that record was changed: see `Brake.look`.
         for one in accounts_of(store, known):
             yield Keys(one).paused
 
 
 def pause(store: Redis, scope: Scope, *, known: Iterable[str], by: str) -> Pause:
-    """Pause it; what is paused already stays as it is. Raises StoreError."""
+    """Pause it; an earlier pause of the same stays as it is. Raises StoreError."""
     what = scope.what
     seconds, microseconds = store.time()
     since = datetime.fromtimestamp(float(seconds) + float(microseconds) / 1e6, UTC)
@@ -110,16 +110,13 @@ def pause(store: Redis, scope: Scope, *, known: Iterable[str], by: str) -> Pause
 
 
 def resume(store: Redis, scope: Scope, *, known: Iterable[str]) -> bool:
-    """Let it go on, and tell whether it was paused; what else is paused of it stays so.
-
-    Raises StoreError.
-    """
+    """Resume it, and tell whether it was paused; other pauses stay. Raises StoreError."""
     found = [store.hdel(record, scope.what) for record in scope.records(store, known)]
     return any(found)
 
 
 def pauses(store: Redis, account_id: str | None) -> list[Pause]:
-    """Return what is paused of an account, or in all, the widest first. Raises StoreError."""
+    """Return the pauses of an account, or of all accounts, the widest first. Raises StoreError."""
     return read_pauses(store.hgetall(EVERYWHERE if account_id is None else Keys(account_id).paused))
 
 
@@ -129,9 +126,9 @@ def accounts_of(store: Redis, known: Iterable[str]) -> list[str]:
 
 
 class Brake:
-    """What this worker last saw of it, for its log, and so that it asks for no token in vain.
+    """The pauses that this worker has seen last, for its log, and to fetch no token in vain.
 
-    Whether a job may be sent is up to the script alone.
+    Whether a job may be sent is decided by the script alone.
     """
 
     def __init__(self, store: Redis, accounts: Collection[str]) -> None:
@@ -147,11 +144,11 @@ class Brake:
         return any(one.submission_id in {None, submission_id} for one in found)
 
     def look(self) -> None:
-        """See what is paused now. Raises StoreError."""
+        """Read the pauses, and log what has changed. Raises StoreError."""
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:
-            # An account is known before it is looked at: whoever pauses everything finds it, or is
-            # found by it.
+            # Listed before the pauses are read: a command that pauses everything either finds this
+            # account, or its pause is read here.
             pipe.sadd(ACCOUNTS, *self._accounts)
             pipe.hgetall(EVERYWHERE)
             for account_id in self._accounts:
@@ -164,7 +161,7 @@ class Brake:
         self._seen = seen
 
     def _adopt(self, account_id: str, found: list[Pause], everywhere: Iterable[Pause]) -> None:
-        """Pause what is paused in every account, where this one was not known then."""
+        """Copy a pause of every account to one that was not known when it was made."""
         known = {one.what for one in found}
         for one in everywhere:
             if one.what not in known:
@@ -183,7 +180,7 @@ class Brake:
 
 
 def read_pauses(record: Mapping[Any, Any]) -> list[Pause]:
-    """Read a record of what is paused, the widest first."""
+    """Read a record of pauses, the widest first."""
     found = (_pause(text(what), text(value)) for what, value in record.items())
     return sorted(
         found, key=lambda one: (one.submission_id is not None, one.what != EVERYTHING, one)

@@ -1,6 +1,6 @@
-"""A cluster as the store: which node a key is on, and errors of the kind that every caller knows.
+"""A cluster as the store: the node of a key, and only errors that every caller knows.
 
-What differs between one server and a cluster is asked here, and nowhere else.
+Nothing outside this file asks whether the store is a cluster.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from redis.retry import Retry
 from config.redis_urls import Cluster
 from tasks.store.replies import WrongServer
 
-# A node that does not answer within this many seconds is passed over; the others know as much.
+# The timeout of connecting to a node; the others can be asked instead.
 CONNECT_SECONDS: Final = 1.5
-# As often in a row a command is sent on, or tried again on another node.
+# How often a command is redirected, or tried on another node.
 ATTEMPTS: Final = 2
 
 _NO_NODE: Final = "cluster support disabled"
 
 
 class ClusterClient(RedisCluster):
-    """redis-py's client of a cluster; whatever goes wrong is a RedisError.
+    """redis-py's client of a cluster; it raises only RedisError.
 
-    It asks a node for all others when it is made.
+    Creating it connects to a node, to ask for the others.
     """
 
     def __init__(self, cluster: Cluster, **options: Any) -> None:
@@ -62,7 +62,7 @@ class ClusterClient(RedisCluster):
 
 
 def primaries(store: Redis) -> dict[str, Redis]:
-    """Return a client of each server that takes writes, by its name; "" is the store itself."""
+    """Return a client of each primary, by its name; without a cluster, the store itself as ""."""
     if not isinstance(store, RedisCluster):
         return {"": store}
     nodes: Any = store.get_primaries()
@@ -77,7 +77,7 @@ def server_of(cluster: RedisCluster, key: str) -> tuple[str, Redis]:
 
 
 def keys_on_each(store: Redis, make: Callable[[], str]) -> Iterator[tuple[Redis, str]]:
-    """Give for each server that takes writes a key that is kept there; `make` makes them up."""
+    """Yield each primary with a key that belongs to it; `make` returns keys to try."""
     for name, server in primaries(store).items():
         key = make()
         while isinstance(store, RedisCluster) and server_of(store, key)[0] != name:
@@ -86,14 +86,14 @@ def keys_on_each(store: Redis, make: Callable[[], str]) -> Iterator[tuple[Redis,
 
 
 def needs_asking(store: Redis) -> bool:
-    """Whether a call may have to ask for a key at the node that its slot is moving to."""
+    """Tell whether a call may need ASKING, at the node that a key's slot is moving to."""
     return isinstance(store, RedisCluster)
 
 
 def place_of(store: Redis, keys: Sequence[str]) -> tuple[str, ConnectionPool]:
     """Return the name of the server that has these keys, and the pool of connections to it.
 
-    Without keys, or where nobody has them for now, it is one that can say so.
+    Without keys, or if no server has them now, it is any node.
     """
     if not isinstance(store, RedisCluster):
         return "", store.connection_pool
@@ -107,7 +107,7 @@ def place_of(store: Redis, keys: Sequence[str]) -> tuple[str, ConnectionPool]:
 def place_named_in(store: Redis, error: AskError) -> tuple[str, ConnectionPool] | None:
     """Return the server that a redirection names, and its pool; None if it is not known yet.
 
-    What has moved for good is looked for there from then on.
+    After MOVED the slot is looked for there from then on.
     """
     cluster = cast("Any", store)
     if isinstance(error, MovedError):
@@ -121,14 +121,14 @@ def place_named_in(store: Redis, error: AskError) -> tuple[str, ConnectionPool] 
 
 
 def look_again(store: Redis, *, failed: str = "") -> None:
-    """Ask a cluster's nodes which of them has which keys, after one that failed."""
+    """Read a cluster's map of slots again, after a node `failed`."""
     if isinstance(store, RedisCluster):
         with contextlib.suppress(RedisClusterException, RedisError, OSError):
             store.nodes_manager.initialize(last_failed_node_name=failed or None)
 
 
 def drop_idle(store: Redis) -> None:
-    """Close the connections that nobody uses; those of a cluster are known not to be replicas'."""
+    """Close idle connections, which may lead to a former primary; not needed in a cluster."""
     if not isinstance(store, RedisCluster):
         store.connection_pool.disconnect(inuse_connections=False)
 
@@ -148,7 +148,7 @@ def _store_errors() -> Iterator[None]:
 
 
 def _meaning(error: BaseException) -> RedisError:
-    """Find the error of a server behind redis-py's own."""
+    """Return the server's error that caused one of redis-py's own."""
     below = error.__cause__ or error.__context__
     while below is not None:
         if isinstance(below, RedisError):

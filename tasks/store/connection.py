@@ -22,37 +22,37 @@ from tasks.store.replies import NodeOfCluster, WrongServer
 from tasks.store.sentinels import sentinel_pool
 
 SCRIPTS: Final = Path(__file__).parent / "lua"
-# The limiter's scripts, which come before those that use it.
+# The limiter's scripts, to be joined before those that use it.
 LIMITER: Final = ("clock", "account", "circuit", "limit", "brake")
-# Those by which it measures and learns.
+# Those of them that measure and learn.
 RULES: Final = ("account", "limit")
 RULES_LENGTH: Final = 8
 
-# The scripts count in these.
+# Seconds to the scripts' unit.
 MILLISECONDS: Final = 1000
 
-# So much of the digest of a job's id names its record.
+# How many bytes of the digest of a job's id are in its key.
 KEY_BYTES: Final = 12
 
-# A store that does not answer within this many seconds counts as away; nothing is sent then.
+# The timeout of the store's answers; without an answer nothing is sent to LivePerson.
 ANSWER_SECONDS: Final = 5.0
-# How often an idle connection is tried before it is trusted, in seconds.
+# A connection that was idle this long is checked with a PING before it is used.
 HEALTH_SECONDS: Final = 15
 
 
 StoreError = RedisError
 
-# Whatever a server says to a call, its connection is dropped, and none goes back to the pool that
-# leads to a demoted server. The client itself repeats nothing.
+# No repeats by the client. After any error its connection is dropped, so that none in the pool
+# leads to a demoted server.
 DROP: Final = Retry(NoBackoff(), 0, supported_errors=(RedisError, OSError))
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
     """Return a client of the store; it connects at its first use, to a cluster at once.
 
-    Valkey's URL schemes are read as Redis's. A call is never repeated by the client itself: its
-    caller knows whether that is safe. A connection is made to a primary alone, see `prepare`. A
-    cluster's client has the same commands, so that nobody but `tasks.store.cluster` need know it.
+    Valkey's URL schemes are read as Redis's. The client never repeats a call: only its caller knows
+    whether that is safe. It connects only to a primary, see `prepare`. A cluster's client has the
+    same commands; only `tasks.store.cluster` knows the difference.
     """
     options: dict[str, Any] = {
         "socket_timeout": ANSWER_SECONDS,
@@ -65,7 +65,7 @@ def connect(url: str, *, connections: int = 64) -> Redis:
         return cast("Redis", ClusterClient(cluster, socket_keepalive=True, **options))
     options |= {"retry": DROP, "redis_connect_func": prepare}
     known = for_redis_py(url)
-    # A socket of the file system has no connection that could be kept alive.
+    # A Unix socket has no TCP keepalive.
     if not known.startswith("unix:"):
         options["socket_keepalive"] = True
     if sentinels := sentinels_of(url):
@@ -74,16 +74,16 @@ def connect(url: str, *, connections: int = 64) -> Redis:
 
 
 def open_store(url: str, *, connections: int) -> tuple[str, Redis]:
-    """Connect to the store, and return its client with the URL under which it is one.
+    """Connect to the store, and return its URL and its client. Raises StoreError.
 
-    The URL is that of the cluster where a plain one leads to a node of it. Raises StoreError.
+    If a plain URL leads to a node of a cluster, the returned one is the cluster's.
     """
     known = recognised(url)
     return known, connect(known, connections=connections)
 
 
 def recognised(url: str) -> str:
-    """Return the URL under which the store is one, as `open_store`. Raises StoreError."""
+    """Return a URL, as that of the cluster if it leads to a node of one. Raises StoreError."""
     if cluster_of(url):
         return url
     with connect(url, connections=1) as store:
@@ -95,15 +95,15 @@ def recognised(url: str) -> str:
 
 
 def prepare(connection: Any) -> None:
-    """Log a new connection in, and see that it leads to a server that takes writes.
+    """Log in on a new connection, and check that it leads to a primary.
 
-    For redis-py's `redis_connect_func`. Raises ReadOnlyError for a replica, as its address may lead
+    For redis-py's `redis_connect_func`. Raises ReadOnlyError for a replica, whose address may lead
     to the primary soon, and WrongServer.
     """
     connection.on_connect()
     said = connection.handshake_metadata
     if not said:
-        # Only the newer protocol begins with it. HELLO needs no right, unlike ROLE and INFO.
+        # RESP3 begins with a HELLO, RESP2 does not. HELLO needs no right, unlike ROLE and INFO.
         connection.send_command("HELLO", check_health=False)
         try:
             said = connection.read_response()
@@ -113,13 +113,13 @@ def prepare(connection: Any) -> None:
 
 
 def greeting(said: Any) -> dict[str, Any]:
-    """Read an answer to HELLO, which is a map or a list by the protocol."""
+    """Read an answer to HELLO: a map in RESP3, a list in RESP2."""
     pairs = said.items() if isinstance(said, dict) else zip(said[::2], said[1::2], strict=False)
     return {text(name): value for name, value in pairs}
 
 
 def demand_primary(said: Any) -> None:
-    """Raise ReadOnlyError or WrongServer for an answer to HELLO that is no primary's."""
+    """Raise ReadOnlyError or WrongServer unless an answer to HELLO is a primary's."""
     facts = greeting(said)
     if text(facts.get("mode")) == "cluster":
         raise NodeOfCluster(
@@ -137,18 +137,17 @@ def demand_primary(said: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What the clock of a server says, in milliseconds; `server` is its name in a cluster."""
+    """The time of a server's clock, in milliseconds; `server` is its name in a cluster."""
 
     server: str
     now_ms: float
 
 
 def ask(store: Redis, *command: str) -> Any:
-    """Run a command that only reads, at the primary. Raises StoreError.
+    """Run a command that only reads, on the primary. Raises StoreError.
 
-    A server that was demoted goes on answering reads over the connections it has, from data that
-    stand still: its role is asked for in the same round trip. In a cluster such a server sends
-    whoever asks on to the primary.
+    A demoted server goes on answering reads on its open connections, from old data. So its role is
+    asked for in the same round trip. In a cluster such a server redirects to the primary by itself.
     """
     if isinstance(store, ClusterClient):
         return store.execute_command(*command)
@@ -181,24 +180,24 @@ def _at_primary(store: Redis, *commands: Sequence[str]) -> list[Any]:
 
 
 def _milliseconds(said: Any) -> float:
-    """Read the answer to TIME: seconds, and microseconds of the next."""
+    """Return the answer to TIME (seconds, microseconds) in milliseconds."""
     return float(said[0]) * MILLISECONDS + float(said[1]) / MILLISECONDS
 
 
 def script(store: Redis, *names: str) -> Script:
-    """Return the Lua scripts of these names as one, ready to be called."""
+    """Return the Lua scripts of these names, joined to one, ready to be called."""
     return store.register_script("\n".join(sources(*names)))
 
 
 def sources(*names: str) -> list[str]:
-    """Read Lua scripts; before them stands a digest of the limiter's rules, for limit.lua."""
+    """Read Lua scripts, after a line with a digest of the limiter's rules, for limit.lua."""
     rules = sha256(b"".join((SCRIPTS / f"{name}.lua").read_bytes() for name in RULES))
     texts = [(SCRIPTS / f"{name}.lua").read_text(encoding="utf-8") for name in names]
     return [f"local RULES = '{rules.hexdigest()[:RULES_LENGTH]}'", *texts]
 
 
 def joined(store: Redis, *files: Path) -> Script:
-    """Return Lua scripts as one, ready to be called; each may use what those before it define."""
+    """Return Lua scripts joined to one; each may use what those before it define."""
     return store.register_script("\n".join(file.read_text(encoding="utf-8") for file in files))
 
 
@@ -207,26 +206,26 @@ class Together(Script):
 
 
 def together(store: Redis, *names: str) -> Together:
-    """Return the limiter's scripts and others as one, the last of which is called many times."""
+    """Return scripts joined after the limiter's; the last one answers many calls in one run."""
     *helpers, each, once, loop = sources(*LIMITER, *names, "account_once", "together")
     parts = [*helpers, "local function each(KEYS, ARGV)", each, "end", once, loop]
     return Together(store, "\n".join(parts))
 
 
 def text(value: Any) -> str:
-    """Decode what the store answered; an absent value is empty."""
+    """Decode an answer of the store; None becomes an empty text."""
     return value.decode() if isinstance(value, bytes) else str(value or "")
 
 
 def tag_of(key: str) -> str:
-    """Return the part of a key by which a cluster places it, with its braces."""
+    """Return a key's hash tag, with its braces."""
     return f"{{{key.partition('{')[2].partition('}')[0]}}}"
 
 
 class Keys:
-    """The names of everything an account has in the store.
+    """The names of all keys of an account.
 
-    The account stands in braces, so that a cluster keeps what one script touches on one node.
+    The account is the hash tag, in braces, so that a cluster has the keys of a script on one node.
     """
 
     def __init__(self, account_id: str) -> None:
@@ -235,9 +234,9 @@ class Keys:
         self.paused = f"{self._prefix}paused"
         self.in_flight = f"{self._prefix}in-flight"
         self.counts = f"{self._prefix}counts"
-        # Before the names of the notes for which jobs conversations were opened.
+        # Prefix of the notes of the jobs that conversations were opened for.
         self.opened = f"{self._prefix}opened"
-        # Before the names of the notes which jobs consumers have.
+        # Prefix of the notes of the consumers' jobs.
         self.consumers = f"{self._prefix}consumers"
         self.submissions = f"{self._prefix}submissions"
         self.app_token = f"{self._prefix}app-token"
@@ -245,34 +244,34 @@ class Keys:
         self.token_pause = f"{self._prefix}token-pause"
 
     def job(self, job_id: str) -> str:
-        """Name the ledger's record of a job: as short for a long id as for any other."""
+        """Return the key of a job's record; its length does not depend on the id's."""
         digest = sha256(job_id.encode()).digest()[:KEY_BYTES]
         return f"{self._prefix}j:{urlsafe_b64encode(digest).decode()}"
 
     def old_job(self, job_id: str) -> str:
-        """Name the record of a job as it was written before there were packed ones."""
+        """Return the key of a job's record in the format of older versions."""
         return f"{self._prefix}job:{job_id}"
 
     def tally(self, submission_id: str | None) -> str:
-        """Name the counts of a submission, and what holds for all of its jobs."""
+        """Return the key of a submission's counts, and of what applies to all its jobs."""
         return f"{self._prefix}tally:{submission_id or ''}"
 
     def ended(self, submission_id: str | None, day: int) -> str:
-        """Name the list of a submission's jobs that ended on a day, counted from 1970."""
+        """Return the key of the list of a submission's jobs that ended on a day since 1970."""
         return f"{self._prefix}ended:{day}:{submission_id or ''}"
 
     def old_conversation(self, conversation_id: str) -> str:
-        """Name a note of the job that a conversation was opened for, as it was written before."""
+        """Return the key of a conversation's note in the format of older versions."""
         return f"{self._prefix}conversation:{conversation_id}"
 
     def doubts(self, consumer_id: str) -> str:
-        """Name the set of a consumer's jobs that may have opened a conversation unnoticed."""
+        """Return the key of the set of a consumer's jobs that may have opened a conversation."""
         return f"{self._prefix}doubts:{consumer_id}"
 
     def visit(self, consumer_id: str) -> str:
-        """Name the note of a consumer's visit, as the Monitoring API knows it."""
+        """Return the key of a consumer's visitor and session in the Monitoring API."""
         return f"{self._prefix}visit:{consumer_id}"
 
     def consumer(self, consumer_id: str) -> str:
-        """Name the lock that lets one job at a time open a conversation for a consumer."""
+        """Return the key of a consumer's lock: one job at a time opens a conversation for them."""
         return f"{self._prefix}consumer:{consumer_id}"

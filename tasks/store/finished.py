@@ -1,17 +1,19 @@
-"""How the ledger keeps a finished job: packed, and to be made again to the byte.
+"""The packed record of a finished job, from which its message is rebuilt byte for byte.
 
-What the job brought itself is left out, since whoever asks again has the job; whatever else was
-published is kept, so that nothing depends on how a later version writes its messages. A record is
+The job's own fields are left out: every delivery that asks for the record has the job. All else is
+kept, so that a later version, which may write messages differently, returns the same bytes. A
+record is
 
-    state      1 byte: `d` for done, `p` for published; other letters are left for other layouts
+    state      1 byte: `d` for done, `p` for published; other letters are for future layouts
     seen       6 bytes: when a worker first saw the job, in ms of the store's clock
     digest    12 bytes of the job's
     check      4 bytes: CRC-32 of the facts and the message
-    facts      the message without what the job gives, its trace context and routing key
-    spelling   how the message differs from what facts and job make together; most need none
+    facts      the message without the job's fields, its trace context and routing key
+    spelling   the difference between the message and what facts and job give; mostly empty
 
 The store's scripts write the first two. The last two are raw DEFLATE (RFC 1951), each with a preset
-dictionary: a text of what facts usually look like, and the message as facts and job make it.
+dictionary: for the facts, a text of usual ones; for the spelling, the message that facts and job
+give.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ from tasks.messages.outgoing import rfc3339
 from tasks.messages.trace import NO_TRACE, Trace
 
 DIGEST_BYTES: Final = 12
-# What a dead letter's record tells of its job.
+# The job's fields that a dead letter's record keeps.
 _KEPT: Final = ("consumerId", "submissionId")
-# Of an account's conversations of a week, one in many millions of millions bears another's name.
+# The length of a conversation's name in the notes: two of a week's almost never have the same.
 NOTE_BYTES: Final = 8
-# Of a consumer, whose jobs' records tell whether they are its own.
+# The length of a consumer's name in the notes; if two have the same, the jobs' records tell.
 CONSUMER_BYTES: Final = 6
 STATES: Final = {b"d": "done", b"p": "published"}
 
@@ -48,8 +50,8 @@ _DIGEST: Final = slice(7, 7 + DIGEST_BYTES)
 _CHECK: Final = slice(_DIGEST.stop, _DIGEST.stop + 4)
 _KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY, "failed": FAILED_KEY}
 
-# Ids, hexadecimal numbers and moments are random, or nearly: half of their characters say nothing.
-# As bytes they stand behind characters that JSON text does not contain.
+# Ids, hexadecimal numbers and times are nearly random, so DEFLATE cannot shorten them. They are
+# written as bytes, marked by characters that JSON text does not contain.
 _LONG: Final = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     rb"|20\d\d-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z"
@@ -65,8 +67,8 @@ _HEX_MARKS: Final = {64: b"\x02", 32: b"\x03", 16: b"\x04"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-# What facts usually look like, the most usual last. A record is read with the text that it was
-# written with: another text is another layout.
+# Usual facts, the most frequent last. Never change this text: a record can be read only with the
+# text that it was written with.
 _USUAL: Final = (
     rb'"resolvedBy":"monitoring","features":["PHOTO_SHARING","CO_BROWSE","QUICK_REPLIES",'
     rb'"AUTO_MESSAGES","MULTI_DIALOG","FILE_SHARING","RICH_CONTENT","LINK_PREVIEW"],'
@@ -130,8 +132,8 @@ _USUAL: Final = (
 )
 
 
-# The order in which most producers write these names, since it is the documentation's; others
-# follow by the alphabet. Never change this list, not even for a new field: a record in the store is
+# The order of names that most producers use: the documentation's. Names that are not here follow in
+# alphabetical order. Never change this list, not even for a new field: a record in the store is
 # read with the order that it was written with. A name that is not here only costs some bytes.
 _NAMES: Final = (
     "jobId accountId consumerId profile conversation engagement clientProperties itemMetadata "
@@ -152,12 +154,12 @@ _ORDER: Final = {name: place for place, name in enumerate(_NAMES.split())}
 
 
 class Unreadable(Exception):
-    """A record does not make the message that was published."""
+    """A record does not give the message that was published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What a record tells by itself. `message` lacks what the job brought; None if it is no JSON.
+    """A record without its job. `message` lacks the job's fields; None if it is not JSON.
 
     `seen` is in ms, `digest` the beginning of the job's.
     """
@@ -175,12 +177,12 @@ class Finished:
 
 
 def short_digest(job: Job) -> str:
-    """Return as much of a job's digest as the ledger keeps, in hexadecimal."""
+    """Return the part of a job's digest that the ledger keeps, in hexadecimal."""
     return job.digest[: 2 * DIGEST_BYTES]
 
 
 def pack(job: Job, outcome: Outcome) -> bytes:
-    """Write the record of a job that has its outcome, from its digest on."""
+    """Return the record of a finished job, from its digest on."""
     facts, again = _facts(job, outcome.body)
     told: list[Any] = [facts, dict(outcome.trace) or None, outcome.routing_key]
     if facts is not None and _KEYS.get(facts.get("status", "")) == outcome.routing_key:
@@ -194,12 +196,12 @@ def pack(job: Job, outcome: Outcome) -> bytes:
 
 
 def read(record: bytes) -> Finished:
-    """Read what a record tells without its job. Raises Unreadable."""
+    """Read a record without its job. Raises Unreadable."""
     return _read(record)[0]
 
 
 def unpack(job: Job, record: bytes) -> Outcome | None:
-    """Make the outcome of a job again, to the byte; None if the record is of other content.
+    """Rebuild a job's outcome byte for byte; None if the record is of a job with other content.
 
     Raises Unreadable.
     """
@@ -222,7 +224,7 @@ def unpack(job: Job, record: bytes) -> Outcome | None:
 
 
 def squeeze(text: bytes) -> bytes:
-    """Write ids, hexadecimal numbers and moments in a JSON text as bytes."""
+    """Write ids, hexadecimal numbers and times in a JSON text as bytes."""
     return _LONG.sub(_shorter, text)
 
 
@@ -232,32 +234,32 @@ def stretch(short: bytes) -> bytes:
 
 
 def note_name(conversation_id: str) -> bytes:
-    """Name the note of the job that a conversation was opened for."""
+    """Return a conversation's name in the notes."""
     return sha256(conversation_id.encode()).digest()[:NOTE_BYTES]
 
 
 def consumer_name(consumer_id: str) -> bytes:
-    """Name a consumer in the notes of its jobs."""
+    """Return a consumer's name in the notes."""
     return sha256(consumer_id.encode()).digest()[:CONSUMER_BYTES]
 
 
 def consumer_note(consumer_id: str, job_id: str) -> bytes:
-    """Name the note of a consumer's job."""
+    """Return the name of the note of a consumer's job."""
     return consumer_name(consumer_id) + write_note(job_id)
 
 
 def write_note(job_id: str) -> bytes:
-    """Write the note of a job."""
+    """Return the note of a job."""
     return squeeze(dumps_compact(job_id))
 
 
 def read_note(note: bytes) -> str:
-    """Read what `write_note` wrote."""
+    """Return the job's id in a note."""
     return str(orjson.loads(stretch(note)))
 
 
 def _facts(job: Job, body: bytes) -> tuple[dict[str, Any] | None, bytes]:
-    """Return what a message says beside what the job gives, and what both make together."""
+    """Return a message without the job's fields, and the message that is rebuilt from both."""
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -270,7 +272,7 @@ def _facts(job: Job, body: bytes) -> tuple[dict[str, Any] | None, bytes]:
         for name, value in message.items()
     }
     if isinstance(received := message.get("job"), dict):
-        # How it was written only its spelling says.
+        # The rest of it comes from the job; differences are in the spelling.
         facts["job"] = {name: received[name] for name in _KEPT if name in received}
     return facts, _put_together(facts, given)
 
@@ -280,7 +282,7 @@ def _made(job: Job, facts: Mapping[str, Any] | None) -> bytes:
 
 
 def _put_together(facts: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
-    # What comes from JSON text needs none of the checks that dumps_compact makes.
+    # Values that were read from JSON do not need the checks of dumps_compact.
     made = {name: given.get(name) if value is None else value for name, value in facts.items()}
     if isinstance(kept := facts.get("job"), dict):
         made["job"] = {**given["job"], **kept}
@@ -288,7 +290,7 @@ def _put_together(facts: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
 
 
 def _given(job: Job, message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a message has of its job: the same, to the byte, for the same digest."""
+    """Return the fields that a message has from its job; equal bytes for equal digests."""
     content = orjson.loads(job.content)
     if "job" in message:
         return {"job": _in_order({"jobId": job.job_id, **content})}
@@ -304,7 +306,7 @@ def _given(job: Job, message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(value: Any) -> Any:
-    """Bring an object's names, which are sorted, to the order that is usual; at every level."""
+    """Return a value with the names of its objects in the usual order, at every level."""
     if isinstance(value, list):
         return [_in_order(one) for one in value]
     if not isinstance(value, dict):
@@ -314,7 +316,7 @@ def _in_order(value: Any) -> Any:
 
 
 def _read(record: bytes) -> tuple[Finished, bytes, bytes]:
-    """Read a record, the text of its facts, and how the message is spelled."""
+    """Read a record; also return the text of its facts, and its spelling."""
     text, spelling = _inflate(record[_CHECK.stop :], _USUAL)
     try:
         message, trace, key = [*orjson.loads(stretch(text)), None, None][:3]
@@ -336,7 +338,7 @@ def _check(text: bytes, body: bytes) -> bytes:
 
 
 def _deflate(data: bytes, dictionary: bytes, *, wbits: int, level: int) -> bytes:
-    """Compress; `wbits` and `level` are zlib's sizes, of which small ones are begun faster."""
+    """Compress; `wbits` and `level` are zlib's window and memory, which start faster if small."""
     packer = zlib.compressobj(
         zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -wbits, level, zdict=dictionary
     )
@@ -344,7 +346,7 @@ def _deflate(data: bytes, dictionary: bytes, *, wbits: int, level: int) -> bytes
 
 
 def _inflate(data: bytes, dictionary: bytes) -> tuple[bytes, bytes]:
-    """Return what was compressed, and what stands behind it."""
+    """Decompress; also return the bytes after the compressed ones."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=dictionary)
     try:
         text = unpacker.decompress(data)

@@ -1,4 +1,4 @@
-"""How an account's limits stand, for whoever looks on, and the ceilings that an operator sets."""
+"""The state of an account's limits, and the ceilings that an operator sets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What holds an account now, and what it may ask of LivePerson.
+    """What holds an account now, and its limits.
 
-    `holds` is "paused" where an operator has paused the account or everything, "pause" after a 429,
-    "circuit" while nothing but failures comes back, "credentials" while these are refused, "rate"
-    or "in_flight" where jobs wait for these, or empty. The first four have a `cause`: who has
-    paused it, or service, host, and error or HTTP status; all but the first last `seconds` more.
-    `pauses` are what is paused of the account, submissions included. Rates are calls a second,
-    `accepted` the average over the last few seconds. The ceilings are None until a worker has named
-    its settings'; the learned ones are None where LivePerson has shown no limit below the ceiling.
-    `is_set`: an operator's ceiling stands in for the settings'.
+    `holds` is "paused" if an operator has paused the account or everything, "pause" after a 429,
+    "circuit" while all calls fail, "credentials" while these are refused, "rate" or "in_flight" if
+    jobs wait for these, or empty. The first four have a `cause`: who has paused it, or service,
+    host, and error or HTTP status; all but the first last `seconds` more. `pauses` are those of the
+    account and of its submissions. Rates are calls a second, `accepted` is the average over the
+    last few seconds. The ceilings are None until a worker has named its settings'; the learned
+    limits are None if LivePerson has shown none below the ceiling. `is_set`: an operator's ceiling
+    replaces the settings'.
 
-    `learned_from` is the share of calls that was refused at `learned_at` and so led to the learned
-    limit; in `try_in` seconds a higher one is tried, or now, where that is None. `tolerated` is the
-    share that was refused at a lower rate, too, and is therefore not taken for a limit.
+    `learned_from` is the share of refused calls from which the limit was learned at `learned_at`;
+    in `try_in` seconds a higher one is tried, or now, if that is None. `tolerated` is the share of
+    calls that is refused at lower rates, too, and so is not taken for a limit.
     """
 
     holds: Holds
@@ -55,7 +55,7 @@ class Standing:
 
 
 def read_standing(store: Redis, account_id: str) -> Standing:
-    """Read how an account stands, in one round trip. Raises StoreError."""
+    """Read the state of an account's limits, in one round trip. Raises StoreError."""
     keys = Keys(account_id)
     answer, paused = script(store, *LIMITER, "standing")(
         [keys.limit, keys.in_flight, keys.paused], []
@@ -84,7 +84,7 @@ def read_standing(store: Redis, account_id: str) -> Standing:
 
 
 def log_learned(account_id: str, answer: Sequence[Any]) -> None:
-    """Say in the log what the limiter learned with the end of an attempt, if anything."""
+    """Log what the limiter learned at the end of an attempt, if anything."""
     if len(answer) < 2 or text(answer[0]) != "ok" or not answer[1]:
         return
     found: dict[str, Any] = json.loads(text(answer[1]))
@@ -99,14 +99,14 @@ def log_learned(account_id: str, answer: Sequence[Any]) -> None:
             log.info("limit.tolerated", account=account_id, **told)
 
 
-# What was booked at another pace: whoever waits for it asks again within a second.
+# Fields with times booked at the old pace: waiting threads ask again within a second.
 BOOKED: Final = ("tat", "backlog", "parked")
 
 
 def set_ceiling(
     store: Redis, account_id: str, *, rate: float | None = None, in_flight: int | None = None
 ) -> None:
-    """Set what is given; every worker goes by it from its next request on. Raises StoreError."""
+    """Set what is given; it applies from each worker's next request on. Raises StoreError."""
     values = dict(zip(OVERRIDES, (rate, in_flight), strict=True))
     given: Any = {name: value for name, value in values.items() if value is not None}
     if given:

@@ -1,4 +1,4 @@
-"""The pulse: how a worker shows the others that it is alive, and so what it holds is held."""
+"""The pulse: a worker shows the others that it is alive, so that its claims count."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tasks.store.connection import MILLISECONDS, Clock, StoreError, ask_with_clo
 from tasks.store.replies import classify, count_error
 
 BEAT_SECONDS: Final = 2.0
-# How soon a beat that failed is repeated, in seconds.
+# When a failed beat is repeated.
 MISSED_SECONDS: Final = 0.5
-# A worker that has not shown itself for so long is gone: others take its jobs over.
+# A worker without a beat for this long is gone: others take over its jobs.
 GONE_SECONDS: Final = 7.0
 GONE_MS: Final = int(GONE_SECONDS * MILLISECONDS)
-# A clock that runs so much ahead of ours between two looks was set, in seconds.
+# The store's clock was set if it gained this much on ours between two readings.
 SET_SECONDS: Final = 1.0
-# Of what keeps a worker, as it tells the others.
+# The longest text about a worker's trouble.
 MAX_CHARACTERS: Final = 300
-# Before the name of each worker that shows itself; and the names of all, so that nobody has to
-# search for them. One that was killed stays in there until the next one starts.
+# The prefix of each worker's key, and the set of all names, so that nobody has to search for them.
+# A killed worker's name stays in the set until the next worker starts.
 WORKER_PREFIX: Final = "overture:worker:"
 WORKERS: Final = "overture:workers"
-# How many messages all workers ever took of each queue.
+# How many messages all workers have ever taken from each queue.
 TAKEN: Final = "overture:taken"
 
 log = structlog.get_logger()
 
 
 class Pulse:
-    """Keeps this process's sign of life in the store, and reads that of others.
+    """Keeps this process's pulse in the store, and reads those of others.
 
-    Owners are written `<worker>/<number>`, one for each delivery that is worked on.
+    Owners are `<worker>/<number>`, one for each delivery that is worked on.
     """
 
     def __init__(
@@ -52,11 +52,10 @@ class Pulse:
         before: Callable[[], object] = str,
         taken: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """Tell the others, with each beat, what they may want to know of this worker.
+        """`trouble` returns what is wrong with this worker, or an empty text.
 
-        `trouble` says in words what keeps it, if anything; `taken` how many messages it has taken
-        of each queue so far. `before` each beat, the first one included, it looks at what others
-        want of it.
+        `taken` returns how many messages it has taken from each queue. Both go out with each beat.
+        `before` is called before each beat, the first one included.
         """
         self._store = store
         self._before = before
@@ -75,30 +74,30 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self, about: Callable[[], Mapping[str, object]] = dict) -> None:
-        """Show the first sign of life and keep it up; with each one goes what is `about` it."""
+        """Start beating; each beat includes what `about` returns."""
         self._about = about
         self._thread.start()
 
     def stop(self, *, seconds: float) -> None:
-        """Take the sign away, so that what is still held here can be taken over at once.
+        """End the pulse, so that the claims of this worker can be taken over at once.
 
-        Waits for the store to have heard it, for at most so many seconds.
+        Waits until the store has it, at most `seconds`.
         """
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def owner(self) -> str:
-        """Return a name for the holder of one more delivery."""
+        """Return a new owner, for one more delivery."""
         with self._lock:
             self._numbers += 1
             return f"{self.worker}/{self._numbers}"
 
     def is_alive(self, owner: str) -> bool:
-        """Tell whether the worker behind an owner has shown itself lately. Raises StoreError.
+        """Tell whether an owner's worker is alive. Raises StoreError.
 
-        The store's clock has no part in it: one that was set back keeps no dead worker alive, and
-        one that was set forward ends no live one.
+        A change of the store's clock does not matter: set back, it keeps no dead worker alive, and
+        set forward, it ends no live one.
         """
         worker = owner.partition("/")[0]
         if worker == self.worker:
@@ -109,7 +108,7 @@ class Pulse:
         return left > 0 or self._is_in_doubt(clock)
 
     def is_shown(self) -> bool:
-        """Tell whether the others still see this worker, and so leave it what it holds."""
+        """Tell whether the others still see this worker, and so leave it its claims."""
         return time.monotonic() - self._shown_at < GONE_SECONDS
 
     def _is_in_doubt(self, clock: Clock) -> bool:
@@ -123,7 +122,7 @@ class Pulse:
             return at < self._doubted_until
 
     def _show(self) -> None:
-        """Show this worker, and see what the store's clock says."""
+        """Beat once, and read the store's clock."""
         self._before()
         at = time.monotonic()
         facts = {**self._about(), "trouble": self._trouble()[:MAX_CHARACTERS]}
@@ -134,7 +133,7 @@ class Pulse:
         self._note()
 
     def _note(self) -> None:
-        """Note this worker's name, and what it took; in a cluster that may be on other nodes."""
+        """Store this worker's name, and what it took; in a cluster they may be on other nodes."""
         pipe: Any  # redis-py gives this method no types
         with self._store.pipeline(transaction=False) as pipe:
             pipe.sadd(WORKERS, self.worker)
@@ -153,7 +152,7 @@ class Pulse:
                 if is_first:
                     forget_gone(self._store)
                     is_first = False
-            except Exception as error:  # noqa: BLE001 - whatever it was: unseen, a worker sends nothing
+            except Exception as error:  # noqa: BLE001 - without a pulse a worker sends nothing
                 trouble, pause = classify(error), MISSED_SECONDS
                 count_error()
                 log.warning("pulse.missed", kind=trouble.kind, error=trouble.cause)
@@ -167,33 +166,30 @@ class Pulse:
 
 
 def workers_seen(store: Redis) -> dict[str, dict[str, Any]]:
-    """Return the workers that have shown themselves lately, and what each says of itself.
-
-    Raises StoreError.
-    """
+    """Return the live workers, and what each says about itself. Raises StoreError."""
     seen = sorted(_signs(store).items())
     return {worker: json.loads(sign or "{}") for worker, sign in seen if sign is not None}
 
 
 def troubles_of(workers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return in words what keeps those of these workers that something keeps."""
+    """Return the troubles of those workers that have any."""
     return {worker: said["trouble"] for worker, said in workers.items() if said.get("trouble")}
 
 
 def forget_gone(store: Redis) -> None:
-    """Forget the names of workers that were killed. Raises StoreError."""
+    """Delete the names of workers that were killed. Raises StoreError."""
     gone = [worker for worker, sign in _signs(store).items() if sign is None]
     if gone:
         store.srem(WORKERS, *gone)
 
 
 def messages_taken(store: Redis) -> dict[str, int]:
-    """Return how many messages workers ever took of each queue. Raises StoreError."""
+    """Return how many messages workers have ever taken from each queue. Raises StoreError."""
     return {text(queue): int(count) for queue, count in store.hgetall(TAKEN).items()}
 
 
 def _signs(store: Redis) -> dict[str, bytes | None]:
-    """Return the sign of life of every worker whose name is known."""
+    """Return the pulse of every worker whose name is known."""
     workers = [text(one) for one in store.smembers(WORKERS)]
     pipe: Any  # redis-py gives this method no types
     with store.pipeline(transaction=False) as pipe:

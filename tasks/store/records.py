@@ -1,4 +1,4 @@
-"""What the ledger knows of a job, for reading: whichever way it is written."""
+"""Reads the ledger's record of a job, in any of its formats."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tasks.messages.trace import read_trace
 from tasks.store.connection import Keys, ask, text
 from tasks.store.finished import DIGEST_BYTES, read
 
-# Of a job that is under way: digest, state, owner, lease, seen, history, losses, sent, cancelled,
-# sending, permit, visit, refused_at, due, waits_for, lock; times are in ms. Of one that has its
-# outcome: digest, state, seen, routing_key, trace, and outcome, which lacks what the job brought
-# itself, but for its consumer and its label.
+# Of a job in progress: digest, state, owner, lease, seen, history, losses, sent, cancelled,
+# sending, permit, visit, refused_at, due, waits_for, lock; times are in ms. Of a finished job:
+# digest, state, seen, routing_key, trace, and outcome, without the job's own fields, except its
+# consumer and its label.
 Fields = dict[str, Any]
 
 _NUMBERS = ("seen", "lease", "losses", "sent", "due", "refused_at")
 
 
 def look_up(store: Redis, account_id: str, job_id: str) -> Fields | None:
-    """Read what the ledger knows of a job; None if it knows nothing. Raises StoreError."""
+    """Read a job's record; None if there is none. Raises StoreError."""
     keys = Keys(account_id)
     if value := ask(store, "GET", keys.job(job_id)):
         return fields_of(value, account_id, job_id)
@@ -30,7 +30,7 @@ def look_up(store: Redis, account_id: str, job_id: str) -> Fields | None:
 
 
 def look_up_all(store: Redis, jobs: Iterable[tuple[str, str]]) -> list[Fields | None]:
-    """Read what the ledger knows of jobs, each given by its account and its id, at once."""
+    """Read the records of many jobs, given as account and id, in one round trip."""
     wanted = list(jobs)
     with store.pipeline(transaction=False) as pipe:
         for account_id, job_id in wanted:
@@ -59,7 +59,7 @@ def fields_of(value: bytes, account_id: str, job_id: str) -> Fields:
 
 
 def old_fields_of(values: Mapping[bytes, bytes]) -> Fields | None:
-    """Read a record as it was written before there were packed ones."""
+    """Read a record in the format of older versions."""
     fields: Fields = {text(name): text(value) for name, value in values.items()}
     if not fields:
         return None

@@ -1,8 +1,8 @@
-"""What an error of Redis, Valkey or RabbitMQ means for whoever called: wait, ask, or give up.
+"""What an error of Redis, Valkey or RabbitMQ means: reconnect, wait, or ask the operator.
 
-Every call to store and broker goes by this one classification, at the start, at a reconnect and in
-flight. Sources: the servers' own texts (Redis 7.0 and Valkey 9.1, tried; Redis 6.2 wraps a script's
-errors in one of its own), redis-py's and py-amqp's classes.
+All calls to store and broker use this one classification. Sources: the servers' own texts (Redis
+7.0 and Valkey 9.1, tried; Redis 6.2 wraps a script's errors in one of its own), redis-py's and
+py-amqp's classes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from redis.exceptions import (
 )
 from redis.sentinel import MasterNotFoundError
 
-# gone: this connection is no good any more, and a new one may be; such as after a failover.
-# not yet: the server cannot do it now; it can by itself later, or once its state is mended.
+# gone: the connection cannot be used any more, but a new one may work, as after a failover.
+# not yet: the server cannot do it now; it will later, by itself or after a repair.
 # refused: the server will not do it until an operator changes something.
-# ours: no server is to blame; a script's error, or foreign data under one of our keys.
+# ours: no server is to blame, but a bug in a script, or foreign data in one of our keys.
 Kind = Literal["gone", "not yet", "refused", "ours"]
 
 MAX_CHARACTERS: Final = 200
@@ -62,12 +62,12 @@ _BY_CODE: Final[Mapping[str, tuple[Kind, str]]] = {
     "WRONGPASS": ("refused", _LOGIN),
     "DENIED": ("refused", "turn its protected mode off, or give it a password"),
     "NOPROTO": ("refused", "use Redis 6.2 or newer, or Valkey"),
-    # The cluster's client goes where they say; they come through while slots move to and fro.
+    # The cluster's client follows these; they are seen only while slots move back and forth.
     "MOVED": ("not yet", ""),
     "ASK": ("not yet", ""),
     "CROSSSLOT": ("refused", _CLUSTER),
 }
-# What the servers say under the common code ERR, in lower case.
+# Texts of errors with the common code ERR, in lower case.
 _BY_WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
     "acl failure in script": ("refused", _RIGHTS),
     "the user executing the script can't": ("refused", _RIGHTS),
@@ -92,11 +92,11 @@ _AMQP_REFUSED: Final[Mapping[int, str]] = {
 }
 _PRECONDITION_FAILED: Final = 406
 _OTHER_ARGUMENTS: Final = "inequivalent arg"
-# RabbitMQ says it with the code for a virtual host that may not be used.
+# RabbitMQ sends this text with the code for a virtual host that may not be used.
 _CONNECTION_LIMIT: Final = "connection limit"
 _CODE: Final = re.compile(r"([A-Z]{3,})\b")
-# redis-py puts the command before what the server said, Redis 6.2 the script, EXEC itself, and our
-# producer that it quotes.
+# Some prefix comes before the server's text: redis-py's names the command, Redis 6.2's the script,
+# EXEC's itself, and our producer's says that it quotes.
 _INNER_CODE: Final = re.compile(r"(?:caused error: |because of: |: -|answers ['\"])([A-Z]{3,}) ")
 
 log = structlog.get_logger()
@@ -106,28 +106,28 @@ _errors = 0
 
 
 class WrongServer(RedisError):
-    """The server is of a kind that Overture does not work with; the text says which."""
+    """Overture does not work with this kind of server; the text says which it is."""
 
 
 class NodeOfCluster(WrongServer):
-    """The server is a node of a cluster, and was not named as one."""
+    """The server is a node of a cluster, but its URL is not a cluster's."""
 
 
 class NoMasterYet(MasterNotFoundError):
-    """The Sentinels answer, and the master is down: they are about to promote another one."""
+    """The Sentinels answer that the master is down: they will promote another one."""
 
 
 class NoReplicas(RedisError):
-    """Fewer replicas than are asked for have what was written; the primary has it."""
+    """The primary has a write, but too few replicas have confirmed it."""
 
 
 class UnknownMaster(RedisError):
-    """The Sentinels answer, and none of them watches a master of this name."""
+    """The Sentinels answer, but none of them watches a master of this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What kind of error it is, what was said, and what an operator can do; empty for nothing."""
+    """The kind of an error, its text, and what an operator can do (empty: nothing)."""
 
     kind: Kind
     cause: str
@@ -135,16 +135,16 @@ class Trouble:
 
     @property
     def is_over_soon(self) -> bool:
-        """Whether the server answers, and by itself will do so otherwise soon."""
+        """Whether the server answers, and the error will probably end by itself."""
         return self.kind == "not yet" or self.cause.startswith("READONLY")
 
 
 def classify(error: BaseException) -> Trouble:
-    """Tell what an error of store or broker means; one that comes from neither is `ours`."""
-    # kombu puts an error of its own before that of the library below.
+    """Classify an error of store or broker; any other error is `ours`."""
+    # kombu wraps the error of the library below in one of its own.
     if error.__cause__ is not None and not isinstance(error, RedisError | AMQPError):
         return classify(error.__cause__)
-    # redis-py takes the code off the text of an error that it has a class for.
+    # redis-py removes the code from the text of an error that it has a class for.
     code = getattr(error, "status_code", None) or ""
     text = " ".join(f"{code.removeprefix('ERR')} {error}".split())
     kind, todo = _amqp(error) if isinstance(error, AMQPError) else _redis(error, text)
@@ -152,7 +152,7 @@ def classify(error: BaseException) -> Trouble:
 
 
 def report(trouble: Trouble, retry_in: float) -> None:
-    """Write to the log what is wrong with the store, in the words for its kind, and count it."""
+    """Log an error of the store, by its kind, and count it."""
     count_error()
     facts = _facts(trouble, retry_in)
     match trouble.kind:
@@ -165,7 +165,7 @@ def report(trouble: Trouble, retry_in: float) -> None:
 
 
 def count_error() -> None:
-    """Count that a call to the store has failed."""
+    """Count a failed call to the store."""
     global _errors  # noqa: PLW0603 - it is the process's, as the log is
     with _counting:
         _errors += 1
@@ -177,7 +177,7 @@ def store_errors() -> int:
 
 
 def report_broker(trouble: Trouble, retry_in: float) -> None:
-    """Write to the log what is wrong with the broker, in the words for its kind."""
+    """Log an error of the broker, by its kind."""
     facts = _facts(trouble, retry_in)
     if trouble.kind in {"gone", "not yet"}:
         log.warning("broker.away", **facts)
@@ -193,7 +193,7 @@ def _facts(trouble: Trouble, retry_in: float) -> dict[str, object]:
 def _amqp(error: AMQPError) -> tuple[Kind, str]:
     code = int(getattr(error, "reply_code", 0) or 0)
     if code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS not in str(error):
-        # Of a channel that kept a message for too long, say: the next one is as good as any.
+        # The channel was closed, perhaps because it kept a message for too long; a new one works.
         return "gone", ""
     if _CONNECTION_LIMIT in str(error):
         return "not yet", "raise the user's or the virtual host's limit of connections"
@@ -230,6 +230,6 @@ def _by_class(error: BaseException) -> tuple[Kind, str]:
 
 
 def advice(error: BaseException, otherwise: str) -> str:
-    """Return what to do about an error of store or broker, where it does not tell itself."""
+    """Return what to do about an error of store or broker; `otherwise` if that is unknown."""
     trouble = classify(error)
     return trouble.todo or ("try again in a moment" if trouble.is_over_soon else otherwise)

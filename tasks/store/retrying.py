@@ -1,4 +1,4 @@
-"""How a call waits for a store or a broker that is away."""
+"""Retries calls while the store or the broker is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.stopping import Stopping
 from tasks.store.connection import StoreError
 from tasks.store.replies import Trouble, classify, report
 
-# Pauses between attempts at a store that is away, in seconds; the last one repeats.
+# Delays between retries, in seconds; the last one repeats.
 STORE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 T = TypeVar("T")
@@ -20,8 +20,8 @@ T = TypeVar("T")
 def retry_store(call: Callable[[], T], *, until: threading.Event) -> T:
     """Retry a store call until it succeeds.
 
-    Raises Stopping once `until` is set, and StoreError where the store is not to blame: another
-    attempt would fare no better.
+    Raises Stopping once `until` is set, and StoreError for an error of our own, which a retry would
+    not mend.
     """
     pauses = iter(STORE_PAUSES_SECONDS)
     while not until.is_set():
@@ -38,9 +38,9 @@ def retry_store(call: Callable[[], T], *, until: threading.Event) -> T:
 
 
 def retry_at_start(call: Callable[[], T], say: Callable[[Trouble, float], None]) -> T:
-    """Retry a call at the start while the server says that it is not ready yet.
+    """Retry a call at the start while the server is not ready yet.
 
-    It loads its data, or was not promoted yet, or has no memory left. Raises any other error.
+    It may be loading its data, not promoted yet, or out of memory. Raises any other error.
     """
     pauses = iter(STORE_PAUSES_SECONDS)
     while True:

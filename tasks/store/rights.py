@@ -1,8 +1,8 @@
 """The rights that a Redis or Valkey user needs, and which of them it lacks.
 
-What a user may do is found out by doing it, on keys of a moment's life: to ask the server
-(`ACL DRYRUN`) takes a right that no worker needs. A server looks at the rights first, so any other
-answer, such as an error about the key's type, means that the command is allowed.
+Each command is tried, on a key that is deleted soon: asking the server (`ACL DRYRUN`) takes a right
+that no worker needs. A server checks rights first, so any other answer, such as an error about the
+key's type, means that the command is allowed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tasks.store.replies import classify
 Arguments = Mapping[str, tuple[str, ...]]
 
 KEY: Final = "KEY"
-# Whoever is in one would have the other commands queued.
+# Within a transaction the other commands would only be queued.
 _TRANSACTION: Final = frozenset({"multi", "exec"})
 LIFE_MS: Final = "1000"
-# Errors that say nothing against it: the script is new there, or the key's slot moves.
+# Errors that are no refusal: the script is not loaded, or the key's slot moves.
 _ALLOWED: Final = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN")
 SCRIPT: Final = "return 1"
 
-# Each command with arguments that change nothing, or only a key that is gone soon. The first ones
-# make that key a string, so that nothing becomes of the others; the last one takes it away.
+# Each command with arguments that change nothing, or only a key that is deleted soon. The first
+# ones make that key a string, so that the others fail on it; the last one deletes it.
 _STORE: Final[Arguments] = {
     "set": (KEY, "1", "PX", LIFE_MS),
     "eval": (SCRIPT, "1", KEY),
@@ -55,7 +55,6 @@ _STORE: Final[Arguments] = {
     "pttl": (KEY,),
     "sadd": (KEY, "m"),
     "rpush": (KEY, "m"),
-    "scan": ("0", "COUNT", "1"),
     "scard": (KEY,),
     "script|load": (SCRIPT,),
     "sismember": (KEY, "m"),
@@ -71,26 +70,26 @@ _STORE: Final[Arguments] = {
     "zscore": (KEY, "m"),
     "del": (KEY,),
 }
-# What is needed of the store, as key pattern and commands.
+# The rights on the store: key pattern to commands.
 STORE_RIGHTS: Final = {"overture:*": _STORE}
-# What is needed as well where replicas have to confirm.
+# The rights in addition where replicas have to confirm.
 COPY_RIGHTS: Final = {"overture:*": {"wait": ("0", "1")}}
-# One write that a server without memory or disk space, or a replica, does not take.
+# A write that a replica refuses, and a server without memory or disk space.
 STORE_WRITE: Final = {"overture:*": {"set": _STORE["set"], "del": _STORE["del"]}}
 
 
 def store_rights(*, replicas: int) -> Mapping[str, Arguments]:
-    """Return what is needed of the store, of which so many replicas have to confirm."""
+    """Return the rights on a store of which `replicas` have to confirm writes."""
     if not replicas:
         return STORE_RIGHTS
     return {pattern: {**COPY_RIGHTS[pattern], **known} for pattern, known in STORE_RIGHTS.items()}
 
 
 def missing_rights(store: Redis, needed: Mapping[str, Arguments]) -> tuple[str, ...]:
-    """Try everything that is needed, on each primary of a cluster, and return what is not allowed.
+    """Try every right, on each primary of a cluster, and return those that are missing.
 
-    Each right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`. Raises StoreError, also
-    of a server that may be written to and cannot be: one that is out of memory, say.
+    A right is written as ACL SETUSER takes it: `+blmove`, `~overture:*`. Raises StoreError, also if
+    writing is allowed but impossible, as on a server that is out of memory.
     """
     rules: dict[str, None] = {}
     for pattern, commands in needed.items():

@@ -1,6 +1,6 @@
-"""Tokens as they lie in the store: readable only with their account's client secret.
+"""Encryption of the tokens in the store, with a key made of the account's client secret.
 
-Whoever reads the store, its files or its backups has no token by that; every worker has the secret.
+So nobody gets a token from the store, its files or its backups; every worker has the secret.
 Sources: AES-GCM as in NIST SP 800-38D, with its 96 bits of nonce; HKDF as in RFC 5869.
 """
 
@@ -15,21 +15,21 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-# What is sealed says how; whatever begins otherwise was not sealed here.
+# The prefix of an encrypted value; it names the method.
 VERSION: Final = "sealed-1:"
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 
 
 def seal(plain: str, *, secret: str, account_id: str, kind: str) -> str:
-    """Encrypt a text, as what it is and whose; nobody can pass it off as another."""
+    """Encrypt a text, bound to its account and kind, so that it cannot be used as another."""
     nonce = os.urandom(NONCE_BYTES)
     sealed = _cipher(secret).encrypt(nonce, plain.encode(), _context(account_id, kind))
     return VERSION + b64encode(nonce + sealed).decode()
 
 
 def unseal(sealed: str, *, secret: str, account_id: str, kind: str) -> str | None:
-    """Return what was sealed; None if it was not, or with another secret, or for another use."""
+    """Decrypt a value; None if it has another secret, account or kind, or was not encrypted."""
     try:
         octets = b64decode(sealed.removeprefix(VERSION) if is_sealed(sealed) else "", validate=True)
         nonce, encrypted = octets[:NONCE_BYTES], octets[NONCE_BYTES:]
@@ -39,7 +39,7 @@ def unseal(sealed: str, *, secret: str, account_id: str, kind: str) -> str | Non
 
 
 def is_sealed(value: str) -> bool:
-    """Tell whether a value was sealed, by whomever."""
+    """Tell whether a value was encrypted, with any secret."""
     return value.startswith(VERSION)
 
 

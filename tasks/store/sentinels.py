@@ -1,4 +1,4 @@
-"""The master that Sentinels watch: found through whichever of them answers, by many threads."""
+"""Finds the master that Sentinels watch; many threads share an answer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from config.redis_urls import SENTINEL_OPTIONS, Address, Sentinels, sentinels_of
 from config.urls import for_redis_py
 from tasks.store.replies import NoMasterYet, UnknownMaster
 
-# A Sentinel that does not answer within this many seconds is passed over; the others know as much.
+# The timeout of a Sentinel; the others can be asked instead.
 ASK_SECONDS: Final = 1.0
-# What a Sentinel says of a name that it does not watch.
+# A Sentinel's text for a name that it does not watch.
 _UNKNOWN: Final = "no such master"
 
 
 class MasterFinder:
     """Asks the Sentinels for the master's address; redis-py's pools call it for each connection.
 
-    Those that do not answer are asked last from then on, so that a process waits for a dead one
-    once. Threads that ask at the same time share one answer.
+    A Sentinel that does not answer is asked last from then on, so that a process waits for a dead
+    one only once. Threads that ask at the same time share one answer.
     """
 
     def __init__(self, sentinels: Sentinels) -> None:
@@ -86,7 +86,7 @@ class MasterFinder:
                 continue
             self._clients.remove(place)
             self._clients.append(place)
-        # Those who answer know more than those who do not.
+        # An error of a Sentinel that answered says more than a timeout.
         for kind in (NoMasterYet, UnknownMaster, AuthenticationError):
             if told := [error for error in errors if isinstance(error, kind)]:
                 return told[0]
@@ -103,12 +103,12 @@ def sentinel_pool(sentinels: Sentinels, **options: Any) -> ConnectionPool:
 
 @cache
 def finder_of(sentinels: Sentinels) -> MasterFinder:
-    """Return this process's finder: what one pool found out, all know."""
+    """Return this process's finder, which all its pools share."""
     return MasterFinder(sentinels)
 
 
 def silent_sentinels(url: str) -> Iterator[tuple[str, str]]:
-    """Name each Sentinel of a URL that does not answer, and say why; none for other URLs."""
+    """Yield each Sentinel of a URL that does not answer, with the reason."""
     found = sentinels_of(url)
     for address, client in finder_of(found).clients if found else ():
         try:
@@ -118,7 +118,7 @@ def silent_sentinels(url: str) -> Iterator[tuple[str, str]]:
 
 
 def _options(server_url: str) -> dict[str, Any]:
-    """Read what a URL says of the connection, without its host."""
+    """Return the options in a URL, without host and port."""
     read: Any = parse_url  # likewise
     options: dict[str, Any] = read(for_redis_py(server_url))
     for name in ("host", "port"):

@@ -1,6 +1,6 @@
-"""AppJWTs in the store: the whole pool shares one per account, and one worker renews it.
+"""AppJWTs in the store, encrypted: the pool shares one per account, and one worker renews it.
 
-They lie there encrypted. A ConsumerJWS lies in no store: each process has its own.
+A ConsumerJWS is never stored: each process fetches its own.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from tasks.store.connection import MILLISECONDS, Keys, ask, script, text
 from tasks.store.pulse import Pulse
 from tasks.store.sealing import is_sealed, seal, unseal
 
-# How often one that waits looks whether the other is done, in seconds.
+# How often a waiting worker checks whether the other one is done.
 POLL_SECONDS: Final = 0.05
 APP_JWT: Final = "AppJWT"
 
 
 class Secret(Protocol):
-    """What the workers of an account have in common, and nobody else has."""
+    """An account's client secret, which all its workers have."""
 
     def secret(self) -> str:
-        """Return the client secret in the clear."""
+        """Return the client secret in plain text."""
 
     def read_again(self) -> None:
-        """Take over what the settings hold now."""
+        """Use what the settings contain now."""
 
 
 class SharedTokens:
-    """The pool's AppJWTs. Every method raises StoreError where the store is away."""
+    """The pool's AppJWTs. Every method raises StoreError while the store is away."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class SharedTokens:
         secrets: Mapping[str, Secret],
         refresh_seconds: float,
     ) -> None:
-        """Give a worker that renews a token `refresh_seconds`, or its life, before another may.
+        """Let a worker's lock to renew a token end after `refresh_seconds`, or when it is gone.
 
-        `secrets` are those of the accounts, by whose ids their tokens are encrypted.
+        `secrets` maps an account to the secret for its token.
         """
         self._secrets = secrets
         self._store = store
@@ -53,9 +53,10 @@ class SharedTokens:
         self._drop_if_same = script(store, "drop_if_same")
 
     def get_app_token(self, account_id: str) -> tuple[str, float] | None:
-        """Return the account's token, if there is one, and for how many seconds it is kept.
+        """Return the account's token, if there is one, and how many seconds it will be kept.
 
-        One that cannot be read is none: its secret was changed, or it was never encrypted.
+        A token that cannot be decrypted is ignored: the secret was changed, or an older version
+        stored it in plain text.
         """
         name = Keys(account_id).app_token
         token = self._open(account_id, text(ask(self._store, "GET", name)))
@@ -63,14 +64,14 @@ class SharedTokens:
         return (token, left / MILLISECONDS) if token and left > 0 else None
 
     def put_app_token(self, account_id: str, token: str, *, ttl_seconds: float) -> None:
-        """Keep a token for its time."""
+        """Keep a token for `ttl_seconds`."""
         milliseconds = max(1, int(ttl_seconds * MILLISECONDS))
         secret = self._secrets[account_id].secret()
         sealed = seal(token, secret=secret, account_id=account_id, kind=APP_JWT)
         self._store.set(Keys(account_id).app_token, sealed, px=milliseconds)
 
     def drop_app_token(self, account_id: str, token: str) -> None:
-        """Forget the token, if it is still this one."""
+        """Delete the token, if it is still this one."""
         name = Keys(account_id).app_token
         kept = text(ask(self._store, "GET", name))
         if self._open(account_id, kept) == token:
@@ -82,17 +83,17 @@ class SharedTokens:
         secret = self._secrets[account_id]
         token = unseal(kept, secret=secret.secret(), account_id=account_id, kind=APP_JWT)
         if token is None:
-            # Whoever wrote it may have read a new secret that this worker has yet to read.
+            # Another worker may have used a new secret, which this one has not read yet.
             secret.read_again()
             token = unseal(kept, secret=secret.secret(), account_id=account_id, kind=APP_JWT)
         if token is None and not is_sealed(kept):
-            # An earlier version wrote it in the clear: it does not stay so until its end.
+            # An older version stored it in plain text: delete it now.
             self._drop_if_same([Keys(account_id).app_token], [kept])
         return token
 
     @contextmanager
     def lock_refresh(self, account_id: str) -> Iterator[bool]:
-        """Let one worker refresh: True for that one, False for one that waited for it."""
+        """Lock the token call for one worker; False for one that waited for another's."""
         name, mark = Keys(account_id).token_lock, self._pulse.owner()
         is_ours = self._takes(name, mark) or self._takes_over(name, mark)
         try:
@@ -106,7 +107,7 @@ class SharedTokens:
         return bool(self._store.set(name, mark, px=milliseconds, nx=True))
 
     def _takes_over(self, name: str, mark: str) -> bool:
-        """Wait for whoever holds the lock; take it only if that worker is gone."""
+        """Wait for the lock's holder; take the lock only if that worker is gone."""
         self._left(name, int(self._refresh_seconds * MILLISECONDS))
         deadline = time.monotonic() + self._refresh_seconds
         while (holder := text(ask(self._store, "GET", name))) and time.monotonic() < deadline:
@@ -117,21 +118,21 @@ class SharedTokens:
         return False
 
     def token_pause(self, account_id: str) -> tuple[float, str]:
-        """Return for how many seconds the pool may not ask for a token, and the reason given."""
+        """Return how many seconds the pool may not ask for a token, and why."""
         name = Keys(account_id).token_pause
         asked, _, why = text(ask(self._store, "GET", name)).partition(" ")
         return (self._left(name, int(asked)) / MILLISECONDS, why) if asked else (0.0, "")
 
     def pause_tokens(self, account_id: str, seconds: float, why: str = "") -> None:
-        """Let nobody ask for a token for so long; a longer pause stays."""
+        """Forbid token calls to the pool for `seconds`; a longer pause stays."""
         if seconds > self.token_pause(account_id)[0]:
             milliseconds = max(1, int(seconds * MILLISECONDS))
             self._store.set(Keys(account_id).token_pause, f"{milliseconds} {why}", px=milliseconds)
 
     def _left(self, name: str, most: int) -> int:
-        """Return for how many milliseconds a key lasts, which are never more than so many.
+        """Return how many milliseconds a key has left; corrects it if that is more than `most`.
 
-        More of them mean that the store's clock was set back; it lasts for the most from now.
+        More means that the store's clock was set back.
         """
         left = max(0, int(str(ask(self._store, "PTTL", name))))
         if left > most:
