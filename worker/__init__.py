@@ -1,1 +1,1 @@
-"""The process that works on jobs: Celery's application and worker, and the brokers."""
+"""The worker process: Celery's application and worker, and the brokers."""

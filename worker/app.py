@@ -1,4 +1,4 @@
-"""The Celery application: every setting that keeps a message from being lost, with its reason.
+"""The Celery application, with the reason for each setting that keeps messages from being lost.
 
 `overture worker` and `celery -A worker.app worker` start the same worker from it.
 """
@@ -18,8 +18,8 @@ from worker.broker.base import CONNECT_SECONDS, Broker
 from worker.broker.topology import jobs_queue
 
 HEARTBEAT_SECONDS: Final = 20
-# Variables of other Celery applications, which Celery puts before what is configured here: a worker
-# would consume from another broker than the one that was checked, or fail for want of a library.
+# Celery prefers these variables, of other applications, to what is configured here: a worker would
+# consume from a broker that was never checked, or need a library that is not installed.
 CELERYS_OWN: Final = (
     "CELERY_BROKER_URL",
     "CELERY_BROKER_READ_URL",
@@ -31,7 +31,7 @@ CELERYS_OWN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a worker works with: settings, and the servers that they name."""
+    """A worker's settings, and the servers that they name."""
 
     settings: Settings
     broker: Broker
@@ -39,7 +39,7 @@ class Setup:
 
 
 class WorkerApp(Celery):
-    """Celery's application, which is told its servers when its worker starts."""
+    """Celery's application; it learns its servers when the worker starts."""
 
     setup: Setup | None = None
 
@@ -58,24 +58,24 @@ class WorkerApp(Celery):
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Name the jobs queues that a worker consumes which is told no other ones."""
+    """Return the jobs queues that a worker consumes unless others are named."""
     return (JOBS_QUEUE, *map(account_queue, settings.accounts))
 
 
 def create_app() -> WorkerApp:
-    """Make the application; it has no broker yet."""
-    # Named here, a loader is not taken from the environment.
+    """Create the application; it has no broker yet."""
+    # The loader is named so that it does not come from the environment.
     app = WorkerApp("overture", set_as_current=False, loader="celery.loaders.app:AppLoader")
     app.conf.update(
-        # Until a worker starts. Celery's own would be a RabbitMQ on this machine, whose jobs
-        # `celery purge` deletes.
+        # Until a worker starts. Celery's default is a RabbitMQ on this machine, whose jobs
+        # `celery purge` would delete.
         broker_url="memory://",
         broker_connection_timeout=CONNECT_SECONDS,
         broker_heartbeat=HEARTBEAT_SECONDS,
-        # A broker that is away comes back: a worker that gave up would have to be started by hand.
+        # A broker that is away comes back, and then nobody should have to restart workers by hand.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # So does a right that was taken away, or a queue.
+        # The same for a right that was taken away, or a deleted queue.
         broker_channel_error_retry=True,
         task_default_queue=JOBS_QUEUE,
         task_create_missing_queues=False,
@@ -84,13 +84,13 @@ def create_app() -> WorkerApp:
         worker_pool="worker.pool:TaskPool",
         worker_consumer="worker.consumer:JobConsumer",
         worker_prefetch_multiplier=1,
-        # Restored from a pool's thread after a reconnect, the count stalls the worker for good.
+        # Celery restores the count from a pool's thread, which stalls the worker for good.
         worker_enable_prefetch_count_reduction=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # Both need fanout queues and a connection of their own, and neither sees our deliveries.
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        # Our own lines are the log; Celery would replace the root logger's handlers.
+        # Celery would replace the root logger's handlers, which are ours.
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
@@ -103,16 +103,16 @@ app: Final = create_app()
 
 @signals.celeryd_init.connect
 def _begin(instance: Any, options: Mapping[str, Any], **_: object) -> None:
-    """Reach the servers before anything else; Celery sends this first when a worker starts."""
+    """Connect to the servers before anything else; Celery sends this first when a worker starts."""
     if isinstance(instance.app, WorkerApp):
-        from worker.starting import begin  # noqa: PLC0415 - what else imports this starts no worker
+        from worker.starting import begin  # noqa: PLC0415 - most importers start no worker
 
         begin(instance.app, options)
 
 
 @signals.worker_init.connect
 def _fit_in(sender: Any, **_: object) -> None:
-    """Have no more threads than the system allows, once it is known how many are wanted."""
+    """Reduce the threads to what the system allows; their number is known by now."""
     if isinstance(sender.app, WorkerApp):
         from worker.starting import fit_in  # noqa: PLC0415 - likewise
 

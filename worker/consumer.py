@@ -1,7 +1,7 @@
-"""The consumer: Celery's own, but for what it does with a message.
+"""The consumer: Celery's own, except for how it handles a message.
 
-Celery's consumer drops what is no task message, what names an unknown task and what cannot be
-decoded. This one hands every message to the task as a delivery, which settles it whatever it is.
+Celery's consumer drops messages that are not tasks, name an unknown task or cannot be decoded. This
+one passes every message to the task as a delivery, which the task settles in any case.
 """
 
 from __future__ import annotations
@@ -23,34 +23,33 @@ from worker.parts import Parts
 from worker.signals import run_of
 
 TURN_SECONDS: Final = 1.0
-# What ends within this time is acknowledged together: the broker then sends as many new jobs in one
-# go, and the whole worker wakes up less often. Nobody waits for it, since the outcomes are out.
+# Messages that end within this time are acknowledged together: the broker then sends as many new
+# ones at once, and the worker wakes up less often. Nobody waits: the outcomes are published.
 ACK_DELAY_SECONDS: Final = 0.03
-# Beside a job for each slot a worker holds half as many again: those whose outcome is on its way
-# out, and those that a slot can begin at once. Fewer leave slots idle for want of jobs; so that it
-# does not come to this, half of them having ended are acknowledged without waiting.
+# Prefetch 1.5 messages per slot: the extra ones are waiting for a confirm, or ready to begin. With
+# fewer, slots are idle. Acknowledge at once when half of the extra ones have ended.
 MIN_AHEAD: Final = 4
-# Pauses between attempts at a broker that is away, in seconds: the first, and the longest.
+# Pauses between attempts to reach a broker that is away, in seconds: the first, and the longest.
 FIRST_PAUSE_SECONDS: Final = 1
 MAX_PAUSE_SECONDS: Final = 5
-# What Celery's command has on unless it is told otherwise. It needs fanout queues, and its events
-# would go through the loop that also answers AMQP's own heartbeats.
+# Celery's command has these on by default. They need fanout queues, and their events would go
+# through the loop that also answers AMQP's heartbeats.
 NOT_OURS: Final = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
 class JobConsumer(Consumer):
-    """Hands each message to `conversations.create`, and knows which ones are in hand."""
+    """Passes each message to `conversations.create`, and keeps those in hand."""
 
-    # Celery sets them; its types do not say so.
+    # Celery sets these; its types lack them.
     hub: Any
     task_consumer: Any
     initial_prefetch_count: int
     restart_count: int
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc] # Celery's types take it for a variable
-        """Celery's steps but the one that declares delays, which the broker has done by then.
+        """Celery's steps without the one that declares delays, which is done already.
 
-        At each start of the consumer it would try every alternative of the broker's URL, and a dead
+        At each start of the consumer it would try every alternative of the broker's URL, each dead
         one for several seconds.
         """
 
@@ -61,7 +60,7 @@ class JobConsumer(Consumer):
     def __init__(
         self, *args: Any, controller: Any, worker_options: dict[str, Any], **kwargs: Any
     ) -> None:
-        """Take the parts of `controller`, which is Celery's worker, and the options it has."""
+        """Take the parts of `controller`, which is Celery's worker."""
         self._parts: Parts = controller.parts
         self._untouched: list[Message] = []
         self.turned_at = self.received_at = time.monotonic()
@@ -75,18 +74,19 @@ class JobConsumer(Consumer):
         )
 
     def create_task_handler(self, *_: Any) -> Callable[[Message], None]:
-        """Return what is called with every message that arrives."""
+        """Return the function that Celery calls with every message."""
         create, publisher = self._parts.create, self._parts.publisher
         draining, make_delivery = self._parts.shutdown.draining, self._parts.broker.delivery
         taken = self._parts.taken
         queues = tuple(self.app.amqp.queues.consume_from)
         default = queues[0] if queues else JOBS_QUEUE
-        # py-amqp would decode a body by the encoding that its message names: not what was sent.
+        # py-amqp would decode a body with the encoding that its message names, but the exact bytes
+        # are needed.
         self.task_consumer.channel.auto_decode = False
 
         def on_message(message: Message) -> None:
             if draining.is_set():
-                # Given back now, it would come again at once, until the broker took it for poison.
+                # Handed back now, it would come again at once, until its delivery limit is reached.
                 self._untouched.append(message)
                 return
             queue = queue_of(message.delivery_info, queues, default)
@@ -107,26 +107,26 @@ class JobConsumer(Consumer):
         return on_message
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
-        """Take a message that kombu could not unpack like any other: it becomes a dead letter."""
+        """Handle a message that kombu could not decompress like any other: it is a dead letter."""
         del exc
         self.task_consumer.on_message(message)
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Have the loop show that it turns; Celery calls this for each connection."""
+        """Let the loop show that it runs; Celery calls this for each connection."""
         super().register_with_event_loop(hub)
         hub.call_repeatedly(TURN_SECONDS, self._turn)
         if self.restart_count > 1:
-            # The broker may be another one, or may have lost what was declared at the start.
+            # The broker may be another one, or have lost what was declared.
             self._parts.publisher.declare()
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
-        """Connect as the broker says now: which server comes first may have changed."""
+        """Connect; the URL is read again, since another server may come first now."""
         return self.ensure_connected(
             self._parts.broker.consuming_connection(heartbeat=heartbeat or 0)
         )
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Connect, for as long as it takes, and say in the log why it does not come to that."""
+        """Connect, for as long as it takes, and log each failure."""
         conn.ensure_connection(
             _say_why,
             interval_start=FIRST_PAUSE_SECONDS,
@@ -137,19 +137,19 @@ class JobConsumer(Consumer):
         return conn
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Drop the connection, and pause where a new one would fare no better."""
+        """Drop the connection, and pause if a new one would fail, too."""
         _say_why(exc, FIRST_PAUSE_SECONDS)
         super().on_connection_error_after_connected(exc)
         if classify(exc).kind != "gone":
             time.sleep(FIRST_PAUSE_SECONDS)
 
     def on_ready(self) -> None:
-        """Note that messages come from now on; Celery calls this for each connection."""
+        """Note that messages come now; Celery calls this for each connection."""
         self.is_consuming = True
         super().on_ready()
 
     def on_close(self) -> None:
-        """Note that none come any more; Celery calls this when a connection is lost."""
+        """Note that no messages come; Celery calls this when a connection is lost."""
         self.is_consuming = False
         super().on_close()
 
@@ -162,9 +162,9 @@ class JobConsumer(Consumer):
         return self._in_hand.ended_at
 
     def stop_taking(self) -> None:
-        """Take no more messages; what is in hand goes on. For any thread.
+        """Take no more messages; those in hand go on. For any thread.
 
-        What comes after a reconnect stays untouched, and goes back when the connection is closed.
+        Messages that come after a reconnect are not touched, and go back when it is closed.
         """
         self.hub.call_soon(self._cancel)
 
@@ -175,16 +175,16 @@ class JobConsumer(Consumer):
             ignore_errors(connection, self._untouched.pop().requeue)
 
     def _soon(self, settle: Callable[[], object]) -> None:
-        """Have what has ended settled in a moment. For any thread."""
+        """Call `settle` after ACK_DELAY_SECONDS, in the loop. For any thread."""
         self.hub.call_soon(self.hub.call_later, ACK_DELAY_SECONDS, settle)
 
     def _now(self, settle: Callable[[], object]) -> None:
-        """Have what has ended settled in the loop's next turn. For any thread."""
+        """Call `settle` in the loop's next turn. For any thread."""
         self.hub.call_soon(settle)
 
     def _turn(self) -> None:
         self.turned_at = time.monotonic()
-        # kombu forgets what it was to do when a connection breaks under it.
+        # kombu forgets scheduled calls when a connection breaks.
         self._in_hand.settle()
 
 

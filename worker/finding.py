@@ -1,4 +1,4 @@
-"""What `overture check` finds, one finding a thing."""
+"""A finding of `overture check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health: what a probe is told of a worker, by the one definition of progress (`progress.py`)."""
+"""The answers to a worker's probes, by the definition of progress in `progress.py`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Final, Protocol
 from worker.progress import STALL_SECONDS, Verdict
 from worker.serving import Page, unwell, well
 
-# A server that has not answered for so long counts as away; the watchdog asks every five seconds.
-# In seconds.
+# A server that has not answered for this long counts as away; the watchdog asks every 5 s.
 LATELY_SECONDS: Final = 20.0
 
 
 class Looking(Protocol):
-    """What is asked of the watchdog; times are of the monotonic clock, in seconds."""
+    """What is read of the watchdog; times are of the monotonic clock, in seconds."""
 
     verdict: Verdict
     looked_at: float
@@ -24,7 +23,7 @@ class Looking(Protocol):
 
 
 class Consuming(Protocol):
-    """What is asked of the consumer."""
+    """What is read of the consumer."""
 
     is_consuming: bool
 
@@ -38,9 +37,9 @@ class Health:
         self._draining = draining
 
     def live(self) -> Page:
-        """Tell whether the worker makes progress, or name what stands still.
+        """Answer whether the worker makes progress, or what stands still.
 
-        While it waits for somebody else a restart would not help it, and all is well.
+        If it only waits for a server, a restart would not help: then it counts as alive.
         """
         still = time.monotonic() - self._watchdog.looked_at
         if still > STALL_SECONDS:
@@ -53,7 +52,7 @@ class Health:
         return well(f"held: {verdict.why}" if verdict.why else "fine")
 
     def ready(self) -> Page:
-        """Tell whether the worker takes messages and has its servers, or name what it lacks."""
+        """Answer whether the worker takes messages and reaches its servers, or what is missing."""
         if self._draining.is_set():
             return unwell("it is draining")
         if not self._consumer.is_consuming:

@@ -1,6 +1,6 @@
 """The metrics of one worker, as Prometheus scrapes them; docs/monitoring.md explains each.
 
-It is imported only where an address is set: prometheus-client is the extra `metrics`.
+It is imported only if an address is set: prometheus-client is the extra `metrics`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tasks.measures import Measures
 from tasks.messages.result import ERROR_CODES
 from worker.serving import Page
 
-# Upper bounds of buckets, in seconds. LivePerson answers within a second as a rule; a call ends
-# after the read timeout.
+# Upper bounds of buckets, in seconds. LivePerson usually answers within a second; a call ends
+# with the read timeout at the latest.
 CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # A job waits for its permit for four minutes at most, then it goes back to the broker.
 PERMIT_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240)
 # From a job that is done at once to one that used up its retries, and to a backlog of hours.
 JOB_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400)
-# The statuses that LivePerson documents, or that gateways before it send. Others are shown by their
-# class, so that no server decides how many series there are.
+# The statuses that LivePerson documents, or that gateways send. Others are shown as their class, so
+# that the number of series is limited.
 STATUSES: Final = frozenset(
     {200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 422}
     | {425, 429, 451, 499, 500, 501, 502, 503, 504}
@@ -72,11 +72,11 @@ class WorkerState(Protocol):
 class WorkerMetrics(Measures):
     """Keeps the measurements of tasks, and shows them together with a worker's state.
 
-    Its series are bounded: by the configured accounts, and by lists that stand in the code.
+    The number of series is limited by the configured accounts and by lists in the code.
     """
 
     def __init__(self, accounts: Collection[str]) -> None:
-        # A second series for each other one, that tells when it began.
+        # These would double the series, with the time when each began.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -117,7 +117,7 @@ class WorkerMetrics(Measures):
             ["why"],
             registry=self._registry,
         )
-        # A lookup here takes a third of the time that one in the library takes.
+        # A look-up here takes a third of the time of the library's.
         self._jobs_of: dict[tuple[str, str], Counter] = {}
         self._attempts_of: dict[tuple[str, str], Counter] = {}
         self._repeats_of: dict[str, Counter] = {}
@@ -125,7 +125,7 @@ class WorkerMetrics(Measures):
         self._begin_at_zero(accounts)
 
     def _begin_at_zero(self, accounts: Collection[str]) -> None:
-        """Have each series there before it counts: else nobody sees its first step."""
+        """Create each series with 0: Prometheus would miss its first increment otherwise."""
         for account in ("", *accounts):
             for code in ERROR_CODES:
                 self._job(account, f"failed:{code}")
@@ -136,11 +136,11 @@ class WorkerMetrics(Measures):
                 self._attempt(account, kind.value)
 
     def watch(self, state: WorkerState) -> None:
-        """Show a worker's state with the rest from now on."""
+        """Include a worker's state from now on."""
         self._registry.register(_StateCollector(state))
 
     def page(self, accept: str) -> Page:
-        """Write everything in the format that the client accepts."""
+        """Return all metrics in the format that the client accepts."""
         write, content_type = choose_encoder(accept)
         return Page(body=write(self._registry), content_type=content_type)
 
@@ -155,7 +155,7 @@ class WorkerMetrics(Measures):
         found.observe(seconds)
 
     def attempted(self, account_id: str, kind: str) -> None:
-        """Count a try."""
+        """Count an attempt."""
         self._attempt(account_id, kind).inc()
 
     def permitted(self, seconds: float) -> None:
@@ -163,26 +163,26 @@ class WorkerMetrics(Measures):
         self._permit_seconds.observe(seconds)
 
     def repeats(self, why: str) -> None:
-        """Count what was put off."""
+        """Count a job that was put off."""
         found = self._repeats_of.get(why)
         if found is None:
             found = self._repeats_of[why] = self._repeats.labels(why)
         found.inc()
 
-    def ended(self, account_id: str, count: str, enqueued_at: str | None) -> None:
-        """Count an outcome, and observe how long it took, if that is known."""
-        self._job(account_id, count).inc()
+    def ended(self, account_id: str, counter: str, enqueued_at: str | None) -> None:
+        """Count an outcome, and observe how long the job took, if that is known."""
+        self._job(account_id, counter).inc()
         if enqueued_at is not None:
             seconds = time.time() - datetime.fromisoformat(enqueued_at).timestamp()
-            # Producers have clocks of their own.
+            # A producer's clock may be ahead of ours.
             self._job_seconds.observe(max(0.0, seconds))
 
-    def _job(self, account_id: str, count: str) -> Counter:
-        found = self._jobs_of.get((account_id, count))
+    def _job(self, account_id: str, counter: str) -> Counter:
+        found = self._jobs_of.get((account_id, counter))
         if found is None:
-            outcome, _, code = count.partition(":")
+            outcome, _, code = counter.partition(":")
             found = self._jobs.labels(account_id, outcome, code)
-            self._jobs_of[account_id, count] = found
+            self._jobs_of[account_id, counter] = found
         return found
 
     def _attempt(self, account_id: str, kind: str) -> Counter:
@@ -193,14 +193,14 @@ class WorkerMetrics(Measures):
 
 
 def status_label(status: int | None) -> str:
-    """Return how a status is shown: as it is, or by its class (`4xx`) if it is an unusual one."""
+    """Return a status's label: the status, or its class (`4xx`) if it is an unusual one."""
     if status is None:
         return NO_ANSWER
     return str(status) if status in STATUSES else f"{status // 100 % 10}xx"
 
 
 def build_info() -> Metric:
-    """Return the metric that names the version of Overture and of Python."""
+    """Return the metric with the versions of Overture and of Python."""
     found = GaugeMetricFamily(
         "overture_build_info", "The versions that run here.", labels=["version", "python"]
     )
@@ -215,7 +215,7 @@ class _StateCollector(Collector):
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        """Make the metrics."""
+        """Yield the metrics."""
         state = self._state
         yield build_info()
         threads = GaugeMetricFamily(

@@ -1,4 +1,4 @@
-"""The pages of a worker: `/metrics`, `/healthz` and `/readyz`, made of its parts when asked for."""
+"""The pages of a worker: `/metrics`, `/healthz` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.watchdog import Watchdog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The state of a worker of this process, as `WorkerState` wants it."""
+    """The `WorkerState` of this process's worker."""
 
     pool: TaskPool
     consumer: JobConsumer
@@ -27,7 +27,7 @@ class State:
     slots: int
 
     def threads(self) -> Mapping[str, int]:
-        """Count threads, those that are not started yet among the idle ones."""
+        """Count threads; those that are not started yet count as idle."""
         busy = self.pool.busy
         waiting = min(busy, len(self.parts.permits.waiting))
         return {"working": busy - waiting, "waiting": waiting, "idle": self.slots - busy}
@@ -41,24 +41,24 @@ class State:
         return self.parts.publisher.waiting
 
     def publish_repeats(self) -> int:
-        """Count what was sent again."""
+        """Count messages that were sent again."""
         return self.parts.publisher.repeats
 
     def store_errors(self) -> int:
-        """Count failures of the store."""
+        """Count failed calls to the store."""
         return store_errors()
 
     def dropped_lines(self) -> int:
-        """Count lost lines."""
+        """Count lost lines of the log."""
         return dropped_lines()
 
     def progress_at(self) -> float:
-        """Return when nothing stood still."""
+        """Return when the watchdog last found nothing wrong."""
         return self.watchdog.progress_at
 
 
 class WorkerPages:
-    """Measures what a worker does, and serves that with its probes."""
+    """Keeps a worker's metrics, and serves them with its probes."""
 
     def __init__(self, address: str, accounts: Collection[str]) -> None:
         """Serve at `host:port`, once there is a worker."""

@@ -1,4 +1,4 @@
-"""What a worker process is made of: its parts are built once, started, shared and closed here."""
+"""The parts of a worker process: they are built, started and closed here."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from tasks.tracing import Tracing
 from worker.broker.base import Broker
 from worker.broker.publisher import Publisher
 
-# Beside one thread for each slot: the pulse, the publisher and the watchdog use the store too.
+# Connections to the store beside one for each slot: for pulse, publisher and watchdog.
 SPARE_CONNECTIONS = 8
-# How long a closing worker waits for the store to take what it has yet to be told, in seconds.
-LAST_WORD_SECONDS = 1.0
-# In a pool for several accounts a job waits so long for its permit in its slot, in seconds; then it
-# goes back to the broker, so that others' jobs get through.
+# How long a closing worker waits for pending writes to the store.
+FLUSH_SECONDS = 1.0
+# How long a job waits in its slot for a permit in a pool for several accounts. Then it waits in the
+# broker, so that other accounts' jobs get the slot.
 MAX_WAIT_SECONDS = 1.0
-# In a pool for one account nobody else needs its slot, and its backlog keeps its order in the
-# broker. But its tokens were got before: they are renewed five minutes before their end.
+# The same in a pool for one account: no other account needs the slot, and the backlog keeps its
+# order in the broker. It must be less than the five minutes for which its tokens are surely valid.
 MAX_WAIT_ALONE_SECONDS = 240.0
 
 
@@ -59,27 +59,27 @@ class Parts:
     permits: Permits
     accounts: Collection[Account]
     taken: Counter[str]
-    """How many messages were taken of each queue."""
+    """How many messages were taken from each queue."""
 
     def answered_at(self) -> float:
-        """Return when a thread last got an answer, from the ledger or from LivePerson."""
+        """Return when a thread last got an answer from the ledger or LivePerson."""
         calls = (account.client.called_at for account in self.accounts)
         return max(self.permits.answered_at, *calls)
 
     def start(self, about: Callable[[], Mapping[str, object]]) -> None:
-        """Start the threads; others see what is `about` this worker."""
+        """Start the threads; the pulse includes what `about` returns."""
         self.pulse.start(about)
         self.publisher.start()
 
     def close(self, *, seconds: float) -> None:
-        """Publish what is waiting, for at most so many seconds, and leave the jobs to others.
+        """Publish what is waiting, for at most `seconds`, and give up the claims.
 
-        Connections end with the process: threads that are in a call still use them.
+        Connections are not closed: threads may be in a call. They end with the process.
         """
         self.publisher.close(seconds=seconds)
-        self.ledger.close(seconds=LAST_WORD_SECONDS)
+        self.ledger.close(seconds=FLUSH_SECONDS)
         self.shutdown.over.set()
-        self.pulse.stop(seconds=LAST_WORD_SECONDS)
+        self.pulse.stop(seconds=FLUSH_SECONDS)
 
 
 def build(
@@ -92,7 +92,7 @@ def build(
     measures: Measures,
     tracing: Tracing,
 ) -> Parts:
-    """Put the parts together; nothing connects yet."""
+    """Build the parts; nothing connects yet."""
     store = connect(store_url, connections=concurrency + SPARE_CONNECTIONS)
     shutdown, publisher = Shutdown(), Publisher(broker, job_queues=queues)
     brake, taken = Brake(store, settings.accounts), Counter[str]()
@@ -158,7 +158,7 @@ def build(
 
 
 def _outcome_tasks(settings: Settings) -> dict[str, str]:
-    """Name the Celery task of the user's that takes outcomes of each routing key, if one does."""
+    """Return the user's Celery task for the outcomes of each routing key, if one is set."""
     named = {
         CREATED_KEY: settings.results_task,
         REUSED_KEY: settings.results_task,
@@ -168,7 +168,7 @@ def _outcome_tasks(settings: Settings) -> dict[str, str]:
 
 
 def token_seconds(settings: Settings) -> float:
-    """Return how long a token may be in coming: its host may have to be looked up first."""
+    """Return how long a token call can last, with the look-up of its host."""
     return 2 * (settings.connect_timeout + settings.read_timeout)
 
 

@@ -1,7 +1,7 @@
-"""The pool: threads that take deliveries off a queue.
+"""The pool: threads that take jobs from a queue.
 
-Celery's own pool of threads makes a future for every task, with its locks and conditions. Here
-nobody waits for one: a delivery says itself what became of it.
+Celery's own thread pool makes a future for every task, with locks and conditions. Here nobody needs
+it: a delivery is settled by its task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class TaskPool(BasePool):
-    """As many threads as the worker has slots, each started when no other is free."""
+    """A thread for each slot of the worker, started when it is first needed."""
 
     body_can_be_buffer = True
     signal_safe = False
@@ -30,18 +30,18 @@ class TaskPool(BasePool):
         super().__init__(*args, **options)
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        # One for each call that has not ended. Unlike a number it needs no lock among threads.
+        # An entry for each call that has not ended; a deque, because changing it needs no lock.
         self._begun: deque[None] = deque()
 
     @property
     def busy(self) -> int:
-        """How many threads have something to do."""
+        """How many threads are busy."""
         return min(len(self._begun), int(self.limit or 0))
 
     def on_apply(
         self, target: Callable[..., object], args: Sequence[Any], *_: Any, **__: Any
     ) -> None:
-        """Have a function called by the next thread that is free."""
+        """Queue a call for the next free thread."""
         self._begun.append(None)
         self._calls.put((target, args))
         if len(self._threads) < min(len(self._begun), self.limit):
@@ -52,12 +52,12 @@ class TaskPool(BasePool):
             thread.start()
 
     def on_start(self) -> None:
-        """Say that the process is there which runs the tasks, as Celery's pools of processes do."""
+        """Send the signal that Celery's process pools send for each of their processes."""
         _, hostname = self.options.get("initargs") or (None, None)
         signals.worker_process_init.send(sender=hostname)
 
     def on_stop(self) -> None:
-        """Let every thread finish what it is doing."""
+        """Wait until every thread has finished its job."""
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:

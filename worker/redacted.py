@@ -1,4 +1,4 @@
-"""What the settings hold that no line of a log may."""
+"""The secrets in the settings, to be removed from the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.liveperson.environment import proxy_passwords
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """Return the values that may appear in no line of the log."""
+    """Return the values that must not appear in the log."""
     urls = [url.get_secret_value() for url in (settings.broker_url, settings.store_url) if url]
     passwords = set[str]().union(proxy_passwords(), *map(passwords_of, urls))
     if settings.console_password is not None:

@@ -1,6 +1,6 @@
-"""A few pages over HTTP, for Prometheus and for probes, served by threads of their own.
+"""A small HTTP server for Prometheus and probes, with its own threads.
 
-It speaks plain HTTP and asks nobody who they are: the address decides who can reach it.
+It has neither TLS nor authentication: its address decides who can reach it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import structlog
 
 from config.values import host_and_port
 
-# So many requests are answered at a time. One more makes the oldest give way, so that clients that
-# hold on to their connections keep nobody else out.
+# How many requests are answered at a time. One more closes the oldest connection, so that clients
+# that keep theirs open do not lock out others.
 MAX_REQUESTS: Final = 16
-# A client that neither sends nor reads for so long is let go, in seconds.
+# A connection on which the client neither sends nor reads for this long is closed.
 QUIET_SECONDS: Final = 5.0
-# How long to wait where the system allows no more open files, in seconds.
+# How long to wait before accepting again, after the system had no free file descriptor.
 FULL_SECONDS: Final = 1.0
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -34,37 +34,37 @@ log = structlog.get_logger()
 
 
 class CannotServe(Exception):
-    """Nothing can be served at an address; the text says why, and what to do."""
+    """The server cannot listen at an address; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a request is answered with."""
+    """The answer to a request."""
 
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = TEXT
 
 
-# Makes a page, given what the client says it accepts (the header `Accept`).
+# Makes a page, given the request's header `Accept`.
 Make = Callable[[str], Page]
 
 
 def well(words: str) -> Page:
-    """Make the page of a probe where all is well."""
+    """Return the page of a probe if all is well."""
     return Page(body=f"{words}\n".encode())
 
 
 def unwell(words: str) -> Page:
-    """Make the page of a probe that says what is not well."""
+    """Return the page of a probe that says what is wrong."""
     return Page(body=f"{words}\n".encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class PageServer:
-    """Serves pages by their paths, from the moment it is made until it is closed."""
+    """Serves pages by their paths, until it is closed."""
 
     def __init__(self, address: str, pages: Mapping[str, Make], *, named_by: str) -> None:
-        """Listen at `host:port`, which a setting or an option names. Raises CannotServe."""
+        """Listen at `host:port`, which the setting `named_by` has. Raises CannotServe."""
         host, port = host_and_port(address)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -77,13 +77,13 @@ class PageServer:
         threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
 
     def close(self) -> None:
-        """Serve nothing more."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class _Server(ThreadingTCPServer):
-    """One thread for each request, and a bound to their number."""
+    """One thread for each request, up to a maximum."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -97,7 +97,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; where none can be had, do not ask again at once."""
+        """Accept a connection; after an error, wait before the next try."""
         try:
             return super().get_request()
         except OSError:
@@ -105,7 +105,7 @@ class _Server(ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread; where too many are at work, the oldest gives way."""
+        """Answer in a thread; if there are too many, close the oldest connection."""
         with self._lock:
             if len(self._open) >= MAX_REQUESTS:
                 oldest = next(iter(self._open))
@@ -116,13 +116,13 @@ class _Server(ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection once it is answered."""
+        """Close a connection after its answer."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Make nothing of a client that went away: it is all that comes here."""
+        """Ignore the error: only clients that have disconnected cause any."""
         del request, client_address
 
 
@@ -135,11 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer with the page and its contents."""
+        """Answer with the page."""
         self._answer(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Answer with what is said of the page."""
+        """Answer with the page's headers."""
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
@@ -166,4 +166,4 @@ class _Handler(BaseHTTPRequestHandler):
             )
 
     def log_message(self, *_: Any) -> None:
-        """Write no line for a request: there is one every few seconds."""
+        """Log nothing: there is a request every few seconds."""

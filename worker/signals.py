@@ -1,7 +1,7 @@
-"""Celery's signals of a task, so that what knows Celery knows our jobs: instrumentation, loggers.
+"""Celery's signals of a task, for instrumentation and loggers that know Celery.
 
-They are those that Celery's own worker sends, in the same threads, and they cost nothing where
-nobody listens. Source: Celery, "Signals".
+They are sent as by Celery's own worker, in the same threads; without receivers they cost nothing.
+Source: Celery, "Signals".
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ log = structlog.get_logger()
 
 
 class JobFailed(Exception):
-    """A job has become a dead letter; the text is its code and its message."""
+    """A job has become a dead letter; the text is its code and message."""
 
 
 def run_of(
     task: CreateConversation, consumer: Any, work: Work, delivery: Delivery
 ) -> Callable[[Work, Delivery], object]:
-    """Return what runs a job; where somebody listens, say that it was received, and what follows.
+    """Return the function that runs a job; with receivers, one that also sends the signals.
 
-    Nothing that goes wrong with that is the job's business.
+    An error in a signal does not affect the job.
     """
     if not any(signal.receivers for signal in OF_A_TASK):
         return task.run
@@ -57,18 +57,18 @@ def run_of(
 
 
 class Announced:
-    """One delivery of a job, as Celery tells of it: received, then run in a thread of the pool."""
+    """One delivery of a job, with Celery's signals about it."""
 
     def __init__(
         self, task: CreateConversation, consumer: Any, work: Work, delivery: Delivery
     ) -> None:
-        """Say that it was received; `consumer` is Celery's."""
+        """Send that it was received; `consumer` is Celery's."""
         self._task = task
         self._request = _request(task, consumer, work, delivery)
         signals.task_received.send(sender=consumer, request=self._request)
 
     def run(self, work: Work, delivery: Delivery) -> None:
-        """Run the task, and say so before and afterwards."""
+        """Run the task, with the signals before and after."""
         task, request = self._task, self._request
         about: dict[str, Any] = {
             "task_id": request.id,
@@ -85,14 +85,14 @@ class Announced:
             task.pop_request()
 
     def _end(self, step: Step | None, about: Mapping[str, Any], *, started: float) -> Any:
-        """Say what became of the job; return Celery's name for that, and what it returned."""
+        """Send the signal for the job's result; return Celery's state and return value."""
         task = self._task
         if step is None:
             return states.REJECTED, None
         if isinstance(step, Drop):
             return states.IGNORED, None
         if isinstance(step, Later):
-            # Its types know no number that mypy knows.
+            # Any: Celery's types lack float here.
             seconds: Any = step.seconds
             again = Retry(step.why, when=seconds)
             signals.task_retry.send(
@@ -114,7 +114,7 @@ class Announced:
 
 
 def _request(task: CreateConversation, consumer: Any, work: Work, delivery: Delivery) -> Request:
-    """Make the request that Celery makes of a message; of one without Celery, with the job's id."""
+    """Return Celery's request for a message; a message without a Celery id gets the job's."""
     message = delivery.message
     given = message.headers.get("id")
     headers: Any = {
@@ -144,7 +144,7 @@ def _request(task: CreateConversation, consumer: Any, work: Work, delivery: Deli
 
 
 def _raised(error: Exception) -> ExceptionInfo:
-    """Raise an exception as a task would; return what Celery makes of it."""
+    """Raise an exception as a task would, and return Celery's information about it."""
     try:
         raise error
     except type(error):

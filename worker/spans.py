@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry, where its API is installed and the user has an SDK collect them.
+"""Spans of OpenTelemetry, if its API is installed and the user has an SDK that collects them.
 
 Sources: OpenTelemetry's semantic conventions for HTTP (stable), and for messaging.
 """
@@ -23,25 +23,25 @@ from tasks.messages.outcome import Outcome
 from tasks.messages.trace import Trace
 from tasks.tracing import NO_IDS, Processing, Tracing
 
-# The headers of messages are W3C's, whatever else the user's SDK passes on.
+# Messages have W3C's headers, whatever format the user's SDK uses otherwise.
 W3C: Final = TraceContextTextMapPropagator()
 PORTS: Final = {"https": 443, "http": 80}
 
 
 class OpenTelemetry(Tracing):
-    """Makes the spans; none before there is a provider to collect them, as a job finds out.
+    """Makes the spans, once there is a provider to collect them; each job checks for one.
 
     `system` is the broker's name in the semantic conventions.
     """
 
     def __init__(self, system: str) -> None:
         self._system = system
-        # It turns to whatever provider there is later on.
+        # The tracer uses a provider that is set later, too.
         self._tracer = trace.get_tracer("overture", VERSION)
         self._is_on = False
 
     def process(self, queue: str, work: Work) -> Processing:
-        """Give a span in the producer's trace; a job that was to wait begins one, with a link."""
+        """Return a span in the producer's trace; a job with a `notBefore` gets its own, linked."""
         if not self._has_provider():
             return super().process(queue, work)
         around = get_current()
@@ -72,8 +72,8 @@ class OpenTelemetry(Tracing):
         return get_current() if self._is_on else None
 
     def publish(self, outcome: Outcome, origin: Context | None) -> Callable[[bool], object]:
-        """Begin a producer's span; what is no job has it in the trace of its message."""
-        # Where it is not that of a job, nobody has looked for a provider yet.
+        """Begin a producer's span; without a job it is in the trace of the message."""
+        # Without a job nothing has checked for a provider yet.
         if not (self._is_on or (origin is None and self._has_provider())):
             return super().publish(outcome, origin)
         span = self._tracer.start_span(
@@ -100,7 +100,7 @@ class OpenTelemetry(Tracing):
     def call(
         self, method: str, url: str, *, service: str, resends: int
     ) -> Callable[[int | None, str], object]:
-        """Begin a client's span; the query, which names visitors, is no part of it."""
+        """Begin a client's span, without the query, which names visitors."""
         if not self._is_on:
             return super().call(method, url, service=service, resends=resends)
         parts = urlsplit(url)
@@ -132,7 +132,7 @@ class OpenTelemetry(Tracing):
 
 
 class _Processed(Processing):
-    """A span that is the thread's own while the job is worked on."""
+    """A span that is the thread's current one while the job is worked on."""
 
     def __init__(self, span: Span, around: Context) -> None:
         self._span = span
@@ -150,7 +150,7 @@ class _Processed(Processing):
         self.trace: Trace = carrier
 
     def __enter__(self) -> Self:
-        """Make it the thread's."""
+        """Make it the thread's current span."""
         self._token = attach(self._inside)
         return self
 
@@ -160,21 +160,21 @@ class _Processed(Processing):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
+        """End the span."""
         if error is not None:
             _fail(self._span, type(error).__name__)
         detach(self._token)
         self._span.end()
 
     def ended(self, outcome: Outcome) -> None:
-        """Say which outcome it is."""
+        """Set the outcome."""
         _, _, code = outcome.counter.partition(":")
         self._span.set_attribute("overture.outcome", outcome.routing_key.rpartition(".")[2])
         if outcome.routing_key == FAILED_KEY:
             _fail(self._span, code or "failed")
 
     def put_off(self, why: str, *, seconds: float, cause: str) -> None:
-        """Say why, and for how long."""
+        """Set why, and for how long."""
         self._span.set_attributes(
             {"overture.outcome": "put_off", "overture.why": why, "overture.retry_in": seconds}
         )

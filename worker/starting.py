@@ -1,4 +1,4 @@
-"""What a worker sees to before it takes a job, however it was started: nothing half in order."""
+"""What a worker checks and prepares before it takes a job, however it was started."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from worker.redacted import secrets_of
 from worker.stop import on_signals
 from worker.tuning import allow_files, keep_together
 
-# Options of Celery's own command that would take a promise away, and what to do instead.
+# Options of Celery's own command that would break a promise, and what to do instead.
 REFUSED_OPTIONS: Mapping[str, str] = {
     "autoscale": "--autoscale: the threads of a worker cannot be scaled; use --concurrency",
     "purge": "--purge: it would delete jobs; use the broker's own means if you want that",
@@ -49,17 +49,17 @@ T = TypeVar("T")
 
 
 class CannotStart(Exception):
-    """A worker cannot do its work so; each argument is a sentence that says why."""
+    """A worker cannot work like this; each argument is a sentence that says why."""
 
 
 def begin(app: WorkerApp, options: Mapping[str, Any]) -> None:
-    """Get everything that a worker of this application needs; called as Celery makes one.
+    """Prepare everything that a worker of this application needs; Celery calls it at the start.
 
-    Raises SystemExit with 1, having said why, and with 0 for a signal. Celery would log any other
+    Raises SystemExit: with 1 after saying why, and with 0 for a signal. Celery would log any other
     error, and go on.
     """
     signals.setup_logging.connect(_keep_log, dispatch_uid="overture")
-    # Whoever is root is warned of pickle, which is refused here.
+    # Celery warns root of pickle, which is refused here.
     warnings.simplefilter("ignore", SecurityWarning)
     if app.setup is not None:
         return
@@ -76,13 +76,13 @@ def begin(app: WorkerApp, options: Mapping[str, Any]) -> None:
         for sentence in error.args:
             complain(sentence)
         raise SystemExit(1) from None
-    except Exception:  # noqa: BLE001 - whatever it was: Celery would go on without
+    except Exception:  # noqa: BLE001 - Celery would log any error, and go on
         traceback.print_exc()
         raise SystemExit(1) from None
 
 
 def fit_in(worker: Any) -> None:
-    """Have a worker of Celery's no more threads than there can be files open for them."""
+    """Reduce the threads of Celery's worker to what the limit of open files allows."""
     if worker.app.setup.settings.one_processor:
         keep_together()
     if isinstance(worker.concurrency, int):
@@ -90,12 +90,12 @@ def fit_in(worker: Any) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Say what is wrong, with the program's name before it."""
+    """Print what is wrong, after the program's name."""
     print(f"overture: {sentence}", file=sys.stderr)  # noqa: T201 - there is no log yet
 
 
 def check(settings: Settings) -> None:
-    """See whether a worker can work with these settings. Raises CannotStart."""
+    """Check whether a worker can work with these settings. Raises CannotStart."""
     if not settings.accounts:
         raise CannotStart(
             "no account is configured: set OVERTURE_ACCOUNT_ID, OVERTURE_CLIENT_ID and "
@@ -110,16 +110,16 @@ def check(settings: Settings) -> None:
 
 
 def log_as_told(settings: Settings) -> None:
-    """Write the log as the settings say."""
+    """Configure the log as the settings say."""
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
 
 
 def check_store(store: Any, *, replicas: int) -> None:
-    """See whether the store answers, and takes all that a job asks of it. Raises CannotStart.
+    """Check that the store answers and allows all that a job needs; waits for one that starts.
 
-    Raises RedisError as well; a server that will be ready soon is waited for.
+    Raises CannotStart and RedisError.
     """
     retry_at_start(store.ping, report)
     needed = store_rights(replicas=replicas)
@@ -127,9 +127,9 @@ def check_store(store: Any, *, replicas: int) -> None:
 
 
 def check_broker(broker: Broker, queues: Iterable[str]) -> None:
-    """See whether the broker takes and gives messages, with all its queues. Raises CannotStart.
+    """Check the broker's rights and declare its queues; waits for a broker that starts.
 
-    Raises what its connection raises; a broker that will be ready soon is waited for.
+    Raises CannotStart, and the connection's own errors.
     """
     _demand_rights("broker", retry_at_start(broker.missing_rights, report_broker))
     names = {JOBS_QUEUE, *queues}
@@ -143,12 +143,12 @@ def _declare(broker: Broker, names: Iterable[str]) -> None:
 
 
 def _keep_log(**_: object) -> None:
-    """Keep Celery from setting up a log of its own."""
+    """Do nothing: a receiver of this signal keeps Celery from setting up its own log."""
 
 
 def _demand_options(options: Mapping[str, Any]) -> None:
     faults = [words for name, words in REFUSED_OPTIONS.items() if options.get(name)]
-    # The command gives the class, by default that which is configured.
+    # The command passes the class, by default the configured one.
     if options.get("pool") not in {None, TaskPool}:
         faults.append("--pool: jobs need the pool that is configured; leave the option out")
     if faults:
@@ -165,7 +165,10 @@ def _read_settings() -> Settings:
 
 
 def _reach(settings: Settings, queues: Collection[str] | None) -> Setup:
-    """Reach broker and store, and keep them until the process ends. Raises CannotStart."""
+    """Connect to broker and store; an embedded one is kept up until the process ends.
+
+    Raises CannotStart.
+    """
     stack = ExitStack()
     atexit.register(stack.close)
     try:
@@ -185,7 +188,7 @@ def _reach(settings: Settings, queues: Collection[str] | None) -> Setup:
 
 
 def _store_at(url: str, settings: Settings) -> str:
-    """Look at the store; return the URL under which it is one."""
+    """Check the store, and return its URL, which may be that of a cluster."""
     url, store = retry_at_start(lambda: open_store(url, connections=1), report)
     with closing(store):
         check_store(store, replicas=settings.store_replicas)
@@ -207,7 +210,7 @@ def _or_say(
 
 
 def _demand_rights(what: str, missing: Sequence[str] | None) -> None:
-    """Raise CannotStart where the server's user lacks a right that a job would need some day."""
+    """Raise CannotStart if the server's user lacks a right that a job can need."""
     if missing:
         raise CannotStart(
             f"the {what}'s user lacks {' '.join(missing)}; add this with ACL SETUSER and its name"
@@ -215,7 +218,7 @@ def _demand_rights(what: str, missing: Sequence[str] | None) -> None:
 
 
 def _demand_health_file(path: Path | None) -> None:
-    """Touch it once: later on a probe would end the worker, and nobody would say why."""
+    """Touch the file once: if that fails later, a probe ends the worker, and nobody knows why."""
     try:
         if path is not None:
             path.touch()

@@ -1,4 +1,4 @@
-"""What hangs on Celery's worker: its bootsteps, in the order in which they start.
+"""The bootsteps that we add to Celery's worker, in the order in which they start.
 
 Source: Celery, "Extensions and Bootsteps".
 """
@@ -37,15 +37,15 @@ log = structlog.get_logger()
 
 
 class Pipeline(bootsteps.StartStopStep):
-    """The parts that a job passes: ledger, pulse, publisher, and the task itself.
+    """The parts that jobs use: ledger, pulse, publisher, and the task itself.
 
-    Adds to the worker: `parts`, which its consumer hands jobs to, and `pages`.
+    Sets `parts` and `pages` of Celery's worker; the consumer uses `parts`.
     """
 
     requires = ("celery.worker.components:Pool",)
 
     def create(self, worker: Any) -> None:
-        """Put the parts together."""
+        """Build the parts."""
         setup: Setup = worker.app.setup
         bound(setup.settings.max_message_bytes)
         worker.pages = _or_end(lambda: pages_of(setup.settings))
@@ -66,27 +66,27 @@ class Pipeline(bootsteps.StartStopStep):
         worker.parts.start(lambda: _about(worker, since))
 
     def stop(self, worker: Any) -> None:
-        """Publish what is left, and let go."""
+        """Publish what is left, and close the parts."""
         worker.parts.close(seconds=CLOSE_SECONDS)
 
     def terminate(self, worker: Any) -> None:
-        """Do the same where Celery waits for nothing."""
+        """Do the same when Celery ends without waiting."""
         self.stop(worker)
 
 
 class Supervision(bootsteps.StartStopStep):
-    """What looks after the worker: signals, watchdog, and the pages for probes."""
+    """The signals' handlers, the watchdog, and the pages for probes."""
 
     requires = (Pipeline,)
 
     def create(self, worker: Any) -> None:
-        """Note what Celery is about to take over."""
+        """Note whether SIGHUP is ignored, before Celery changes its handler."""
         del worker
-        # `nohup` has a process ignore it, and means it.
+        # A process under `nohup` ignores it, and must go on doing so.
         self._ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
     def start(self, worker: Any) -> None:
-        """Take the signals over from Celery, and start looking."""
+        """Take the signals over from Celery, and start the watchdog."""
         setup: Setup = worker.app.setup
         settings, parts = setup.settings, worker.parts
         if self._ignores_hangup:
@@ -97,7 +97,7 @@ class Supervision(bootsteps.StartStopStep):
             worker.consumer,
             publisher=parts.publisher,
             answered_at=parts.answered_at,
-            # No call takes longer; nor does waiting for a token that another worker gets.
+            # No call takes longer, nor does waiting for another worker's token call.
             answer_seconds=token_seconds(settings),
             broker=setup.broker,
             store_url=setup.store_url,
@@ -121,7 +121,7 @@ class Supervision(bootsteps.StartStopStep):
 
 
 def _about(worker: Any, since: float) -> dict[str, object]:
-    """Say of a worker what an operator wants to know; it has been up `since` then."""
+    """Return what `overture workers` shows of a worker; it has been up `since` then."""
     return {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -136,7 +136,7 @@ def _about(worker: Any, since: float) -> dict[str, object]:
 
 @signals.worker_ready.connect
 def _say_ready(sender: Any, **_: object) -> None:
-    """Say what a worker works with."""
+    """Log that the worker is ready, and with which servers."""
     worker = sender.controller
     setup: Setup | None = getattr(worker.app, "setup", None)
     if setup is not None:
@@ -155,7 +155,7 @@ def _say_ready(sender: Any, **_: object) -> None:
 
 
 def _or_end(call: Any) -> Any:
-    """End the worker in a sentence where nothing can be served."""
+    """End the worker with a sentence if its pages cannot be served."""
     try:
         return call()
     except CannotServe as error:
@@ -164,7 +164,7 @@ def _or_end(call: Any) -> Any:
 
 
 def pages_of(settings: Settings) -> WorkerPages | None:
-    """Return what serves a worker's pages, if an address is set. Raises CannotServe."""
+    """Return a worker's pages, if an address is set. Raises CannotServe."""
     if settings.metrics_address is None:
         return None
     try:
@@ -178,7 +178,7 @@ def pages_of(settings: Settings) -> WorkerPages | None:
 
 
 def tracing_of(broker: Broker) -> Tracing:
-    """Return what makes spans, where OpenTelemetry's API is installed."""
+    """Return the maker of spans, if OpenTelemetry's API is installed."""
     try:
         from worker.spans import OpenTelemetry  # noqa: PLC0415 - what it imports may be missing
     except ImportError:

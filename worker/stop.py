@@ -1,4 +1,4 @@
-"""How a worker ends: by a signal, in order and in bounded time."""
+"""The end of a worker after a signal: a drain, with a time limit."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from worker.consumer import JobConsumer
 from worker.parts import Parts
 
 POLL_SECONDS: Final = 0.1
-# What is left after the drain: confirms to await, connections to close, in seconds.
+# How long the rest may take after the drain: confirms, pending writes.
 CLOSE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have a function called when the process is asked to end.
+    """Call a function on the signals that end a process.
 
-    `nohup` has a process ignore SIGHUP, and means it.
+    Not on SIGHUP if it is ignored: a process under `nohup` must go on doing so.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, handler)
@@ -37,7 +37,7 @@ def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
 
 
 class Stop:
-    """Ends a worker by signal, in order and in bounded time."""
+    """Drains and ends a worker after a signal."""
 
     def __init__(self, worker: Any, parts: Parts, *, drain_seconds: float) -> None:
         self._worker = worker
@@ -46,14 +46,14 @@ class Stop:
         self._asked = 0
 
     def listen(self) -> None:
-        """Take the signals that end a process over from Python."""
+        """Handle the signals that end a process."""
         on_signals(self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
         is_first = not self._asked
-        # A terminal that is closed says so more than once, and systemd says it behind SIGTERM:
-        # only the first of them asks for anything.
+        # A closed terminal sends SIGHUP more than once, and systemd sends it after SIGTERM: so it
+        # never counts as a second signal.
         if is_first or number != signal.SIGHUP:
             self._asked += 2 if number == signal.SIGQUIT else 1
         if is_first:
@@ -76,7 +76,7 @@ class Stop:
         # Celery's loop looks at this flag in every turn.
         state.should_stop = 0  # type: ignore[assignment] # typed by its first value, None
         if left:
-            # Threads in a call cannot be ended; what they hold is delivered again elsewhere.
+            # Threads in a call cannot be stopped; their jobs are delivered again.
             self._parts.close(seconds=CLOSE_SECONDS)
             write_last_lines()
             os._exit(0)

@@ -1,10 +1,9 @@
-"""One processor for all threads of a worker, since they take turns anyway.
+"""Keeps all threads of a worker on one processor; also the collector, and the limit of open files.
 
-Only one thread at a time can run Python. Spread over several processors, each turn has to wake
-another one and bring the interpreter's data there, which takes as long as the turn itself
-(docs/performance.md). Together on one they run as well, and leave the others to more workers. The
-kernel would now move nothing away from a processor that somebody else makes busy, so that is done
-here.
+Only one thread at a time can run Python. On several processors, each switch of threads has to wake
+another processor and move the interpreter's data there, which takes as long as the work itself
+(docs/performance.md). On one processor they run as fast, and the others are free for more workers.
+The kernel cannot move them away from a processor that others make busy, so that is done here.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from typing import Final
 
 import structlog
 
-# Between two looks, in seconds; by chance, so that workers that are in each other's way do not
-# move away together.
+# Between two checks, in seconds; random, so that two workers on one processor do not both leave it.
 POLL_SECONDS: Final = (1.0, 3.0)
-# A processor of which this share is in use has nothing left for anybody ...
+# A processor with this share in use is full ...
 FULL: Final = 0.9
-# ... and is left for one on which so much more of it is to be had.
+# ... and is left if another one has at least this much more to offer.
 WORTH_MOVING: Final = 0.25
 
 STAT: Final = Path("/proc/stat")
@@ -43,7 +41,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Ticks since the start: of each processor busy and in all, and the seconds that we ran."""
+    """Each processor's busy and total ticks, and the seconds that this process ran."""
 
     ticks: Mapping[int, tuple[int, int]]
     ran: float
@@ -51,9 +49,9 @@ class Reading:
 
 
 def keep_together() -> None:
-    """Have this process's threads, and those yet to come, run on one processor at a time.
+    """Keep this process's threads, and those to come, on one processor at a time.
 
-    Where there is only one, or the system knows no such thing, nothing is done.
+    Does nothing if there is only one, or if the system has no such function.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
@@ -63,15 +61,14 @@ def keep_together() -> None:
 
 
 def choose(here: int, used: Mapping[int, float], ours: float) -> int:
-    """Choose the processor to be on: `here`, unless others crowd us there and not elsewhere.
+    """Choose the processor: `here`, unless it is full and another one has room.
 
-    `used` is the share of each processor that was in use, by whomever, `ours` what we used of the
-    one here.
+    `used` is the share of each processor that was in use, `ours` what we used of the one here.
     """
     if not used:
         return here
     best = min(used, key=lambda one: used[one])
-    # One that is not listed any more was taken away from under us.
+    # If our processor is no longer listed, it was taken offline: count it as overfull.
     at_all = used.get(here, 1.0 + ours)
     return best if at_all >= FULL and used[best] + WORTH_MOVING <= at_all - ours else here
 
@@ -100,7 +97,7 @@ def _keep(allowed: Collection[int]) -> None:
                 log.info("processor.changed", was=here, now=chosen)
                 here = chosen
                 _move_to(here)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the worker does without
+    except Exception as error:  # noqa: BLE001 - after any error the worker goes on without this
         log.warning("processor.not_chosen", error=str(error)[:200])
 
 
@@ -128,35 +125,36 @@ def _read(allowed: Collection[int]) -> Reading:
     return Reading(ticks, ran=times.user + times.system, at=time.monotonic())
 
 
-# So many new objects make it look through the young ones; Python's own 700 are a job or two.
+# New objects between two collections of the young generation; Python's default of 700 is one or two
+# jobs.
 YOUNG_OBJECTS: Final = 20_000
 
 
 def relax_collector() -> None:
-    """Have it pass over what is there already, and look at the rest less often.
+    """Exclude the existing objects from garbage collection, and collect less often.
 
-    Modules and schemas stay for as long as the process, and jobs leave few cycles behind.
+    Modules and schemas live as long as the process, and jobs leave few cycles behind.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-# A thread may keep a connection to each of the two services that a new consumer takes (IDP and
-# CONVERSATION) and one to the store, and open another one.
+# A thread may have connections to the two services of a new consumer (IDP and CONVERSATION), one to
+# the store, and one that is being opened.
 FILES_A_SLOT: Final = 4
-# What else a worker has open: the broker, the store, its log, certificates while they are read.
+# Other open files of a worker: the broker, the store, its log, certificates while they are read.
 FILES_BESIDE: Final = 40
 
 
 def allow_files(slots: int) -> int:
-    """Have the system allow as many open files as these slots need; return for how many it does.
+    """Raise the limit of open files for these slots; return how many slots it is enough for.
 
-    Without, connections fail for want of files, which looks like LivePerson's failure.
+    With too few files connections fail, which would look like a failure of LivePerson.
     """
     needed = FILES_BESIDE + slots * FILES_A_SLOT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A system that names no hard limit may have one nevertheless (macOS).
+    # A system without a hard limit may refuse "unlimited" all the same (macOS).
     for wanted in (hard, max(soft, needed)):
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -169,7 +167,7 @@ def allow_files(slots: int) -> int:
 
 
 def slots_for(allowed: int, slots: int) -> int:
-    """Return how many of these slots a number of open files is enough for: at least one."""
+    """Return how many of these slots a limit of open files is enough for; at least one."""
     if allowed == resource.RLIM_INFINITY:
         return slots
     return max(1, min(slots, (allowed - FILES_BESIDE) // FILES_A_SLOT))

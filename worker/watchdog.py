@@ -1,8 +1,8 @@
-"""The watchdog: ends a worker that no longer makes progress, and shows that one still does.
+"""The watchdog: ends a worker that makes no progress, and touches the health file of one that does.
 
-A worker can look alive and take nothing: celery #8030, #8091, #9054 and others tell of stalls after
-a broker's restart. Killing it is safe here, since what it holds is delivered again; so progress is
-what is looked at, not a timer.
+A worker can look alive and take no jobs: celery #8030, #8091, #9054 and others report stalls after
+a broker's restart. Ending it is safe, since its jobs are delivered again. So progress is checked,
+and not only a timer.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from kombu.exceptions import KombuError
 from config.streams import write_last_lines
 from tasks.store.connection import StoreError, connect
 from worker.broker.base import Broker
-from worker.progress import STALL_SECONDS, Sight, Verdict, judge
+from worker.progress import STALL_SECONDS, Snapshot, Verdict, judge
 
 POLL_SECONDS: Final = 5.0
-# Beside the workers' signs of life; written to see whether the store takes anything.
+# Written to check whether the store accepts writes.
 STORE_KEY: Final = "overture:watchdog"
 
 log = structlog.get_logger()
 
 
 class Watched(Protocol):
-    """What the watchdog looks at; times are of the monotonic clock, in seconds."""
+    """What the watchdog reads of the consumer; times are of the monotonic clock, in seconds."""
 
     turned_at: float
     received_at: float
@@ -44,11 +44,11 @@ class Watched(Protocol):
 
 
 class Publishing(Protocol):
-    """What it looks at of the publisher."""
+    """What the watchdog reads of the publisher."""
 
     @property
     def waiting(self) -> int:
-        """How many messages it has that are not confirmed."""
+        """How many messages are not confirmed."""
 
     @property
     def confirmed_at(self) -> float:
@@ -56,15 +56,15 @@ class Publishing(Protocol):
 
     @property
     def trouble(self) -> str:
-        """What keeps it, in words; empty if nothing."""
+        """What is wrong with it, or an empty text."""
 
 
 class Watchdog:
-    """Looks at a worker every few seconds from a thread of its own.
+    """Checks a worker every few seconds, in its own thread.
 
-    For any thread: `verdict` is what the last look found, and `looked_at` when that was.
-    `broker_seen_at` and `store_seen_at` are when these last answered; of the monotonic clock, in
-    seconds. `progress_at` is when nothing was wrong last, as Unix time.
+    For any thread: `verdict` is the result of the last check, and `looked_at` its time.
+    `broker_seen_at` and `store_seen_at` are when these last answered; all on the monotonic clock.
+    `progress_at` is when nothing was wrong last, as Unix time.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Watchdog:
         stall_seconds: float = STALL_SECONDS,
         end: Callable[[int], object] | None = None,
     ) -> None:
-        """`answered_at` says when a thread last got an answer that it had asked for.
+        """`answered_at` returns when a thread last got an answer.
 
-        `health_file` is touched at every look that finds nothing wrong, and while a server is away
-        or says that it takes nothing for now: a probe checks its age. While the worker is draining
-        nobody looks, and it is touched as long as jobs are in hand.
+        `health_file` is touched at every check that finds nothing wrong, and while a server is away
+        or says that it accepts nothing now: a probe checks its age. While the worker is draining
+        nothing is checked, and it is touched as long as jobs are in hand.
         """
         self._watched = watched
         self._publisher = publisher
@@ -107,12 +107,12 @@ class Watchdog:
         self._busy_since = self._unpublished_since = self._reachable_since
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self.verdict = Verdict("fine")
-        # A worker starts with both at hand.
+        # A worker starts only after both have answered.
         self.looked_at = self.broker_seen_at = self.store_seen_at = self._reachable_since
         self.progress_at = time.time()
 
     def start(self) -> None:
-        """Start looking."""
+        """Start the thread."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -120,7 +120,7 @@ class Watchdog:
             try:
                 found = self._look()
             except Exception:
-                # Without this thread a worker that stands still would stand for ever.
+                # Without this thread a stalled worker would never be ended.
                 log.exception("watchdog.stumbled")
                 found = Verdict("fine")
             before, self.verdict = self.verdict, found
@@ -133,7 +133,7 @@ class Watchdog:
                 log.error("worker.held_up", why=found.why)
             if found.state != "refused":
                 self._show()
-        # A drain ends by its own timeout; what comes after its last job has to be quick.
+        # A drain has its own time limit, and what follows its last job is quick.
         while self._watched.in_hand():
             self.looked_at = time.monotonic()
             self._show()
@@ -160,7 +160,7 @@ class Watchdog:
         if not unpublished:
             self._unpublished_since = now
         since = self._reachable_since
-        sight = Sight(
+        seen = Snapshot(
             now=now,
             turned_at=max(self._watched.turned_at, since),
             received_at=self._watched.received_at,
@@ -174,7 +174,7 @@ class Watchdog:
             unpublished=unpublished,
             trouble=self._publisher.trouble,
         )
-        return judge(sight, seconds=self._stall_seconds, answer_seconds=self._answer_seconds)
+        return judge(seen, seconds=self._stall_seconds, answer_seconds=self._answer_seconds)
 
     def _show(self) -> None:
         self.progress_at = time.time()
@@ -189,9 +189,9 @@ def _exit(status: int) -> None:
 
 
 def waiting_messages(broker: Broker, queues: Sequence[str]) -> int | None:
-    """Count the messages ready on these queues; None if the broker does not say.
+    """Count the messages ready on these queues; None if the broker does not answer.
 
-    Over a connection of its own, since the worker's may be what is stuck.
+    It opens a connection, since the worker's own may be stuck.
     """
     connection = broker.connection()
     away: tuple[type[BaseException], ...] = (
@@ -210,7 +210,7 @@ def waiting_messages(broker: Broker, queues: Sequence[str]) -> int | None:
 
 
 def takes_writes(store_url: str) -> bool:
-    """Tell whether the store answers and can be written, over a connection of its own as well."""
+    """Tell whether the store answers and accepts writes, over a new connection, too."""
     try:
         with connect(store_url, connections=1) as store:
             return bool(store.set(STORE_KEY, 1, px=1000))

@@ -1,1 +1,1 @@
-"""The Valkey server that runs where no broker or store is configured."""
+"""The Valkey server that is started if no broker or store is configured."""

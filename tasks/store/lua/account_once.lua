@@ -1,5 +1,5 @@
--- The calls that are one script are of one account: it is read for the first of them, and written
--- after the last.
+-- Makes the calls that share a script run (together.lua) read their account once, and write it once.
+-- Joined after account.lua, whose `open` and `save` it replaces.
 local read_account, write_account = open, save
 local at_hand, to_write = {}, {}
 
@@ -9,7 +9,7 @@ open = function(limit)
     a = read_account(limit)
     at_hand[limit] = a
   end
-  a.note = nil -- what the limiter learned is told once
+  a.note = nil -- what the limiter learned is reported once
   return a
 end
 

@@ -1,18 +1,19 @@
--- Begins (or goes on with) a job: claim, consumer lock, permit and "sending" in one step.
+-- Begins a job, or goes on with it: claim, consumer lock, permit and "sending" in one step.
+-- Joined after the limiter's scripts, record.lua, submission.lua and opened.lua (tasks/store/ledger.py).
 -- KEYS: job, its old record, consumer lock, limit, in flight, the consumer's jobs in doubt, the
 --       submission's tally, the account's submissions, what is paused, the account's notes of
 --       consumers, and the consumer's visit where the job goes on with it
 -- ARGV: a JSON object, and the name of the consumer's note of the job; of
 --   owner, digest, job_id, submission
---   purpose: claim, prepare (claim unless paused, or put off by the submission's pace), send, or
---     fail (it could not be made ready)
---   dead: an owner that is gone
+--   purpose: claim, prepare (claim, unless paused or put off for the submission's pace), send, or
+--     fail (preparing the request failed)
+--   dead: an owner whose worker is gone
 --   at: the time of the attempt (RFC 3339)
 --   rate, cap, booked: the account's ceilings, and the time that was booked for it
 --   flight_ms, lease_ms, record_ms
 --   patience: how long the caller waits at most, in ms
 --   max_losses: how many workers may be lost with the job
---   repeat_unknown: may it be sent again after an unknown outcome?
+--   repeat_unknown: may it be sent again after an attempt of unknown fate?
 --   visit
 local job, lock, limit, in_flight, doubts = KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tally, submissions, paused, consumers, visits = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
@@ -21,8 +22,8 @@ local owner, job_id, submission, purpose = ask.owner, ask.job_id, ask.submission
 local flight_ms, lease_ms, record_ms, patience = ask.flight_ms, ask.lease_ms, ask.record_ms, ask.patience
 local now = clock()
 
-local BUSY_MS = 2000 -- when to ask again while another job of the consumer is under way
-local VISIT_MS = 86400000 -- a visit is kept for so long; one that is over sooner begins anew
+local BUSY_MS = 2000 -- the delay while another job of the consumer is in progress
+local VISIT_MS = 86400000 -- how long a visit is kept; if it has ended by then, a new one begins
 
 local is, ended = read_job(job, KEYS[2])
 local state, holder = is.state, is.owner
@@ -39,7 +40,7 @@ if ended then
 end
 local lease = is.lease or 0
 if not credible(lease, now, lease_ms) then
-  -- The clock was set back: its holder, who may be alive, has as long as for a new one.
+  -- The clock was set back: the claim, whose worker may be alive, gets the full time again.
   lease = math.floor(now + lease_ms)
   is.lease = lease
   write_job(job, is)
@@ -48,12 +49,12 @@ if holder and holder ~= owner and holder ~= ask.dead and lease > now then
   return { 'held', holder }
 end
 
--- A store that is full says so here: a script that has written once may go on for all that.
+-- The first write: a store without memory refuses it here, before anything has changed.
 redis.call('HSETNX', limit, 'given_rate', ask.rate)
 
 local history, losses = is.history or '', is.losses or 0
 local seen, sent = is.seen or math.floor(now), is.sent or 0
--- Whether a conversation may be open that another job of the consumer opened, and nobody knows of.
+-- Whether another job of the consumer may have opened a conversation that nobody knows of.
 local in_doubt = redis.call('SCARD', doubts)
 local is_doubted = in_doubt > 0 and in_doubt > redis.call('SISMEMBER', doubts, job_id) and 1 or 0
 local pause, is_general
@@ -61,7 +62,7 @@ if purpose ~= 'claim' then
   pause, is_general = paused_by(paused, submission)
 end
 if state == 'sending' and holder == owner then
-  -- It may send since it asked before; that answer was lost on its way.
+  -- The owner got its permit before, but the answer was lost: it may send.
   if not pause then
     return { 'go', { seen, history, sent, losses, is.visit or '', is_doubted, 0, 0 } }
   end
@@ -73,7 +74,7 @@ if state == 'sending' and holder == owner then
   end
 end
 if holder and holder ~= owner then
-  -- Whoever held the job is gone. What it may have sent has an unknown fate.
+  -- The worker with the claim is gone. If it was sending, that attempt has an unknown fate.
   losses = losses + 1
   redis.call('ZREM', in_flight, holder)
   local account = recall(limit, now)
@@ -108,7 +109,7 @@ end
 
 local facts = { seen, history, sent, losses, visit, is_doubted, 0, 0 }
 
--- The job stays with its owner, who may not send.
+-- The owner keeps the job, but may not send.
 local function claimed(as)
   write_job(job, is, record_ms, is_unknown(history))
   return { as, facts }
@@ -117,7 +118,7 @@ end
 if is.cancelled or marks.cancelled then
   return claimed('cancelled')
 end
--- The job goes back to the broker, so nobody holds it.
+-- Releases the job, which goes back to the broker for a while.
 local function put_off(account, first, ms, why, cause)
   is.owner, is.lease = nil, nil
   is.state, is.due, is.waits_for = 'waiting', math.floor(now + ms), why
@@ -129,8 +130,8 @@ local function put_off(account, first, ms, why, cause)
   return { 'defer', tostring(ms), why, cause or cause_of(account, why) }
 end
 
--- What puts a job off before its call is none: what was learned is forgotten after as long as
--- without it.
+-- Returns the account for a job that is put off before its call. That is no call, so it does not keep
+-- from being forgotten what the limiter learned (`recall` would).
 local function look_at_account()
   local account = open(limit)
   keep_up(account, now)
@@ -153,9 +154,9 @@ if pause then
 end
 
 local may_not_repeat = not ask.repeat_unknown and is_unknown(history)
-local unresolved = string.find(history, '"unresolved"}$') -- to be looked for, not sent
+local unresolved = string.find(history, '"unresolved"}$') -- look its conversation up, do not send
 
--- Whether others of the account were accepted since the job was refused.
+-- Whether other jobs of the account were accepted since this one was refused.
 local function is_alone(flow_at)
   return is.refused_at and flow_at and flow_at > is.refused_at and 1 or 0
 end
@@ -167,7 +168,7 @@ if purpose == 'claim' or losses > ask.max_losses or may_not_repeat or unresolved
   return claimed('claimed')
 end
 if purpose == 'prepare' then
-  -- No token is got, and nobody is asked, for a job that its submission's pace puts off.
+  -- No token is fetched, and Monitoring not asked, for a job that is put off for its submission's pace.
   local ahead = paced(tally, marks, now)
   if ahead then
     return put_off(look_at_account(), locked_for(lock, now), ahead, 'pace')
@@ -205,7 +206,7 @@ end
 bring_near(in_flight, now, flight_ms)
 local wait = permit(account, in_flight, now, ask.booked, patience)
 if wait then
-  -- What waits for credentials comes back, so that it is sent with a token got for the new ones.
+  -- A job that waits for credentials is put off, so that it gets a token for the new ones.
   if wait[1] > patience or wait[3] == 'credentials' then
     return put_off(account, first, queue_up(account, now, wait[1]), wait[3])
   end
@@ -215,12 +216,12 @@ if wait then
 end
 
 if first and first ~= job_id then
-  -- It may come back yet, and what it sent may have opened a conversation.
+  -- The overdue job may still come back, and its request may have opened a conversation.
   redis.call('SADD', doubts, first)
   redis.call('PEXPIRE', doubts, record_ms)
   facts[6] = 1
 end
--- The attempt is written down before the request leaves.
+-- The attempt is recorded before the request is sent.
 facts[3] = sent + 1
 local refused_before = string.find(string.match(history, '{[^{}]*}$') or '', '"throttled"', 1, true)
 local permit_record = depart(account, in_flight, now, owner, flight_ms, refused_before)

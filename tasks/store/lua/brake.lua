@@ -1,9 +1,9 @@
--- The brake: what an operator has paused, so that nothing more is sent for it.
+-- The brake: what an operator has paused, and nothing is sent for.
 -- `paused` is a hash of an account: `all`, `account` or `submission:<id>`, each "<since> <by>".
 
--- Those who wait in their slots ask so often.
+-- How often jobs that wait in their slots ask again.
 local PAUSED_MS = 1000
--- Those whose slots others need come back after so long at the earliest, one by one.
+-- The shortest delay of jobs that wait in the broker, since others need their slots.
 local PARKED_MS = 15000
 
 -- Returns what pauses a job, and whether its whole account is paused by it; nil if nothing does.

@@ -1,22 +1,22 @@
--- The circuit of an account that answers nothing but failures: while it is open, one job at a time
--- is let through to try, and the others wait without using up their attempts.
+-- The circuit of an account whose calls all fail. While it is open, one job at a time is let through
+-- as a test, and the others wait without using up their retries.
 
--- What opens it: so many failures of a kind in a row, over so many ms at least. And how far apart
--- its tries grow, in ms.
+-- What opens it: failures of a kind in a row, over at least `ms`. `apart_ms` is the longest time
+-- between two tests.
 local OPENS = {
-  -- LivePerson's own first three pauses add up to 30 s: an outage that they bridge opens nothing. And
-  -- fewer failures than these in a row are those of a few jobs, which have their own schedule.
+  -- LivePerson's own first three retry delays add up to 30 s: a shorter outage does not open it. And
+  -- fewer failures may be those of a few jobs, which have their own retries.
   failed = { row = 50, ms = 30000, apart_ms = 60000 },
-  -- A no to whoever asks, by LivePerson or by something on the way: more calls get no other answer.
+  -- The account is refused, by LivePerson or by a firewall: more calls get no other answer.
   barred = { row = 10, ms = 1000, apart_ms = 60000 },
-  -- Credentials are the same for all; a new secret is found at the next try.
+  -- All jobs have the same credentials; the next test uses a new secret if there is one.
   credentials = { row = 1, ms = 0, apart_ms = 15000 },
 }
-local PROBE_MS = 5000       -- after the circuit opened, and doubled after each try that failed
-local LATELY_MS = 5000      -- who was accepted so lately has good credentials: one job's are refused
+local PROBE_MS = 5000       -- the time to the first test; it doubles after each failed one
+local LATELY_MS = 5000      -- if a call was accepted this lately, only one job's credentials are refused
 
--- Returns how long nobody may try, in ms; nil when one may, or when the circuit is closed.
--- While one tries, its answer may come at any moment, long before its call has to be over.
+-- Returns how long no job may be let through, in ms; nil if one may, or if the circuit is closed.
+-- During a test that is short, since its answer may come at any time.
 local function blocked(a, now)
   if a.probe_at and a.probe_at > now then
     local left = a.probe_at - now
@@ -24,8 +24,7 @@ local function blocked(a, now)
   end
 end
 
--- Whoever is let through while the circuit is open tries for all, for as long as a call can last.
--- Returns whether it does.
+-- Makes a job the test of an open circuit, for as long as a call can last. Returns whether it is one.
 local function probe(a, now, owner, flight_ms)
   if not a.probe_at then
     return false
@@ -35,7 +34,7 @@ local function probe(a, now, owner, flight_ms)
   return true
 end
 
--- Whoever tries may go on with its try, with a new token; or others may, since that worker is gone.
+-- Ends an owner's test early: it goes on with a new token, or its worker is gone.
 local function go_on_trying(a, now, owner)
   if blocked(a, now) and a.prober == owner then
     put(a, 'probe_at', now)
@@ -63,12 +62,12 @@ local function failed(a, now, owner, how)
   end
 end
 
--- What an open circuit is called: by what keeps it open.
+-- Returns the name of an open circuit: "credentials", or "circuit" for all else.
 local function shut_by(a)
   return a.shut_by or 'circuit'
 end
 
--- Any answer that was meant for the request closes the circuit, a refusal as well.
+-- Closes the circuit after any answer to a request, even a refusal.
 local function answered(a)
   if a.failures then
     for _, name in ipairs({ 'failures', 'failing_since', 'probe_at', 'probe_ms', 'prober', 'shut_by' }) do
@@ -77,13 +76,13 @@ local function answered(a)
   end
 end
 
--- Returns what is to blame for what holds an account, empty for the limiter's everyday work.
+-- Returns the cause of a hold on an account, empty for the limiter's usual work.
 local function cause_of(a, why)
   local has_cause = why == 'pause' or why == 'circuit' or why == 'credentials'
   return has_cause and a.cause or ''
 end
 
--- Keeps why calls fail or are refused, for whoever looks on.
+-- Records why calls fail or are refused, for the commands that show it.
 local function blame(a, cause)
   if cause ~= '' and a.cause ~= cause then
     put(a, 'cause', cause)

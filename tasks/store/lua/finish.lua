@@ -1,5 +1,6 @@
--- Ends an attempt: records what came of it, frees what the job held, tells the limiter.
--- The store may have been emptied since the attempt began: what it then lacks is in the arguments.
+-- Ends an attempt: records its result, releases claim, lock and permit, and informs the limiter.
+-- Joined after the limiter's scripts, record.lua, submission.lua and opened.lua (tasks/store/ledger.py).
+-- The store may have lost its memory since the attempt began: all that is needed is in the arguments.
 -- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, the submission's
 --       tally, the account's submissions, the submission's jobs that ended today, the account's notes
 --       of consumers, and those of conversations where one was opened
@@ -7,7 +8,7 @@
 --       conversation's name and job in the notes; of
 --   owner, job_id, digest, submission
 --   verb: done, or again
---   attempts, earlier: this time's, and those before
+--   attempts, earlier: the new attempts, and those before
 --   feedback, cause, retry_after_ms, rate, cap: for the limiter
 --   record_ms
 --   counter: the outcome's counter
@@ -48,7 +49,7 @@ end
 if replay then
   return replay
 end
--- An id that was read from LivePerson's answer is worth more than whoever took the job over.
+-- A conversation that was opened counts, even if another delivery has taken the job over.
 local is_ours = is.owner == owner or is_forgotten
 if not is_ours and not (tell.verb == 'done' and counter == 'created') then
   return { 'lost' }
@@ -75,7 +76,7 @@ if tell.verb ~= 'done' then
   if feedback == 'credentials' or feedback == 'barred' then
     is.refused_at = math.ceil(now)
   end
-  -- What may have opened a conversation keeps the consumer's other jobs from misreading it.
+  -- A job that may have opened a conversation keeps the lock: no other job may take that for its own.
   if unknown and (not first or first == job_id) then
     lock_for(lock, job_id, now, due_ms)
     is.lock = lock
@@ -91,11 +92,11 @@ if locked_for(lock, now) == job_id then
   redis.call('DEL', lock)
 end
 if opened then
-  -- So that no other job of the consumer takes it for its own.
+  -- So that no other job of the consumer takes the conversation for its own.
   note_opened(opened, ARGV[4], ARGV[5], now, record_ms)
 end
 if math.floor((is.seen or now) / DAY_MS) ~= math.floor(now / DAY_MS) then
-  -- The note of the day on which it was first seen may go before its record does.
+  -- The note of the day on which it was first seen may expire before its record does.
   note_opened(consumers, ARGV[3], '', now, record_ms)
 end
 if counter == 'failed:in_doubt' then

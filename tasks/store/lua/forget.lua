@@ -1,5 +1,5 @@
--- Forgets what a finished job was about: its digest stays, so that it is not done twice. Returns the
--- state of a job that is not finished, empty for one unknown.
+-- Erases a finished job, except its digest, so that it is not done twice. Returns "forgotten", or the
+-- state of a job that is not finished, or an empty text if the job is unknown.
 -- KEYS: job, its old record, the account's notes of conversations, and of consumers
 -- ARGV: the names of its notes, empty for none: of its conversation, and of its consumer
 local job, old = KEYS[1], KEYS[2]

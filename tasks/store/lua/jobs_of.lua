@@ -1,4 +1,4 @@
--- Tells which jobs of a consumer are noted: what follows the consumer in each note's name.
+-- Returns the jobs in a consumer's notes: the part of each note's name after the consumer's.
 -- KEYS: the account's notes of consumers; ARGV: the consumer's name in them, how many days they are kept
 local notes, consumer, days, now = KEYS[1], ARGV[1], tonumber(ARGV[2]), clock()
 local found = {}

@@ -1,10 +1,10 @@
--- For which job a conversation was opened; and in notes of the same kind, whose name is a consumer's
--- and a job's, which jobs a consumer has. One key for each would take more memory than what it says:
--- the notes of a day are spread over small hashes, which a server keeps in one piece, and over four
--- times as many as soon as one of these is full. They go together, a day late.
+-- Notes: for which job a conversation was opened, and which jobs a consumer has (there the note's name
+-- is the consumer's and the job's, without a value). A key for each note would take too much memory:
+-- the notes of a day are spread over small hashes, which a server stores compactly, and over four
+-- times as many as soon as one of them is full. The notes of a day expire together, a day late.
 local DAY_MS = 86400000
-local FULL = 100 -- notes in a hash; servers keep up to 128 in one piece by default
-local MAX_SPREADS = 12  -- how often they are spread: 24 bits of a name tell the hash
+local FULL = 100 -- notes in a hash; servers store up to 128 compactly by default
+local MAX_SPREADS = 12  -- how often they are spread: 24 bits of a name choose the hash
 
 local function notes_of(opened, day, level, name)
   local a, b, c = string.byte(name, 1, 3)
@@ -33,7 +33,7 @@ local function drop_note(opened, name, now, days)
   end
 end
 
--- Looks a note up among those of the last days; the clock may have been set back by a day.
+-- Returns a note's value from the last days; tomorrow counts, too: the clock may have been set back.
 local function opened_for(opened, name, now, days)
   local today = math.floor(now / DAY_MS)
   for day = today + 1, today - days, -1 do

@@ -1,5 +1,5 @@
--- Says when a job comes back that cannot wait here, in ms, and what holds its account, if anything
--- does; writes it down where nobody has the job.
+-- Returns when a job that cannot wait in a slot should come back, in ms, and what holds its account,
+-- if anything does. Records that, unless a delivery has the job.
 -- KEYS: limit, job, its old record, the submission's tally, the account's submissions, what is paused,
 --       the account's notes of consumers
 -- ARGV: rate, cap, how long at least in ms, what the job waits for,

@@ -1,11 +1,11 @@
--- What the ledger knows of a job, how long it keeps it, and a consumer for that job.
+-- Reads and writes the ledger's record of a job, and the lock of a consumer.
 --
--- A job that is under way is a JSON object. One that has its outcome is packed, and made again by
--- the worker (tasks/store/finished.py); its first byte tells its state, and six more when it was seen.
+-- The record of a job in progress is a JSON object. That of a finished job is packed by the worker
+-- (tasks/store/finished.py); its first byte is its state, the next six say when it was first seen.
 
--- What may have opened a conversation is remembered for as long as its message can be away: a year.
+-- How long a job that may have opened a conversation is kept: a message can be away for a year.
 local UNKNOWN_MS = 366 * 86400000
--- A job that is so much later than it was due may never come again: its consumer waits no longer.
+-- A job this much later than it was due may never come again: its consumer waits no longer.
 local OVERDUE_MS = 60000
 local DIGITS = 24 -- of the job's digest are kept
 
@@ -13,7 +13,7 @@ local function is_unknown(history)
   return string.find(history, '"unknown"', 1, true)
 end
 
--- As it was written before there were packed ones: a hash under another name, of texts.
+-- Reads a record of older versions: a hash of texts, with another key.
 local function read_old(old)
   local values = redis.call('HGETALL', old)
   local is = {}
@@ -31,7 +31,7 @@ local function read_old(old)
   return is
 end
 
--- Returns a job's record, empty for one unseen, and what to answer where it has its outcome.
+-- Returns a job's record, empty if it is unknown, and the answer to give if it has its outcome.
 local function read_job(job, old)
   local value = redis.call('GET', job)
   if not value then
@@ -56,8 +56,8 @@ local function read_job(job, old)
   return is, { 'recorded', value }
 end
 
--- Writes the record of a job that is under way, for so long, or for as long as it was kept before.
--- What was cancelled stays so until its message comes, however late that is.
+-- Writes the record of a job in progress, to be kept for `ms`, or as long as before. A cancelled job
+-- is kept until its message comes, however late that is.
 local function write_job(job, is, ms, may_be_sent)
   local old = is.old
   if old then
@@ -83,8 +83,7 @@ local function write_outcome(job, packed, seen, ms)
   redis.call('SET', job, head .. packed, 'PX', ms)
 end
 
--- Notes until when a job waits that nobody has, and for what; the note outlives the wait.
--- Returns whether the job is seen for the first time.
+-- Records until when a job without a delivery waits, and for what. Returns whether it is a new job.
 local function note_wait(job, old, now, ms, waits_for, record_ms)
   local is = read_job(job, old)
   if is.state and is.state ~= 'waiting' then
@@ -103,7 +102,7 @@ local function lock_for(lock, job_id, now, ms)
   redis.call('SET', lock, value, 'PX', UNKNOWN_MS)
 end
 
--- Returns for which job a consumer is locked, and whether that job is overdue.
+-- Returns the job that has a consumer's lock, and whether it is overdue.
 local function locked_for(lock, now)
   local value = redis.call('GET', lock)
   if not value then
@@ -111,11 +110,11 @@ local function locked_for(lock, now)
   end
   local since, ends, holder = string.match(value, '^(%d+) (%d+) (.*)$')
   if not since then
-    return value, false -- as it was written before it held times
+    return value, false -- of an older version, without times
   end
   since, ends = tonumber(since), tonumber(ends)
   if not credible(since, now, 1) then
-    -- The clock was set back: what was left then begins now.
+    -- The clock was set back: the lock's time begins again.
     ends = now + ends - since
     redis.call('SET', lock, string.format('%d %d %s', now, ends, holder), 'KEEPTTL')
   end

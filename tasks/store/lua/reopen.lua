@@ -1,4 +1,4 @@
--- Lets a job that has failed wait for another attempt; what was sent for it stays known.
+-- Lets a failed job wait for another attempt; its earlier attempts stay recorded.
 -- KEYS: job, its old record, counts, the submission's tally
 -- ARGV: the record that holds its dead letter, its count, its attempts, how many they are, record ms,
 --       submission
@@ -10,7 +10,7 @@ local is, ended = read_job(job, KEYS[2])
 if is.state == 'forgotten' then
   return 0
 elseif ended then
-  -- Another outcome is newer than this dead letter, or of another job with the same id.
+  -- The recorded outcome is newer than this dead letter, or of another job with the same id.
   if string.sub(ended[2], 2) ~= string.sub(letter, 2) and ended[4] ~= letter then
     return 0
   end

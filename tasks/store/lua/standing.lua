@@ -1,4 +1,4 @@
--- Tells how an account stands, as JSON, and what is paused of it; writes nothing.
+-- Returns the state of an account's limits as JSON, and its pauses; writes nothing.
 -- KEYS: limit, in flight, what is paused
 local limit, in_flight, paused = KEYS[1], KEYS[2], KEYS[3]
 local now = clock()

@@ -1,13 +1,13 @@
--- What is counted of the jobs that share a submissionId, and what holds for all of them: a hash.
--- `jobs` counts those that workers have seen, the others bear the names of the account's counts.
+-- The tally of a submission, a hash: counts of its jobs, and what applies to all of them. `jobs` counts
+-- those that workers have seen; the other counts have the names of the account's counts.
 
--- Jobs of a submission with a pace may be so much ahead of it, in ms: brokers delay by the second.
+-- How far ahead of its submission's pace a job may be sent: brokers delay by whole seconds.
 local AHEAD_MS = 1000
--- Ids of ended jobs are kept by the day, so that they go as the ledger's records of them do.
+-- The ids of ended jobs are kept in a list for each day, which expires with the jobs' records.
 local DAY_MS = 86400000
 
--- Keeps a tally for so long at least, and lists it until then; that of a cancelled submission stays
--- until it is resumed, since nobody knows when the last of its messages comes.
+-- Keeps a tally, and lists it, for at least `ms`. That of a cancelled submission is kept until it is
+-- resumed, since nobody knows when the last of its messages comes.
 local function keep_tally(tally, submissions, submission, now, ms)
   if redis.call('PTTL', tally) < 0.9 * ms and redis.call('HEXISTS', tally, 'cancelled') == 0 then
     redis.call('PEXPIRE', tally, string.format('%d', ms))
@@ -16,7 +16,7 @@ local function keep_tally(tally, submissions, submission, now, ms)
   end
 end
 
--- A worker sees a job for the first time.
+-- Counts a job that a worker sees for the first time.
 local function count_seen(tally, submissions, submission, now, ms)
   if submission == '' then
     return
@@ -38,7 +38,7 @@ local function count_ended(tally, submissions, submission, ended, job_id, count,
   end
 end
 
--- Reads what holds for a submission's jobs now.
+-- Returns what applies to all jobs of a submission.
 local function read_marks(tally, submission, now)
   if submission == '' then
     return {}
@@ -48,7 +48,7 @@ local function read_marks(tally, submission, now)
     cancelled = is[1], rate = tonumber(is[2]),
     pace = tonumber(is[3] or 0), line = tonumber(is[4] or 0),
   }
-  -- Where the clock was set back, these go back with it.
+  -- If the clock was set back, these times are moved back with it.
   local back = tonumber(is[5] or 0) - now
   if back > 0 then
     marks.pace, marks.line = marks.pace - back, marks.line - back
@@ -58,8 +58,8 @@ local function read_marks(tally, submission, now)
   return marks
 end
 
--- Returns how long a job waits in the broker for its submission's pace, in ms; nil if it may go.
--- Jobs that wait come back one by one, in a line as long as there are any.
+-- Returns how long a job waits in the broker for its submission's pace, in ms; nil if it may be sent.
+-- Waiting jobs come back one by one, at that pace.
 local function paced(tally, marks, now)
   if not marks.rate or marks.pace <= now + AHEAD_MS then
     return nil

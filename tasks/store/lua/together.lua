@@ -1,7 +1,8 @@
--- Answers many calls of `each` as one script, which is made ready but once for all of them.
--- KEYS and ARGV: those of the calls, one after the other, behind an argument that has for each call
---       how many keys and how many arguments are its own
--- An error ends its own call alone, and is its answer.
+-- Answers many calls of one script in one run: `each` is that script as a function
+-- (`together` in tasks/store/connection.py).
+-- KEYS and ARGV: those of all calls, one after the other. The first of ARGV has, for each call, its
+--       number of keys and of arguments.
+-- An error ends only its own call, and is its answer.
 local answers, key, argument = {}, 0, 1
 for key_count, argument_count in string.gmatch(ARGV[1], '(%d+) (%d+)') do
   local keys, arguments = {}, {}

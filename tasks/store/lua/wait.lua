@@ -1,4 +1,4 @@
--- Notes of a job that nobody has yet until when it waits, and for what.
+-- Records until when a job that is not begun yet waits, and for what.
 -- KEYS: job, its old record, the submission's tally, the account's submissions, its notes of consumers
 -- ARGV: how long it waits in ms, what it waits for, record ms, submission, the name of the consumer's
 --       note of the job
