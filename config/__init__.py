@@ -1,1 +1,1 @@
-"""Settings, names and logging: what every other package may read."""
+"""Settings, names and logging, for all other packages."""

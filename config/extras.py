@@ -1,4 +1,4 @@
-"""The extras of pyproject.toml: what is imported only where it is used, since it may be missing."""
+"""The extras of pyproject.toml, which may not be installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class MissingExtra(Exception):
 
 
 def demand_extra(extra: str, *modules: str) -> None:
-    """Have these modules, which belong to an extra, importable. Raises MissingExtra.
+    """Check that these modules of an extra are installed. Raises MissingExtra.
 
     `requirements.lock` has every extra, `requirements-production.lock` all but `demo`.
     """

@@ -1,4 +1,4 @@
-"""Which hosts may be spoken to at all, and which in the clear. No I/O."""
+"""Which hosts are trusted, and which even without TLS. No I/O."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-# These are never spoken to in the clear, whatever a test set-up says.
+# TLS is always used for these, whatever the settings say.
 LIVEPERSON_SUFFIXES = (".liveperson.net", ".liveperson.com")
 
 
 def is_listed(name: str, trusted_hosts: Collection[str]) -> bool:
-    """Tell whether a host, with or without its port, is among hosts and `.suffixes`."""
+    """Tell whether a host, with or without its port, matches a host or `.suffix` in a list."""
     host = urlsplit(f"//{name}").hostname or ""
     return any(
         host.endswith(trusted) if trusted.startswith(".") else trusted in {host, name}
@@ -28,7 +28,7 @@ def is_loopback(host: str) -> bool:
 
 
 def may_be_domain_api(url: str, trusted_hosts: Collection[str]) -> bool:
-    """Tell whether secrets may follow from this Domain API's word: over TLS, or a host we trust."""
+    """Tell whether this Domain API may name hosts for secrets: over TLS, or on a trusted host."""
     api = urlsplit(url)
     host = api.hostname or ""
     if api.scheme == "https" or is_loopback(host):

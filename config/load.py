@@ -1,4 +1,4 @@
-"""Reading the settings at the start of a process, all faults reported together and by name."""
+"""Reads the settings at the start of a process, and reports all faults together, by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic_settings.exceptions import SettingsError
 from config.settings import Account, Settings
 from config.sources import NESTED, PREFIX, UnreadableSource
 
-# Read before there are settings: where to look for them.
+# Variables that say where the settings are.
 LOCATORS = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}SECRETS_DIR"})
 SINGLE_ACCOUNT = ("client_id", "client_secret")
 
 
 class InvalidSettings(Exception):
-    """The settings cannot be used; `faults` holds one sentence each, and no value."""
+    """The settings are faulty; `faults` has a sentence for each fault, without values."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -38,7 +38,7 @@ def load_settings() -> Settings:
     except RecursionError:
         raise InvalidSettings(["the environment contains JSON that is nested too deeply"]) from None
     except SettingsError as error:
-        # Its text may quote the value, so only the name of the field is taken from it.
+        # Its text may quote the value, so only the field's name is used.
         names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
         remedy = "correct it, or use a settings file"
         faults = [f"{_variable([name])}: is not JSON; {remedy}" for name in names]
@@ -49,9 +49,9 @@ def load_settings() -> Settings:
 
 
 def reread_credentials(account_id: str) -> tuple[str, SecretStr] | None:
-    """Read an account's client id and secret again; None where the settings cannot be used now.
+    """Read an account's client id and secret again; None if the settings are faulty now.
 
-    What came from the environment stays as it was when the process began.
+    The environment does not change while a process runs.
     """
     try:
         account = load_settings().accounts.get(account_id)
@@ -61,9 +61,9 @@ def reread_credentials(account_id: str) -> tuple[str, SecretStr] | None:
 
 
 def misspelt() -> list[str]:
-    """Name environment variables that are nearly, but not quite, one of ours.
+    """Return a sentence for each environment variable that is nearly, but not quite, one of ours.
 
-    They are no fault: Kubernetes sets OVERTURE_SERVICE_HOST and its like by itself.
+    They are not faults: Kubernetes sets OVERTURE_SERVICE_HOST and the like by itself.
     """
     known = {_variable([name]) for name in Settings.model_fields} | LOCATORS
     nested = _variable(["accounts", ""])

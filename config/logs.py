@@ -1,4 +1,4 @@
-"""One log: our own lines and those of Celery and every library, in one format, without secrets."""
+"""One log for our own lines and those of Celery and all libraries, without secrets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from structlog.typing import Processor, WrappedLogger
 LogFormat = Literal["console", "json"]
 
 REDACTED = "[redacted]"
-# What a secret looks like wherever it turns up: a signed token, or a password inside a URL.
+# The forms of secrets anywhere: a signed token, or a password in a URL.
 TOKEN = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # noqa: S105 - the shape of a token, not a token
 URL_PASSWORD = r"(?<=://)[^/@\s\"']*:[^/@\s\"']+(?=@)"  # noqa: S105 - likewise
 MIN_SECRET_CHARACTERS = 4
 
-# For what orjson cannot write, such as half a surrogate pair. Made once: json.dumps would make one
-# for every line.
+# For values that orjson cannot write, such as half of a surrogate pair. Made once: json.dumps would
+# make one for every line.
 _ENCODER = json.JSONEncoder(default=str)
 
 
@@ -34,10 +34,10 @@ def configure_logging(
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Send every log line of this process to standard error in one format.
+    """Send all log lines of this process to standard error, in one format.
 
-    `secrets` are the values that may appear in no line. Without a format, a terminal gets the
-    console's and anything else JSON.
+    `secrets` are values that must not appear. Without a format, a terminal gets the console's and
+    anything else JSON.
     """
     out = stream or sys.stderr
     chosen = log_format or ("console" if out.isatty() else "json")
@@ -60,20 +60,20 @@ def configure_logging(
 
 
 class Redactor:
-    """The last processor: takes secrets out of the rendered line."""
+    """The last processor: removes secrets from the rendered line."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Shorter values than MIN_SECRET_CHARACTERS are no secrets, and would mangle the text."""
+        """Ignore secrets shorter than MIN_SECRET_CHARACTERS: they would garble every line."""
         known = {
             form
             for value in secrets
             if len(value) >= MIN_SECRET_CHARACTERS
             for form in _written_forms(value)
         }
-        # A secret may be the start of another one.
+        # The longest first, since a secret may be the beginning of another one.
         longest_first = sorted(map(re.escape, known), key=len, reverse=True)
         self._pattern = re.compile("|".join([TOKEN, URL_PASSWORD, *longest_first]))
-        # Whatever matches holds one of these: nearly every line is known at once to hold none.
+        # Every match contains one of these; most lines contain none, and need no pattern.
         self._marks = ("eyJ", "://", *known)
 
     def __call__(self, logger: WrappedLogger, name: str, line: Any) -> str:
@@ -86,9 +86,9 @@ class Redactor:
 
 
 def _written_forms(value: str) -> set[str]:
-    """Return what a value looks like as it is, and in strings of JSON and Python, one in another.
+    """Return a value as it is, and as written in strings of JSON and Python, up to twice.
 
-    A line of JSON may hold an error that quotes JSON.
+    Twice, because a line of JSON may contain an error that quotes JSON.
     """
     forms = {value}
     for _ in range(2):
@@ -102,7 +102,7 @@ def _written_forms(value: str) -> set[str]:
 
 def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:
     if chosen == "console":
-        # Rich tracebacks print local variables, and those hold tokens.
+        # Rich tracebacks print local variables, which may contain tokens.
         plain = structlog.dev.plain_traceback
         return [
             structlog.dev.ConsoleRenderer(
@@ -116,9 +116,9 @@ def _renderers(chosen: LogFormat, *, colors: bool) -> list[Processor]:
 
 
 def _whatever_it_holds(renderers: Sequence[Processor]) -> Processor:
-    """Render a line; one with a value that cannot be shown comes without its values.
+    """Render a line; if a value cannot be rendered, the line comes without its values.
 
-    Whoever logs is not to fail of it.
+    Logging must never raise.
     """
 
     def render(logger: WrappedLogger, name: str, event: Any) -> Any:
@@ -143,7 +143,7 @@ def _to_json(event: object, **_: object) -> str:
 def _foreign(
     level: str, shared: list[Processor], render: list[Processor], out: TextIO
 ) -> dict[str, object]:
-    """Describe the standard library's logging so that its records look like our own."""
+    """Return a configuration of the standard library's logging with our format."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -156,6 +156,6 @@ def _foreign(
         },
         "handlers": {"one": {"class": "logging.StreamHandler", "stream": out, "formatter": "one"}},
         "root": {"handlers": ["one"], "level": level.upper()},
-        # They say at INFO what our own lines say better.
+        # Their INFO lines only repeat what ours say better.
         "loggers": {name: {"level": "WARNING"} for name in ("urllib3", "amqp", "kombu", "asyncio")},
     }

@@ -1,4 +1,4 @@
-"""The names of the task, the exchange and the queues: the only place that spells them."""
+"""The names of the task, the exchanges and the queues; they are written only here."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ MAX_PRIORITY: Final = 9
 
 
 def account_queue(account_id: str) -> str:
-    """Name the jobs queue that holds the jobs of one account alone."""
+    """Return the jobs queue of one account."""
     return f"{JOBS_QUEUE}.{account_id}"

@@ -1,4 +1,4 @@
-"""URLs that name several servers of Redis or Valkey: Sentinels and their master, or a cluster."""
+"""URLs of several Redis or Valkey servers: Sentinels with their master, or a cluster."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-# Each scheme with the one under which the servers themselves are reached.
+# Each scheme with the one of the servers themselves.
 SENTINEL_SCHEMES: Final = {"sentinel": "redis", "sentinel+tls": "rediss"}
 CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
-# Options that name the Sentinels' own user; all others are the master's, as redis-py knows them.
+# Options for the Sentinels' own user; all others are redis-py's, for the master.
 SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 
 _URL: Final = re.compile(
@@ -30,10 +30,10 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """Where the Sentinels are, and the name of the master that they watch.
+    """The addresses of the Sentinels, and the name of the master that they watch.
 
-    `server_url` is the URL of the master in all but its host, which they know; `username` and
-    `password` are those of the Sentinels themselves.
+    `server_url` is the master's URL with a Sentinel's host: only they know the master's. `username`
+    and `password` are those of the Sentinels.
     """
 
     addresses: tuple[Address, ...]
@@ -45,7 +45,7 @@ class Sentinels:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Some nodes of a cluster, by which the others are found; `node_url` is one of them."""
+    """Some nodes of a cluster, which know the others; `node_url` is one of them."""
 
     addresses: tuple[Address, ...]
     node_url: str = field(repr=False)
@@ -85,7 +85,7 @@ def cluster_of(url: str) -> Cluster | None:
 
 
 def cluster_url(url: str) -> str:
-    """Write the URL of one server as that of the cluster of which it is a node."""
+    """Return the URL of a cluster for that of one of its nodes."""
     parts = _parts(url)
     scheme = "rediss+cluster" if parts["scheme"] in {"rediss", "valkeys"} else "redis+cluster"
     query = f"?{parts['query']}" if parts["query"] else ""
@@ -93,7 +93,7 @@ def cluster_url(url: str) -> str:
 
 
 def with_first_host(url: str) -> str:
-    """Leave all hosts but the first out of a URL that may have several; others stay as they are."""
+    """Return a URL with only its first host; a URL with one host is returned unchanged."""
     parts = _parts(url)
     if parts["scheme"] not in {**SENTINEL_SCHEMES, **CLUSTER_SCHEMES}:
         return url
@@ -107,7 +107,7 @@ def with_first_host(url: str) -> str:
 
 
 def hosts_of(url: str) -> str:
-    """Return the hosts of a URL as they are written."""
+    """Return the hosts of a URL as written."""
     return _parts(url)["hosts"]
 
 
@@ -126,7 +126,7 @@ def _first(
 
 
 def _addresses(hosts: str, default_port: int) -> tuple[Address, ...]:
-    """Read `one:1,two` as its parts; nothing of it is quoted, as it may be half of a password."""
+    """Split `one:1,two`; errors do not quote it, since it may be a part of a password."""
     found = []
     for one in hosts.split(","):
         try:

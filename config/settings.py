@@ -29,7 +29,7 @@ from config.hosts import LIVEPERSON_SUFFIXES, may_be_domain_api
 from config.sources import NESTED, PREFIX, FileSource, FolderSource
 from config.urls import is_redis
 
-# More than any account is allowed; beyond it a number is a slip, and may be one no store can hold.
+# Sanity bounds; larger values are typing mistakes, and may be too large for the store.
 HIGHEST_RATE: Final = 100_000
 MOST_IN_FLIGHT: Final = 100_000
 MAX_SECONDS: Final = 31 * 24 * 60 * 60
@@ -60,11 +60,11 @@ Pauses = Annotated[
 
 
 class Account(BaseModel):
-    """One LivePerson account: its credentials, and what it has of its own.
+    """One LivePerson account: its credentials, and its own values of settings.
 
-    `monitoring_app_id` is the Monitoring API's app installation, where that is not the connector's;
-    `consumer_identity` says about which kinds of identity Monitoring is asked, if not about both,
-    and `consumer_issuer` who identified those that are authenticated.
+    `monitoring_app_id` is the Monitoring API's app installation, if it is not the connector's;
+    `consumer_identity` is the kind of identity to ask Monitoring about, if not both; and
+    `consumer_issuer` is the issuer of authenticated identities.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,7 +81,7 @@ class Account(BaseModel):
 
 
 class Settings(BaseSettings):
-    """What an Overture process was told; durations are in seconds."""
+    """The settings of an Overture process; durations are in seconds."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _join_the_single_account(cls, data: dict[str, object]) -> dict[str, object]:
-        """Enter the single account among the accounts, where its faults are found with theirs."""
+        """Add the single account to the accounts, so that it is checked with them."""
         given = {name: data[name] for name in ("client_id", "client_secret") if name in data}
         accounts = data.get("accounts", {})
         if not isinstance(accounts, dict) or not (given or "account_id" in data):
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     @field_validator("store_url")
     @classmethod
     def _share_the_store(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
-        """Refuse RabbitMQ without a store: an embedded one is not shared by all workers."""
+        """Refuse RabbitMQ without a store: workers elsewhere could not use an embedded one."""
         broker: SecretStr | None = known.data.get("broker_url")
         if value is None and broker is not None and not is_redis(broker.get_secret_value()):
             raise ValueError(
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     def _cover_the_domain_api(
         cls, value: tuple[str, ...], known: ValidationInfo
     ) -> tuple[str, ...]:
-        """Refuse a Domain API in the clear that nobody listed."""
+        """Refuse a Domain API without TLS, unless its host is listed."""
         url = known.data.get("domain_api_url")
         if url is not None and not may_be_domain_api(url, value):
             raise ValueError(
@@ -173,14 +173,14 @@ class Settings(BaseSettings):
 
     @property
     def unauthenticated_accounts(self) -> frozenset[str]:
-        """The accounts whose consumers Monitoring knows as unauthenticated alone."""
+        """The accounts that have only unauthenticated consumers in Monitoring."""
         return frozenset(
             name for name, one in self.accounts.items() if one.consumer_identity == "unauth"
         )
 
     @property
     def dedupe_seconds(self) -> float:
-        """How long a finished job is remembered."""
+        """How long a finished job is kept."""
         return self.dedupe_days * 24 * 60 * 60
 
     def rate_of(self, account_id: str) -> float:

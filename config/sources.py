@@ -1,4 +1,4 @@
-"""Where settings come from beside the environment: a TOML file and a folder of secrets."""
+"""The sources of settings beside the environment: a TOML file and a folder of secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SECRET_BYTES = 64 * 1024
 
 
 class UnreadableSource(Exception):
-    """The file or the folder cannot be read; the message says why, and quotes nothing it holds."""
+    """The file or the folder cannot be read; the message says why, without its content."""
 
 
 class FileSource(InitSettingsSource):
@@ -32,10 +32,10 @@ class FileSource(InitSettingsSource):
 
 
 class FolderSource(EnvSettingsSource):
-    """Settings from the files of OVERTURE_SECRETS_DIR, nested by their names as variables are.
+    """Settings from the files of OVERTURE_SECRETS_DIR, with names as those of variables.
 
-    Raises UnreadableSource. The library's own source of secrets reads every file, also those of
-    others in a shared folder, and skips in silence what a link brings in from outside.
+    Raises UnreadableSource. The library's own source reads every file of a shared folder, also
+    those of others, and silently skips links to files outside it.
     """
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
@@ -45,7 +45,7 @@ class FolderSource(EnvSettingsSource):
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return the settings that a TOML file holds, their names with or without the prefix."""
+    """Return the settings in a TOML file, whose names may have the prefix."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_folder(folder: Path, known: set[str]) -> dict[str, str]:
-    """Return what the files named after settings hold, by their names without the prefix."""
+    """Return the contents of the files that are named after settings."""
     try:
         return {
             name: _content(path)

@@ -1,7 +1,7 @@
-"""Standard error that stops nobody: a line that cannot be written is dropped, and counted.
+"""Standard error that never fails or blocks: a line that cannot be written is dropped and counted.
 
-A full disk, a reader that is gone and a terminal that was closed fail every write; a pipe that
-nobody reads keeps its writer for ever. None of this is a reason to lose a job.
+With a full disk, a dead reader or a closed terminal every write fails, and a pipe that nobody reads
+blocks its writer for ever. None of this may lose a job.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT: Final = 0
 STANDARD_ERROR: Final = 2
-# So much may wait for a slow reader; a worker writes a megabyte in a few seconds at most.
+# How much may wait for a slow reader; a worker writes a megabyte in a few seconds at most.
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-# At its end a process waits so long for its last lines to be written, in seconds.
+# How long a process waits at its end for its last lines to be written.
 LAST_LINES_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.005
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Unfailing(io.RawIOBase):
-    """A descriptor whose writes never fail; `dropped` is how many lines could not be written."""
+    """A descriptor whose writes never fail; `dropped` counts the lines that were not written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -49,18 +49,18 @@ class Unfailing(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Tell that it takes what is written."""
+        """Return True."""
         return True
 
     def write(self, octets: ReadableBuffer, /) -> int:
-        """Write as much as can be written."""
+        """Write what can be written, and drop the rest."""
         whole = bytes(octets)
         self._write_out(whole)
         return len(whole)
 
     def _write_out(self, whole: bytes) -> bool:
-        """Write lines; False if some of them had to be dropped."""
-        # What follows half a line begins a new one.
+        """Write lines; False if some were dropped."""
+        # After half a line begin a new one.
         is_torn, self._is_torn = self._is_torn, False
         left = memoryview(b"\n" + whole if is_torn else whole)
         try:
@@ -78,7 +78,7 @@ class Unfailing(io.RawIOBase):
             try:
                 return os.write(self._descriptor, left)
             except BlockingIOError:
-                # Another process that has the same descriptor wants it so.
+                # Another process has made the descriptor non-blocking.
                 select.select([], [self._descriptor], [])
 
     def _drop(self, lines: bytes) -> None:
@@ -87,9 +87,9 @@ class Unfailing(io.RawIOBase):
 
 
 class InBackground(Unfailing):
-    """The same for a thread of its own to write, so that a reader that does not read keeps nobody.
+    """The same, written by a thread of its own, so that no other thread waits for a slow reader.
 
-    It takes up to MAX_WAITING_BYTES, and drops what comes then.
+    It buffers up to MAX_WAITING_BYTES, and drops what comes then.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -104,12 +104,12 @@ class InBackground(Unfailing):
         self._thread.start()
 
     def write(self, octets: ReadableBuffer, /) -> int:
-        """Have lines written in a moment."""
+        """Queue lines to be written."""
         whole = bytes(octets)
         if threading.current_thread() is self._thread:
             self._is_told = self._write_out(whole)
             return len(whole)
-        # The collector, or a signal, can have this thread write while it writes.
+        # A reentrant lock: the collector or a signal can make a thread log while it logs.
         with self._lock:
             if self._waiting_bytes + len(whole) > MAX_WAITING_BYTES:
                 self._drop(whole)
@@ -122,7 +122,7 @@ class InBackground(Unfailing):
         return len(whole)
 
     def write_last(self) -> None:
-        """Wait until everything is written, for LAST_LINES_SECONDS at most."""
+        """Wait until everything is written, at most LAST_LINES_SECONDS."""
         deadline = time.monotonic() + LAST_LINES_SECONDS
         while not self._is_asleep and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
@@ -138,7 +138,7 @@ class InBackground(Unfailing):
                 self._tell()
 
     def _tell(self) -> None:
-        """Say what was dropped, now that lines can be written; later, if this one cannot be."""
+        """Log how many lines were dropped, now that writing works; again later, if it does not."""
         dropped = self.dropped
         log.warning("log.lines_dropped", lines=dropped - self._told)
         if self._is_told:
@@ -149,10 +149,10 @@ _background: InBackground | None = None
 
 
 def protect() -> None:
-    """Keep what is wrong with standard error from this process; for its very beginning.
+    """Make standard error unfailing, first thing in a process.
 
-    A standard descriptor that is closed is opened, to be the number of nothing else: writing to
-    standard output then fails, as it should, and what goes to standard error is gone.
+    A closed standard descriptor is opened, so that no other file gets its number: writing to
+    standard output then fails, as it should, and what goes to standard error is dropped.
     """
     for descriptor in range(STANDARD_INPUT, STANDARD_ERROR + 1):
         try:
@@ -167,10 +167,10 @@ def protect() -> None:
 
 
 def write_in_background() -> None:
-    """Let nothing that this process writes keep it: not even a pipe that nobody reads.
+    """Write standard error in the background, so that no pipe can block this process.
 
-    For a worker, which has nothing to say on standard output: both streams become one. Where they
-    are not those of `protect`, they are somebody else's to change.
+    For a worker, which writes nothing to standard output: both streams become one. Does nothing
+    unless `protect` was called.
     """
     global _background  # noqa: PLW0603 - a process has one standard error
     if not isinstance(getattr(sys.stderr, "buffer", None), Unfailing):
@@ -181,19 +181,19 @@ def write_in_background() -> None:
 
 
 def write_last_lines() -> None:
-    """Wait, for LAST_LINES_SECONDS at most, until what was written is out; before `os._exit`."""
+    """Wait until all lines are written, at most LAST_LINES_SECONDS; call it before `os._exit`."""
     if _background is not None:
         _background.write_last()
 
 
 def dropped_lines() -> int:
-    """Return how many lines of this process's log could not be written."""
+    """Return how many lines of this process's log were dropped."""
     return 0 if _background is None else _background.dropped
 
 
 def _text(raw: Unfailing) -> TextIO:
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    # It takes whole writes, as a buffer does.
+    # It always writes all, as TextIOWrapper expects of its buffer.
     buffer: Any = raw
     return io.TextIOWrapper(
         buffer,

@@ -1,4 +1,4 @@
-"""URLs of broker and store: how each library writes them, and which ones it could not use."""
+"""URLs of broker and store: how each library writes them, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from config.redis_urls import (
     with_first_host,
 )
 
-# In the order in which sentences list them.
+# In the order in which messages list them.
 _AMQP: Final = ("amqp", "amqps", "pyamqp")
 _REDIS: Final = (
     *("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"),
@@ -30,15 +30,14 @@ _SOCKETS: Final = frozenset({"unix", "redis+socket"})
 REDIS_SCHEMES: Final = frozenset(_REDIS)
 AMQP_SCHEMES: Final = frozenset(_AMQP)
 
-# Nothing of the URL is quoted but its scheme: what stands in the wrong place may be half of a
-# password.
+# Only the scheme of a URL is ever quoted: a misplaced part may belong to a password.
 _UNREADABLE: Final = (
     "cannot be read as a URL; in user names and passwords write %40 for @, %23 for #, %2F for /, "
     "%3A for :, %3B for ;, %3F for ?, and an IPv6 address in brackets"
 )
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.+-]{0,30}")
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
-# Of what kombu reads from a URL, what RabbitMQ's transport can use; the rest is Overture's to set.
+# The options of a RabbitMQ URL that are allowed; Overture sets the others itself.
 _AMQP_OPTION: Final = re.compile(r"heartbeat|login_method|ssl_[a-z_]+")
 _FOR_KOMBU: Final = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 _FOR_REDIS_PY: Final = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
@@ -47,17 +46,17 @@ _ALTERNATIVES: Final = (
     "several of Redis as in sentinel://one,two/mymaster or redis+cluster://one,two"
 )
 HIDDEN: Final = "[redacted]"
-# Of what a server's error says, in characters.
+# The longest text of a server's error.
 MAX_ERROR_CHARACTERS: Final = 300
 _DATABASE: Final = re.compile(r"/{0,2}[0-9]*/?")
-# kombu takes Python's own names of these as well, redis-py the short ones alone.
+# kombu accepts Python's names for these, redis-py only the short ones.
 _VERIFICATION: Final = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)")
 
 
 def with_plain_scheme(url: str) -> str:
-    """Write the scheme of a URL, and of its alternatives (`a;b`), as everything here compares it.
+    """Return a URL with its scheme, and those of its alternatives (`a;b`), in lower case.
 
-    Blanks around the URL go too: a file or a shell may have put them there.
+    Blanks around the URL are removed: they may come from a file or a shell.
     """
     parts = (one.partition("://") for one in url.strip().split(";"))
     return ";".join(
@@ -66,24 +65,24 @@ def with_plain_scheme(url: str) -> str:
 
 
 def is_redis(url: str) -> bool:
-    """Tell whether a broker URL names a Redis or Valkey server, or Sentinels that know one."""
+    """Tell whether a broker URL is that of a Redis or Valkey server, or of Sentinels."""
     return url.partition("://")[0] in REDIS_SCHEMES
 
 
 def for_kombu(url: str) -> str:
-    """Write a broker's URL as kombu knows it; others than Redis's come back as they are."""
+    """Return a broker's URL in kombu's form; only Redis's differ."""
     scheme, mark, rest = url.partition("://")
     known = _FOR_KOMBU.get(scheme, scheme)
     if known == "redis+socket":
         rest = rest.replace("?db=", "?virtual_host=")
     if known == "rediss" and "ssl_cert_reqs=" not in rest:
-        # kombu would trust whoever answers.
+        # Without it kombu would not verify the server's certificate.
         rest += f"{'&' if '?' in rest else '?'}ssl_cert_reqs=required"
     return f"{known}{mark}{rest}"
 
 
 def for_redis_py(url: str) -> str:
-    """Write the URL of a Redis or Valkey server as redis-py knows it."""
+    """Return the URL of a Redis or Valkey server in redis-py's form."""
     scheme, mark, rest = url.partition("://")
     known = _FOR_REDIS_PY.get(scheme, scheme)
     rest = _VERIFICATION.sub(lambda found: found[1].lower(), rest)
@@ -93,16 +92,13 @@ def for_redis_py(url: str) -> str:
 
 
 def with_schemes(url: str, schemes: Mapping[str, str]) -> str:
-    """Give a server's URL the scheme that stands for its own, if one does.
-
-    Of alternatives (`a;b`) each gets its own.
-    """
+    """Replace the schemes of a URL, and of its alternatives (`a;b`), that are in `schemes`."""
     parts = (one.partition("://") for one in url.split(";"))
     return ";".join(f"{schemes.get(scheme, scheme)}{mark}{rest}" for scheme, mark, rest in parts)
 
 
 def passwords_of(url: str) -> set[str]:
-    """Return the passwords of a URL and of its alternatives (`a;b`), as written and as meant."""
+    """Return the passwords of a URL and its alternatives (`a;b`), both as written and decoded."""
     parts = [urlsplit(with_first_host(part)) for part in url.split(";")]
     written = {part.password for part in parts if part.password}
     for part in parts:
@@ -112,10 +108,10 @@ def passwords_of(url: str) -> set[str]:
 
 
 def demand_broker(url: str) -> None:
-    """Raise ValueError for what could not be used, or would not keep every job.
+    """Raise ValueError for a broker's URL that cannot be used, or whose broker could lose jobs.
 
-    RabbitMQ may have alternatives (`a;b`), each of which is looked at; Redis may not. kombu knows
-    more brokers, but takes some schemes for a Redis at localhost and keeps others in its memory.
+    RabbitMQ may have alternatives (`a;b`), which are all checked; Redis may not. kombu knows more
+    brokers, but connects to a Redis at localhost for some schemes, and keeps others in its memory.
     """
     if "://" not in url:
         raise ValueError("must be a URL such as amqp://user:password@host/vhost or redis://host/0")
@@ -130,7 +126,7 @@ def demand_broker(url: str) -> None:
         )
     for one in alternatives:
         if is_redis(one):
-            # Commands look into its queues with redis-py.
+            # Commands read its queues with redis-py.
             demand_store(one)
         else:
             _demand_readable(one)
@@ -143,7 +139,7 @@ def demand_broker(url: str) -> None:
 
 
 def demand_store(url: str) -> None:
-    """Raise ValueError for what redis-py could not use."""
+    """Raise ValueError for a store's URL that redis-py cannot use."""
     if "://" not in url:
         raise ValueError("must be a URL such as redis://host:6379/0")
     if ";" in url:
@@ -176,7 +172,7 @@ def _listed(schemes: Sequence[str]) -> str:
 
 
 def _option(url: str) -> str:
-    """Name the options of a URL, without their values."""
+    """Return the names of a URL's options, without their values."""
     names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
     return f"an option ({', '.join(names)})" if names else "an option"
 
@@ -204,27 +200,27 @@ def _demand_readable(url: str) -> None:
     if port == 0:
         raise ValueError("has port 0; a port is 1 to 65535")
     if parts.netloc and not parts.hostname:
-        # The libraries would go to localhost, and tell it the password.
+        # The libraries would connect to localhost, and send it the password.
         raise ValueError("names no host; write it after the @, as in scheme://user:password@host")
     if "," in (parts.hostname or ""):
         raise ValueError(f"names several hosts in one URL; {_ALTERNATIVES}")
 
 
 def public_url(url: str) -> str:
-    """Return a URL without password and query; of alternatives (`a;b`) each."""
+    """Return a URL, and each of its alternatives (`a;b`), without password and query."""
     return ";".join(map(_public, url.split(";")))
 
 
 def without_passwords(text: str, url: str) -> str:
-    """Take the passwords of a URL out of a text, such as that of a library's error."""
+    """Remove the passwords of a URL from a text, such as that of a library's error."""
     for password in sorted(passwords_of(url), key=len, reverse=True):
         text = text.replace(password, HIDDEN)
     return text
 
 
 def said(error: BaseException, url: str) -> str:
-    """Return what an error of the server at a URL says, in a line without passwords."""
-    # py-amqp puts the place of an error before its words.
+    """Return the text of a server's error as one line, without passwords."""
+    # py-amqp puts the number of the method before the text.
     words = str(error).removeprefix("(0, 0): ") or type(error).__name__
     return without_passwords(words, url)[:MAX_ERROR_CHARACTERS].strip().rstrip(".")
 

@@ -1,4 +1,4 @@
-"""Checks of single setting values: each returns the value or says what is wrong with it."""
+"""Checks of single settings: each returns the value, or raises ValueError with the reason."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CELERY_TASK = re.compile(r"[\w.:/-]{1,255}")
 
 
 def comma_separated(value: Any) -> Any:
-    """Split `a, b` into its parts; lists, as a file holds them, stay as they are."""
+    """Split `a, b` into its parts; lists, which come from a file, are returned unchanged."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
 def lower(value: Any) -> Any:
-    """Take a word in capitals, as other programs write it, for the same word."""
+    """Return a word in lower case: other programs write such words in capitals."""
     return value.lower() if isinstance(value, str) else value
 
 
 def checked(check: Callable[[str], str]) -> Callable[[Any], Any]:
-    """Apply a check to the text of a value that is kept secret afterwards."""
+    """Return a function that applies a check to a text, before it becomes a secret."""
 
     def apply(value: Any) -> Any:
         return check(value) if isinstance(value, str) else value
@@ -36,14 +36,14 @@ def checked(check: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 def account_id(value: str) -> str:
-    """Accept what LivePerson calls an account's or site's id."""
+    """Accept LivePerson's id of an account (or site)."""
     if not ACCOUNT_ID.fullmatch(value):
         raise ValueError("must be the LivePerson account id: 1 to 64 letters, digits, - or _")
     return value
 
 
 def task_name(value: str) -> str:
-    """Accept the name of a Celery task that is not our own."""
+    """Accept the name of a Celery task, except our own."""
     if not CELERY_TASK.fullmatch(value):
         raise ValueError(
             "must be the name of a Celery task, such as sender.send: "
@@ -58,7 +58,7 @@ def http_url(value: str) -> str:
     """Accept `http(s)://host[:port]` without path, query or credentials."""
     parts = urlsplit(value)
     try:
-        parts.port  # noqa: B018 - it is read now
+        parts.port  # noqa: B018 - reading it checks it
     except ValueError:
         raise ValueError("must be http://host or https://host; its port is not a number") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -75,21 +75,21 @@ def http_url(value: str) -> str:
 
 
 def store_url(value: str) -> str:
-    """Accept what names a Redis or Valkey server: the ledger runs its scripts there."""
+    """Accept the URL of a Redis or Valkey server."""
     url = with_plain_scheme(value)
     demand_store(url)
     return url
 
 
 def broker_url(value: str) -> str:
-    """Accept what names a RabbitMQ, Redis or Valkey server."""
+    """Accept the URL of a RabbitMQ, Redis or Valkey server."""
     url = with_plain_scheme(value)
     demand_broker(url)
     return url
 
 
 def host_and_port(value: str) -> tuple[str, int]:
-    """Take `host:port` apart. Raises ValueError for what is none."""
+    """Split `host:port`. Raises ValueError for anything else."""
     host, colon, port = value.strip().rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if is_bracketed else host
@@ -102,7 +102,7 @@ def host_and_port(value: str) -> tuple[str, int]:
 
 
 def address(value: str) -> str:
-    """Accept `host:port`, the host's name or its IP address."""
+    """Accept `host:port` with a name or an IP address."""
     host_and_port(value)
     return value.strip()
 
