@@ -1,4 +1,4 @@
-"""The command `overture`: one module a command, each imported when it is called."""
+"""The command `overture`: each subcommand is a module, imported only when it is called."""
 
 from console.group import main
 

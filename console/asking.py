@@ -1,4 +1,4 @@
-"""Asking before something is destroyed or repeated; `--yes` is the answer given beforehand."""
+"""Questions before something is destroyed or repeated; `--yes` answers them beforehand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 
 def demand_yes(question: str, *, sure: bool) -> None:
-    """Ask, unless it is `sure` already. Raises Problem for a no, and where nobody can be asked."""
+    """Ask, unless `sure`. Raises Problem for a no, and if nobody can be asked."""
     if sure:
         return
     if not is_anybody_there():

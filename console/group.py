@@ -1,4 +1,4 @@
-"""The command `overture` itself: its subcommands by name, and how every one of them may end."""
+"""The command `overture` itself: its subcommands, and the exit status of each ending."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from console.help import Suggesting
 from console.output import Interrupted, OutputClosed, complain, is_plain
 
 PROGRAM: Final = "overture"
-# Ended by Ctrl-C, as shells count it.
+# The shells' exit status for Ctrl-C.
 INTERRUPTED_STATUS: Final = 130
 
-# Each command stands in a module of its name, as `command`: its help is known without importing it.
+# Each command is `command` in a module of its name; the help is here, so that it needs no import.
 COMMANDS: Final = MappingProxyType(
     {
         "demo": "Run a demo: simulator, workers and a thousand jobs.",
@@ -55,7 +55,7 @@ class Overture(Suggesting):
     """Imports a command when it is called, and turns every ending into an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order in which people meet them."""
+        """Return the commands in the order in which people need them."""
         del ctx
         return list(COMMANDS)
 
@@ -84,7 +84,7 @@ class Overture(Suggesting):
         """Run the command line and exit: 0 done, 1 something failed, 2 wrong use."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                # A character that the terminal does not know is no reason to fail.
+                # Replace characters that the terminal does not know, instead of failing.
                 stream.reconfigure(errors="replace")
         extra.pop("standalone_mode", None)
         extra["prog_name"] = PROGRAM
@@ -100,11 +100,11 @@ def _status_of(run: Callable[[], object]) -> int:
     try:
         status = run()
     except click.ClickException as error:
-        # Its own words already name the command and its usage, or the program.
+        # click's own text names the command and its usage.
         error.show()
         return error.exit_code
     except (OutputClosed, BrokenPipeError):
-        # Whoever read the output has enough.
+        # The reader of the output has closed it.
         return 1
     except (OSError, MissingExtra) as error:
         complain(getattr(error, "strerror", None) or str(error))
@@ -118,7 +118,7 @@ def _status_of(run: Callable[[], object]) -> int:
 
 
 def _has_written_out() -> bool:
-    """Write out what is left; where that fails, keep the interpreter from trying it once more."""
+    """Flush standard output; if that fails, keep the interpreter from trying it again."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the command line says of itself: examples, and which command may have been meant."""
+"""Help of the command line: examples, and suggestions for misspelt commands."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import click
 
 
 def examples(*commands: str) -> str:
-    """Return what stands below a command's options: how it is called, a line each."""
+    """Return the examples below a command's options, one a line."""
     title = "Example:" if len(commands) == 1 else "Examples:"
-    # Without the first character the lines would be filled.
+    # click joins the lines of a paragraph unless it begins with this character.
     return "\n".join(["\b", title, *(f"  {command}" for command in commands)])
 
 
 class Suggesting(click.Group):
-    """Names the nearest command where one is misspelt."""
+    """A group that suggests the nearest command for a misspelt one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant. Raises UsageError."""
+        """Return the named command. Raises UsageError."""
         if args and self.get_command(ctx, args[0]) is None and args[0].isprintable():
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             if near:

@@ -1,4 +1,4 @@
-"""What lists or reports: its forms, its `--format` and `--output`, and how it is written."""
+"""Output of lists and reports: `--format`, `--output`, and how documents are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ output_option = click.option(
 
 
 def format_option(*forms: str) -> Callable[[Any], Any]:
-    """Return the option `--format`; the first form is what it is without it."""
+    """Return the option `--format`; the first form is the default."""
     return click.option(
         "--format",
         "form",
@@ -44,7 +44,7 @@ def write_list(
     form: AnyForm,
     output: Path | None,
 ) -> None:
-    """Write them as they come."""
+    """Write documents as they come."""
     with closing(Output(output, append=False)) as out:
         if form == "json":
             write_array(out, documents)
@@ -77,5 +77,5 @@ def write_array(out: Output, documents: Iterable[Document]) -> None:
 
 
 def as_json(document: Any) -> str:
-    """Write a document as JSON that steers no terminal."""
+    """Return a document as JSON without characters that control a terminal."""
     return escaped(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Who gives a command, for whoever finds later what it did."""
+"""The name of the operator, which is recorded with what a command did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def operator() -> str:
-    """Return `user@host`; the user's number where it has no name."""
+    """Return `user@host`; the user's number if it has no name."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -18,10 +18,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 
 
 class Output:
-    """Takes lines of UTF-8; what was committed survives this process, and in a file the machine."""
+    """Writes lines of UTF-8; `commit` makes them survive this process, in a file also a crash."""
 
     def __init__(self, path: Path | None, *, append: bool) -> None:
-        """Append to a file where what it holds may be nowhere else by now; else write it anew."""
+        """Append if the file may be the only copy of its content; else it is overwritten."""
         self._name = str(path or "standard output")
         if path is None and sys.stdout is None:
             raise Problem("standard output is closed, so nothing can be written")
@@ -33,7 +33,7 @@ class Output:
             self.is_fresh = size == 0
             self.written = self._arrived = 0
             if path and size and not _ends_in_newline(path, size):
-                # A line that was cut short was never acknowledged, so it comes again, whole.
+                # End a line that was cut short: it was not acknowledged, so it comes again, whole.
                 self._file.write(b"\n")
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Output:
         self.written += len(octets)
 
     def commit(self) -> None:
-        """Have everything written arrive where it goes."""
+        """Make everything that was written durable."""
         with self._failures():
             self._file.flush()
             if self._is_file:
@@ -58,11 +58,11 @@ class Output:
         self._arrived = self.written
 
     def finish(self) -> None:
-        """Have everything written arrive."""
+        """Commit, at the end of the command."""
         self.commit()
 
     def arrived(self) -> int:
-        """Return how many bytes of what was written have arrived."""
+        """Return how many of the written bytes have arrived."""
         return self._arrived
 
     @contextmanager
@@ -89,25 +89,25 @@ class Problem(click.ClickException):
         self.sentences = sentences
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say it on standard error."""
+        """Print the sentences on standard error."""
         del file
         for sentence in self.sentences:
             complain(sentence)
 
 
 class Interrupted(Exception):
-    """Ctrl-C, where there is something to say about what is done and what is not."""
+    """Ctrl-C, with sentences about what is done and what is not."""
 
 
 class OutputClosed(Exception):
-    """Whoever read the output has closed it."""
+    """The reader of the output has closed it."""
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Tell a failure to write standard output from one to reach a server.
+    """Turn an error of writing standard output into OutputClosed or Problem.
 
-    Raises OutputClosed or Problem.
+    So it is not taken for an error of a server.
     """
     try:
         yield
@@ -124,17 +124,17 @@ def say(text: str) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Write a sentence to standard error, with the program's name before it."""
+    """Write a sentence to standard error, after the program's name."""
     click.echo(f"overture: {printable(sentence)}", err=True)
 
 
 def counted(number: int, noun: str) -> str:
-    """Write `1 job`, `2 jobs`."""
+    """Return a number with its noun: `1 job`, `2 jobs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def is_plain() -> bool:
-    """Tell whether the terminal takes text alone: no colour, and no moving about."""
+    """Tell whether the terminal supports neither colours nor cursor movements."""
     return os.environ.get("TERM") in {"dumb", "unknown"}
 
 
@@ -143,7 +143,7 @@ Report = Callable[[int], None]
 
 @contextmanager
 def progress(what: str, *, total: int | None) -> Iterator[Report]:
-    """Show a bar while the block runs; it yields what is to be called with how far it has come."""
+    """Show a progress bar while the block runs; yields a function to report progress with."""
     if not sys.stderr.isatty() or is_plain():
         yield lambda _: None
         return
@@ -161,16 +161,16 @@ def progress(what: str, *, total: int | None) -> Iterator[Report]:
         yield lambda completed: bar.update(task, completed=completed)
 
 
-# What JSON allows within a string as it stands, and a terminal may obey: DEL, the C1 controls, and
-# what changes the direction of the text around it.
+# Characters that JSON allows unescaped, but that can control a terminal: DEL, the C1 controls, and
+# those that change the direction of text.
 _STEERING: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
-    """Show what is no visible character, and no blank, as a question mark."""
+    """Replace characters that are neither visible nor blank by question marks."""
     return "".join(one if one.isprintable() or category(one) == "Zs" else "?" for one in text)
 
 
 def escaped(json_text: str) -> str:
-    """Write such characters of a JSON text in JSON's own way, so that it means the same."""
+    """Escape such characters of a JSON text, so that it means the same."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)

@@ -1,4 +1,4 @@
-"""Names that somebody gave, as arguments and options take them."""
+"""Types of the commands' arguments and options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from config.names import JOBS_QUEUE
 from config.values import ACCOUNT_ID
 
-# As long as a submissionId can be.
+# The longest submissionId.
 LABEL_CHARACTERS: Final = 128
 
 
@@ -20,7 +20,7 @@ class Name(click.ParamType[str]):
     name = "TEXT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse bytes that are no text: no job, account or queue can be named by them."""
+        """Refuse bytes that are not text, which cannot be a name."""
         text = str(value)
         try:
             text.encode()
@@ -38,7 +38,7 @@ class Label(Name):
     name = "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what no job could be labelled with."""
+        """Refuse a text that cannot be a submissionId."""
         label = super().convert(value, param, ctx)
         if not 1 <= len(label) <= LABEL_CHARACTERS or not label.isprintable():
             self.fail(
@@ -53,12 +53,12 @@ LABEL: Final = Label()
 
 
 class Number(click.FloatRange):
-    """A number within a range; click's own lets "nan" through, which is within none."""
+    """A number within a range; click's own type accepts "nan", which is in no range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Refuse what is no number."""
+        """Refuse anything that is not a number."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)
@@ -71,7 +71,7 @@ class JobsQueue(Name):
     name = "QUEUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what no worker would look at."""
+        """Refuse a name that no worker would consume."""
         name = super().convert(value, param, ctx)
         account_id = name.removeprefix(f"{JOBS_QUEUE}.")
         if name != JOBS_QUEUE and (account_id == name or not ACCOUNT_ID.fullmatch(account_id)):
@@ -82,14 +82,14 @@ class JobsQueue(Name):
 
 
 class JobsQueues(click.ParamType[tuple[str, ...]]):
-    """Several of them, with commas between."""
+    """Several jobs queues, separated by commas."""
 
     name = "QUEUE,…"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Read each of them."""
+        """Convert each of them."""
         if isinstance(value, tuple):
             return value
         parts = (part.strip() for part in str(value).split(","))

@@ -1,7 +1,7 @@
-"""Standard output as a pipe: what is written there is only on its way, until its reader takes it.
+"""Standard output as a pipe: a written line counts only once its reader has taken it.
 
-`head -1` reads as much as there is, shows one line and goes. So each line is written when the one
-before was taken, and nobody is taken to have a line that still lies in the pipe.
+`head -1` reads as much as there is, shows one line and ends. So each line is written only when the
+one before was read, and a line that is still in the pipe counts as lost.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Final
 
 from console.output import OutputClosed, writing
 
-# A reader that takes nothing for so long is no longer waited for at each line, in seconds: it may
-# be somebody who reads a page, or a program that reads when this one has ended.
+# After this long without reading, a reader is no longer waited for at each line: it may be a pager,
+# or a program that reads only when this one has ended.
 MAX_WAIT_SECONDS: Final = 10.0
-# Between two looks at whether a line was taken, in seconds: the first, and the longest.
+# Between two checks whether a line was read: the first, and the longest time.
 MIN_POLL_SECONDS: Final = 0.0001
 MAX_POLL_SECONDS: Final = 0.005
 
 
 def is_pipe(descriptor: int) -> bool:
-    """Tell whether a reader sits at the other end."""
+    """Tell whether a descriptor is a pipe."""
     return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
 class Pipe:
-    """Takes lines of UTF-8, and knows how much of them was read; `stop` ends every wait."""
+    """Writes lines of UTF-8, and knows how much of them was read; `stop` ends every wait."""
 
     is_fresh = True
 
@@ -43,7 +43,7 @@ class Pipe:
         self.written = 0
 
     def close(self) -> None:
-        """Leave it open: it is the process's own."""
+        """Do nothing: standard output stays open."""
 
     def write(self, line: str) -> None:
         """Write a line. Raises OutputClosed or Problem."""
@@ -55,18 +55,18 @@ class Pipe:
                 left = left[sent:]
 
     def commit(self) -> None:
-        """Wait until the reader has taken everything, unless it is late already.
+        """Wait until the reader has read everything, unless it was too slow before.
 
-        Raises OutputClosed where it has gone without doing so.
+        Raises OutputClosed if it has closed the pipe before that.
         """
         if not self._is_late:
             self.finish()
         self._is_late = self._unread() > 0 and self._is_late
 
     def finish(self) -> None:
-        """Wait until the reader has taken everything, or takes nothing any more.
+        """Wait until the reader has read everything, or stops reading.
 
-        Raises OutputClosed where it has gone.
+        Raises OutputClosed if it has closed the pipe.
         """
         gone = select.poll()
         gone.register(self._descriptor, 0)
@@ -83,7 +83,7 @@ class Pipe:
             pause = min(2 * pause, MAX_POLL_SECONDS)
 
     def arrived(self) -> int:
-        """Return how many bytes the reader has taken."""
+        """Return how many bytes the reader has read."""
         return self.written - self._unread()
 
     def _unread(self) -> int:
@@ -91,6 +91,6 @@ class Pipe:
         try:
             fcntl.ioctl(self._descriptor, termios.FIONREAD, count)
         except OSError:
-            # Where the system does not say, what was written counts as read.
+            # If the system cannot tell, everything written counts as read.
             return 0
         return count[0]

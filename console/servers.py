@@ -1,4 +1,4 @@
-"""How commands get at settings, broker and store; what is away is said in one sentence."""
+"""How commands read settings and connect to broker and store; errors become one sentence."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from worker.embedded.servers import servers
 
 T = TypeVar("T")
 
-# A command needs few connections to the store, whatever it does.
+# The most connections of a command to the store.
 STORE_CONNECTIONS = 8
-# What a broken connection to broker or store looks like, whatever library it comes from.
+# The errors of a broken connection to broker or store, of all libraries.
 BROKEN = (OSError, KombuError, RedisError, RedisClusterException, NotConfirmed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """The servers of one command, within reach; the URLs may hold passwords."""
+    """The servers of one command; the URLs may contain passwords."""
 
     broker: Broker
     store_url: str = field(repr=False)
@@ -52,7 +52,7 @@ class Reach:
 
 
 def read_settings() -> Settings:
-    """Read the settings; every fault is said by name."""
+    """Read the settings. Raises Problem with a sentence for each fault."""
     for sentence in misspelt():
         complain(sentence)
     try:
@@ -63,9 +63,9 @@ def read_settings() -> Settings:
 
 @contextmanager
 def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
-    """Give the broker and the store, and say which of them is away if one is.
+    """Yield the broker and the store; their errors within the block become Problems.
 
-    With `waits` a store is waited for that says that it is not ready yet.
+    With `waits`, wait for a store that is not ready yet.
     """
     try:
         with servers(settings) as found:
@@ -82,7 +82,7 @@ def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
 
 
 def _open_store(url: str, *, waits: bool) -> tuple[str, Redis]:
-    """Connect to a cluster; for one server that is away, whoever needs it will say so."""
+    """Return the store's URL and client; a single server that is away is reported at its use."""
 
     def patiently(call: Callable[[], T]) -> T:
         return retry_at_start(call, report) if waits else call()
@@ -98,13 +98,13 @@ def _open_store(url: str, *, waits: bool) -> tuple[str, Redis]:
 
 
 def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:
-    """Return what broker and store raise when something is wrong with them."""
+    """Return the errors of broker and store."""
     connection = broker.connection()
     return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
 
 
 def diagnosis(within: Reach, error: BaseException) -> str:
-    """Find out which of the two it was; an error does not say, where both are Redis."""
+    """Say which of the two failed, by trying both: if both are Redis, the error does not tell."""
     if isinstance(error, Blocked):
         return takes_nothing(within.broker.url, str(error))
     try:
@@ -121,7 +121,7 @@ def diagnosis(within: Reach, error: BaseException) -> str:
 
 
 def complain_of_servers(within: Reach) -> None:
-    """Say what answers and takes nothing, so that everything waits: an alarm, no memory."""
+    """Print a warning for a server that answers but accepts no writes: an alarm, no memory."""
     if within.broker.url != within.store_url:
         _complain_of_broker(within.broker)
     _complain_of_store(within)
@@ -140,7 +140,7 @@ def _complain_of_store(within: Reach) -> None:
     try:
         within.store.ping()
     except RedisError:
-        return  # one that does not even answer is what the command itself fails with
+        return  # a server that does not answer is for the command itself to report
     try:
         missing_rights(within.store, STORE_WRITE)
     except RedisError as error:
@@ -148,7 +148,7 @@ def _complain_of_store(within: Reach) -> None:
 
 
 def takes_nothing(broker_url: str, alarm: str) -> str:
-    """Say that an alarm of RabbitMQ keeps everything waiting."""
+    """Return the sentence about an alarm of RabbitMQ."""
     return (
         f"the broker at {public_url(broker_url)} takes no messages, because it has a {alarm}; "
         "give it memory or disk space"
@@ -163,20 +163,20 @@ def _away(what: str, url: str, error: BaseException) -> str:
 
 
 def demand_account(settings: Settings, named: str) -> None:
-    """Refuse an account that is not configured; where none is, any will do. Raises Problem."""
+    """Raise Problem for an account that is not configured; if none is, any is accepted."""
     if settings.accounts and named not in settings.accounts:
         known = ", ".join(sorted(settings.accounts))
         raise Problem(f"account {named} is not configured; configured accounts: {known}")
 
 
 def demand_queue(settings: Settings, queue: str) -> None:
-    """Refuse the jobs queue of an account that is not configured. Raises Problem."""
+    """Raise Problem for the jobs queue of an account that is not configured."""
     if queue != JOBS_QUEUE:
         demand_account(settings, queue.removeprefix(f"{JOBS_QUEUE}."))
 
 
 def the_account(store: Redis, settings: Settings, named: str | None) -> str:
-    """Return the account that is named, or else the only one there is."""
+    """Return the named account, or else the only one."""
     if named is not None:
         demand_account(settings, named)
         return named

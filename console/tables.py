@@ -1,4 +1,4 @@
-"""How an overview and a job's record look on a terminal."""
+"""Tables, CSV and texts of the commands: overviews, jobs, and rows of documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.messages.json_text import dumps_compact
 from tasks.retry import REPLAYED, UNRESOLVED
 from tasks.store.limits import Holds, Standing
 
-# Wide enough for every id, where the output is no terminal and nothing should be cut.
+# Wide enough for every id: the width if the output is not a terminal.
 PLAIN_WIDTH: Final = 200
 FAILED: Final = "failed:"
 HOLDS: Final[dict[Holds, str]] = {
@@ -44,7 +44,7 @@ IN_A_WORD: Final[dict[Holds, str]] = {
     "rate": "the rate",
     "in_flight": "its cap",
 }
-# What a job waits for, by what the log and the ledger call it.
+# What a job waits for, by the reason in the log and the ledger.
 AWAITED: Final = {
     "paused": "an operator to resume it (paused)",
     "notBefore": "its time (notBefore)",
@@ -61,13 +61,13 @@ AWAITED: Final = {
 
 
 def console() -> Console:
-    """Return a console that neither colours nor cuts what does not go to a terminal."""
+    """Return a console; without a terminal it neither colours nor cuts."""
     width = width_of_terminal() or PLAIN_WIDTH
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def show_overview(overview: Overview, width: int | None = None) -> Text:
-    """Lay an overview out for a terminal of such a width, or for any."""
+    """Return an overview as text, for a terminal of this width, or for none."""
     lines = [
         *_pauses(overview),
         *_table(QUEUES, _queues(overview), width),
@@ -83,7 +83,7 @@ def show_overview(overview: Overview, width: int | None = None) -> Text:
 
 
 def describe(record: Record) -> Iterator[str]:
-    """Tell a job's story, a line each."""
+    """Yield the lines that describe a job."""
     yield f"job {record.job_id} of account {record.account_id}: {record.state}"
     if record.seen_at:
         yield f"  {record.seen_at}  first seen by a worker"
@@ -136,7 +136,7 @@ def _queues(overview: Overview) -> Iterator[Document]:
     for queue in overview.queues:
         delayed = queue.delayed
         if delayed is None and queue.name == JOBS_QUEUE:
-            # RabbitMQ holds what is delayed in queues of its own, not apart for each jobs queue.
+            # RabbitMQ's delayed queues are common to all jobs queues.
             delayed = overview.delayed
         yield {
             "queue": queue.name,
@@ -161,7 +161,7 @@ def _account(account: AccountView) -> Document:
 
 
 def _holds(overview: Overview) -> Iterator[str]:
-    """Say in full what the table has a word for."""
+    """Yield sentences that explain the table's words."""
     for account in overview.accounts:
         said = held_by(account.standing)
         if said != HOLDS[account.standing.holds]:
@@ -169,7 +169,7 @@ def _holds(overview: Overview) -> Iterator[str]:
 
 
 def _pauses(overview: Overview) -> list[str]:
-    """Say what is paused, each once: what is paused in all accounts is in each of them, too."""
+    """Return the pauses as sentences, each once: a pause of all accounts is in each, too."""
     said = [pause.sentence() for pause in overview.pauses]
     said += [
         pause.sentence(account.account_id)
@@ -180,7 +180,7 @@ def _pauses(overview: Overview) -> list[str]:
 
 
 def held_by(standing: Standing) -> str:
-    """Say what holds an account now, and what LivePerson has taught the pool."""
+    """Return what holds an account now, and its learned limits."""
     what = HOLDS[standing.holds].format(seconds=standing.seconds, cause=standing.cause)
     rate, in_flight = standing.learned_rate, standing.learned_in_flight
     learned = [f"{rate:.3g}/s"] if rate is not None else []
@@ -189,7 +189,7 @@ def held_by(standing: Standing) -> str:
 
 
 def lesson(standing: Standing) -> str:
-    """Say what the learned limit is learned from, and when a higher one is tried; or nothing."""
+    """Say how a limit was learned, and when a higher one is tried; empty if there is none."""
     parts = []
     is_learned = standing.learned_rate is not None or standing.learned_in_flight is not None
     if is_learned and standing.learned_from is not None and standing.learned_at is not None:
@@ -226,17 +226,17 @@ Form = Literal["jsonl", "csv", "table"]
 Document = dict[str, Any]
 
 GAP: Final = "  "
-# Blanks before it are none to some spreadsheets; full-width forms are the same to others.
+# Some spreadsheets ignore blanks before a formula, and some accept full-width characters.
 _FORMULA: Final = re.compile(r"[\t\r]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-# A cell may have lines and tabs within it.
+# Control characters, except newlines and tabs, which a cell may contain.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `width` is in characters, and 0 keeps the column out of tables.
+    """One column; `width` is in characters, 0 for a column that is not in tables.
 
-    Only what is `prose`, such as a reason, is cut where it would not fit; it comes last.
+    Only `prose`, such as a reason, is cut if it does not fit; it comes last.
     """
 
     name: str
@@ -257,9 +257,9 @@ class Rows:
         delimiter: str = ",",
         width: int | None = None,
     ) -> None:
-        """`delimiter` stands between the cells of CSV; a table has so much `width`, or any.
+        """`delimiter` separates the cells of CSV; `width` is that of a table, None for no limit.
 
-        Where the columns do not fit beside each other, each document gets a few lines instead.
+        If the columns do not fit beside each other, each document takes several lines.
         """
         self._form = form
         self._delimiter = delimiter
@@ -279,7 +279,7 @@ class Rows:
         return None
 
     def line(self, document: Document) -> str:
-        """Write one document; in CSV it may hold newlines."""
+        """Return one document as a line; in CSV it may contain newlines."""
         if self._form == "jsonl":
             return escaped(dumps_compact(document).decode())
         if self._form == "csv":
@@ -293,19 +293,19 @@ class Rows:
         return [column for column in self._columns if column.width]
 
     def _aligned(self, cells: list[str]) -> str:
-        # Ids are there to be copied: a long one is never cut, it moves the rest of its line.
+        # People copy ids: a long one is never cut, but moves the rest of its line.
         line = ""
         for cell, column in zip(cells, self._shown, strict=True):
             shown = cell
             if column.prose and self._width is not None:
-                # The last column: what is left of the line is its.
+                # The last column gets the rest of the line.
                 shown = shortened(cell, max(column.width, self._width - len(line)))
             pad = shown.rjust if column.is_number else shown.ljust
             line += f"{pad(column.width)}{GAP}"
         return line.rstrip()
 
     def _stacked(self, cells: list[str]) -> str:
-        """Write the first cell, and below it the others with their names, as many as fit a line."""
+        """Return the first cell, with the others and their names below it, in lines that fit."""
         assert self._width is not None
         filled = [pair for pair in zip(self._shown, cells, strict=True) if pair[1] != "-"]
         lines = [cell for _, cell in filled[:1]]
@@ -322,19 +322,19 @@ class Rows:
 
 
 def shortened(text: str, width: int) -> str:
-    """Cut a text that is wider."""
+    """Cut a text to a width."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def width_of_terminal() -> int | None:
-    """Return how wide standard output is; None where it is no terminal, and nothing need fit."""
+    """Return the width of standard output; None if it is not a terminal."""
     if sys.stdout is not None and sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None
 
 
 def at(path: str) -> Callable[[Document], object]:
-    """Return what reads the value at a dotted path, None where there is none."""
+    """Return a function that reads the value at a dotted path, or None."""
 
     def value(document: Document) -> object:
         place: Any = document
@@ -364,16 +364,15 @@ ACCOUNTS: Final = (
 
 def _csv(cells: Sequence[str], delimiter: str) -> str:
     line = io.StringIO()
-    # It quotes a cell with a newline in it only where that ends a line.
+    # The csv module quotes a cell with a newline only if that is its own line terminator.
     csv.writer(line, lineterminator="\n", delimiter=delimiter).writerow(cells)
     return line.getvalue().removesuffix("\n")
 
 
 def _harmless(value: object) -> str:
-    """Write a cell so that no spreadsheet calculates it and no terminal obeys it.
+    """Return a cell that no spreadsheet calculates, and that cannot control a terminal.
 
-    A quote before what begins like a formula is what spreadsheets themselves use (OWASP, CSV
-    Injection).
+    A formula gets a quote in front, as in spreadsheets (OWASP, CSV Injection).
     """
     text = _CONTROL.sub("\ufffd", _cell(value))
     return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text

@@ -1,1 +1,1 @@
-"""What the commands of an operator read and do, apart from how it is shown."""
+"""What commands and pages read and do, without showing it."""

@@ -1,8 +1,8 @@
-"""How old the oldest waiting message of a queue is, found out without taking or reading any.
+"""The age of the oldest waiting message of a queue, computed without taking or reading any.
 
-No broker says it: neither Celery nor AMQP dates a message, and to look at a quorum queue is to take
-from it. But how many messages wait, and how many were taken before, add up to how many ever came.
-What had come by some earlier moment and was not taken since has waited for that long at least.
+No broker tells it: neither Celery nor AMQP dates messages, and reading a quorum queue means taking
+from it. But the messages that wait and those that were taken before add up to all that ever came. A
+message that had come at an earlier time and was not taken since has waited at least that long.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-# So many moments are remembered of a queue; beyond that every other one is forgotten, so that an
-# age is short of the truth by as much as these lie apart.
+# How many moments are kept of a queue; beyond that every other one is dropped. An age is too short
+# by as much as the moments are apart.
 MAX_MOMENTS: Final = 2000
 
 
 class Ages:
-    """Remembers of one queue how many messages had come, and when that was seen.
+    """How many messages had come to a queue at which times.
 
-    Where messages vanish without being taken, as in a purge, those that came since count as old as
-    the ones that are gone, until they are taken themselves. Times are in seconds, of any one clock.
+    After a purge the messages that come count as old as the ones that are gone, until they are
+    taken themselves. Times are in seconds, of any one clock.
     """
 
     def __init__(self) -> None:
-        # The number that had come, and since when, both growing.
+        # (how many had come, since when), both increasing.
         self._came: deque[tuple[int, float]] = deque()
 
     def look(self, *, waiting: int, taken: int, now: float) -> float:
-        """Return for how many seconds the oldest of the `waiting` messages has waited, at least.
+        """Return how many seconds the oldest of the `waiting` messages has waited at least.
 
-        `taken` is how many were taken ever before, by anybody.
+        `taken` is how many were ever taken, by anybody.
         """
         if not waiting:
             self._came.clear()

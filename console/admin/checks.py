@@ -1,4 +1,4 @@
-"""Trying everything that a worker needs, one finding a thing."""
+"""What `overture check` tries: everything that a worker needs, with a finding for each."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from worker.broker.base import Broker, connect_at_once
 from worker.broker.confirms import NotConfirmed
 from worker.finding import Finding
 
-# BLMOVE, which the Redis transport waits with, came with Redis 6.2; Valkey is a later one.
+# The Redis transport waits with BLMOVE, which came with Redis 6.2; every Valkey has it.
 OLDEST_REDIS: Final = (6, 2)
 
 
-# A broker that takes longer for one answer is not one to work with, in seconds.
+# The longest time for one answer of the broker.
 ANSWER_SECONDS: Final = 5.0
 
 
 def check_broker(broker: Broker, settings: Settings) -> Iterator[Finding]:
-    """Connect, declare what a worker declares, try to publish and to read, and try the rights."""
+    """Connect, declare what a worker declares, publish and read, and try the rights."""
     yield from _check_queues(broker, [JOBS_QUEUE, *map(account_queue, settings.accounts)])
     yield from map(partial(_silent, "broker"), broker.silent())
     try:
@@ -75,7 +75,7 @@ def _check_queues(broker: Broker, job_queues: Sequence[str]) -> Iterator[Finding
 
 
 def check_store_at(url: str, *, replicas: int = 0) -> Iterator[Finding]:
-    """Connect to the store, and look at it; so many of its replicas are to confirm writes."""
+    """Connect to the store and check it; `replicas` of its replicas must confirm writes."""
     try:
         url, store = open_store(url, connections=1)
     except RedisError as error:
@@ -87,7 +87,7 @@ def check_store_at(url: str, *, replicas: int = 0) -> Iterator[Finding]:
 
 
 def check_store(store: Redis, url: str, *, replicas: int = 0) -> Iterator[Finding]:
-    """Ask the server for an answer, for its user's rights, and for how well it keeps its data."""
+    """Check that the server answers, its user's rights, and how durable its data are."""
     name = public_url(url)
     try:
         known = _first(store).execute_command("HELLO")
@@ -113,7 +113,7 @@ def _first(store: Redis) -> Any:
 
 
 def _workers(store: Redis) -> Iterator[Finding]:
-    """Pass on what the workers that run find wrong, such as a results queue that is full."""
+    """Report the troubles of running workers, such as a full results queue."""
     for worker, words in troubles_of(workers_seen(store)).items():
         yield Finding("warning", "worker", f"{worker} is held up: {words}")
 

@@ -1,4 +1,4 @@
-"""Dead letters that somebody has chosen: which they are, and how all of them go at once."""
+"""Replays or discards all dead letters that an operator has chosen."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from console.servers import Reach
 from worker.broker.base import Taker
 from worker.broker.message import received
 
-# What is passed over is in hand until the end; more of it than this is not.
+# Letters that are not chosen stay in hand until the end, so there is a maximum of them.
 MAX_HELD: Final = 10_000
 IN_DOUBT: Final = "in_doubt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which dead letters are to be replayed or discarded; without names and a code, all.
+    """Which dead letters to replay or discard; without names and a code, all.
 
-    `is_sure` is asked of each that is in doubt, before its job is repeated.
+    `is_sure` is called for each letter that is in doubt, before its job is repeated.
     """
 
     jobs: Collection[str]
@@ -35,13 +35,13 @@ class Choice:
     is_sure: Callable[[Dead], bool] = field(default=lambda _: True)
 
     def takes(self, letter: Dead) -> bool:
-        """Tell whether a letter is meant."""
+        """Tell whether a letter is chosen."""
         return (not self.jobs or letter.job_id in self.jobs) and self.code in {None, letter.code}
 
 
 @dataclass(slots=True, kw_only=True)
 class Count:
-    """What a run has come to."""
+    """The counts of a run."""
 
     done: int = 0
     held: int = 0
@@ -53,10 +53,7 @@ class Count:
 
 @contextmanager
 def letters_at(within: Reach) -> Iterator[Iterator[Dead]]:
-    """Give the dead letters one by one, and leave them where they are.
-
-    Raises what the broker raises.
-    """
+    """Yield the dead letters, which stay where they are. Raises the broker's own errors."""
     with within.connect() as connection:
         within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
     with closing(within.broker.look(DEAD_LETTERS_QUEUE)) as seen:
@@ -64,7 +61,7 @@ def letters_at(within: Reach) -> Iterator[Iterator[Dead]]:
 
 
 def replay_chosen(within: Reach, settings: Settings, choice: Choice, queue: str) -> Count:
-    """Enqueue the jobs of the chosen letters. Raises what broker and store raise."""
+    """Enqueue the jobs of the chosen letters. Raises the errors of broker and store."""
     count = Count(missing=set(choice.jobs))
     with ExitStack() as stack:
         connection = stack.enter_context(within.connect())
@@ -83,9 +80,9 @@ def replay_chosen(within: Reach, settings: Settings, choice: Choice, queue: str)
 
 
 def discard_chosen(within: Reach, choice: Choice, discarder: Discarder) -> Count:
-    """Take the chosen letters off for good, once each is written down.
+    """Delete the chosen letters from the queue, after each was written to a file.
 
-    Raises what the broker raises, and Problem where they cannot be written.
+    Raises the broker's own errors, and Problem if the file cannot be written.
     """
     count = Count(missing=set(choice.jobs))
     with within.broker.taking(DEAD_LETTERS_QUEUE) as taker:
@@ -100,7 +97,7 @@ def discard_chosen(within: Reach, choice: Choice, discarder: Discarder) -> Count
 
 
 def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
-    """Take what lies in the queue, once: what fails anew meanwhile is left for another time."""
+    """Take all messages of the queue once; new dead letters are left for the next run."""
     for _ in range(taker.ready()):
         if count.held == MAX_HELD:
             count.is_cut_short = True
@@ -114,7 +111,7 @@ def _taken(taker: Taker, count: Count) -> Iterator[tuple[Message, Dead]]:
 
 
 def _may_go(letter: Dead, choice: Choice, count: Count) -> bool:
-    """Tell whether a letter is to be replayed; what is meant and cannot be is counted."""
+    """Tell whether to replay a letter; counts those that are chosen but cannot be replayed."""
     if not choice.takes(letter):
         return False
     if letter.job is None:

@@ -1,4 +1,4 @@
-"""Dead letters as an operator meets them, among them those that the broker put there itself."""
+"""Reads dead letters, including those that the broker itself has made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.messages.json_text import MalformedJSON, dumps_compact
 from tasks.messages.outgoing import rfc3339
 from tasks.messages.result import DeadLetter, dead_letter_id
 
-# RabbitMQ's own note on a message that it moved here by itself.
+# RabbitMQ's header on a message that it has moved itself.
 DEATH_HEADER: Final = "x-death"
 
 
@@ -22,27 +22,27 @@ DEATH_HEADER: Final = "x-death"
 class Dead:
     """A message of the dead-letter queue.
 
-    `document` is the dead letter as documented; for what the broker put there by itself it is made
-    up here.
+    `document` is the dead letter as documented; for a message that the broker has moved it is made
+    here.
     """
 
     document: Mapping[str, Any] = field(repr=False)
 
     @property
     def job(self) -> Mapping[str, Any] | None:
-        """The job as it was received, where it was a JSON object."""
+        """The job as it was received, if it was a JSON object."""
         job = self.document.get("job")
         return job if isinstance(job, dict) else None
 
     @property
     def job_id(self) -> str:
-        """Its job's id, or what stands for it: a message that was no job has one too."""
+        """Its job's id; a message that was not a job has an id of its own."""
         if digest := self.document.get("rawSha256") or self.document.get("rawSha1"):
             return f"raw-{digest}"
         return dead_letter_id(self.job, self._octets())
 
     def _octets(self) -> bytes:
-        """Return the message as it was received; of a job, its JSON without spaces."""
+        """Return the message as it was received; for a job, its JSON without spaces."""
         if "raw" not in self.document:
             return dumps_compact(self.document.get("job"))
         raw = str(self.document["raw"])
@@ -51,7 +51,7 @@ class Dead:
 
     @property
     def account_id(self) -> str | None:
-        """Its job's account, where the job names one."""
+        """Its job's account, if the job names one."""
         account_id = (self.job or {}).get("accountId")
         return account_id if isinstance(account_id, str) else None
 
@@ -62,7 +62,7 @@ class Dead:
 
 
 def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
-    """Read a message of the dead-letter queue, whatever it is."""
+    """Read any message of the dead-letter queue."""
     try:
         document = read_outcome(body)
     except MalformedJSON:
@@ -75,7 +75,7 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
     job = _job(body, headers)
     reason = _reason(headers)
     letter = DeadLetter(
-        # Celery makes a time limit of the broker's out of its `expires`.
+        # Celery also sets its `expires` as the broker's time limit.
         code="expired" if reason == "expired" else "internal_error",
         message=f"the broker gave the message up: {reason}",
         failed_at=rfc3339(_given_up_at(headers)),
@@ -86,7 +86,7 @@ def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:
 
 
 def _is_error(error: Mapping[Any, object]) -> bool:
-    """Tell whether the reason is one that a worker wrote, as far as it is looked at."""
+    """Tell whether an error has the fields of one that a worker wrote."""
     attempts = error.get("attempts") or []
     return (
         isinstance(error.get("code"), str)
@@ -96,7 +96,7 @@ def _is_error(error: Mapping[Any, object]) -> bool:
 
 
 def _is_readable(document: Mapping[Any, object]) -> bool:
-    """Tell whether what a message kept byte for byte can be had back."""
+    """Tell whether the raw message in a dead letter can be decoded."""
     if document.get("rawEncoding") != "base64":
         return True
     try:
@@ -107,7 +107,7 @@ def _is_readable(document: Mapping[Any, object]) -> bool:
 
 
 def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Take the job out of a message as its producer wrote it."""
+    """Return the job in a producer's message, if there is one."""
     message = Received(body=body, headers=headers, content_type="", content_encoding="")
     try:
         document = read(message, max_bytes=len(body)).document
@@ -117,7 +117,7 @@ def _job(body: bytes, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _given_up_at(headers: Mapping[str, Any]) -> datetime:
-    """Return when the broker did that; every look shows the same moment."""
+    """Return when the broker moved the message, so that it is the same each time."""
     match headers.get(DEATH_HEADER):
         case [{"time": datetime() as at}, *_]:
             return at if at.tzinfo else at.replace(tzinfo=UTC)

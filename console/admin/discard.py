@@ -1,4 +1,4 @@
-"""Discarding dead letters: each one is kept in a file, and only then it is gone."""
+"""Discards dead letters, each only after it was written to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH_LETTERS: Final = 200
 
 
 class Discarder:
-    """Writes dead letters down in batches, and takes each one off once it is on disk."""
+    """Writes dead letters to a file in batches, and acknowledges them once they are on disk."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
@@ -28,7 +28,7 @@ class Discarder:
             self.flush()
 
     def flush(self) -> None:
-        """Take off what is written. Stopped at any point, it can be done again."""
+        """Commit the file and acknowledge its letters. It can be stopped and repeated anywhere."""
         self._out.commit()
         for message in self._batch:
             message.ack()

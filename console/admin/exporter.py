@@ -1,6 +1,6 @@
 """The pages of `overture exporter`: what the pool shares; docs/monitoring.md explains each metric.
 
-It is imported by that command alone: prometheus-client is the extra `metrics`.
+Only that command imports it: prometheus-client is the extra `metrics`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from worker.broker.base import Broker
 from worker.metrics import build_info
 from worker.serving import Page, well
 
-# A server that does not answer within this many seconds is left out of a scrape. Prometheus gives
-# up after ten, and there are two of them.
+# The timeout of each of the two servers in a scrape. Prometheus gives up after ten seconds.
 SCRAPE_SECONDS: Final = 4.0
-# What an account waits for in its everyday work is no hold.
+# The holds of an account; "rate" and "in_flight" are usual work.
 HELD: Final = tuple(one for one in get_args(Holds) if one not in {"", "rate", "in_flight"})
 
 Samples = Iterable[tuple[Sequence[str], float | None]]
 
 
 class Exporter:
-    """Looks at broker and store when it is scraped, and goes on if they are away."""
+    """Reads broker and store at each scrape, and goes on if they are away."""
 
     def __init__(
         self, broker: Broker, store: Redis, settings: Settings, *, store_url: str, workers: int
     ) -> None:
-        """`workers` is how many there should be."""
+        """`workers` is how many workers should run."""
         self._workers = workers
         self._accounts = sorted(settings.accounts)
         self._taken: dict[str, int] = {}
@@ -52,21 +51,21 @@ class Exporter:
         self._broker = Looking("broker", broker.url, lambda: view_broker(broker, self._accounts))
 
     def metrics(self, accept: str) -> Page:
-        """Look, and write what is seen in the format that the client accepts."""
+        """Return the metrics in the format that the client accepts."""
         write, content_type = choose_encoder(accept)
         with self._lock:
             seen = _Seen(list(self._look()))
         return Page(body=write(seen), content_type=content_type)
 
     def health(self, _: str) -> Page:
-        """Tell that it serves, and what was away when it last looked; a restart helps nobody."""
+        """Answer that it serves, and which server was away last; a restart would not help."""
         away = [one.server for one in (self._broker, self._store) if not one.is_up]
         return well(f"fine, but away: {', '.join(away)}" if away else "fine")
 
     def _look(self) -> Iterator[Metric]:
         store = self._store.look(seconds=SCRAPE_SECONDS)
         if store is not None:
-            # What it said last is of use while it is away.
+            # Kept for the time when the store is away.
             self._accounts = [one.account_id for one in store.accounts]
             self._taken = dict(store.taken)
         broker = self._broker.look(seconds=SCRAPE_SECONDS)
@@ -98,7 +97,7 @@ class Exporter:
     def _oldest(self, view: BrokerView) -> Samples:
         for queue in view.queues:
             if queue.name in {RESULTS_QUEUE, DEAD_LETTERS_QUEUE}:
-                continue  # nobody counts what is taken of these
+                continue  # nothing counts the messages that are taken from these
             age = self._ages[queue.name].look(
                 waiting=queue.ready, taken=self._taken.get(queue.name, 0), now=time.monotonic()
             )
@@ -108,18 +107,18 @@ class Exporter:
 
 
 class _Seen(Collector):
-    """What one look found."""
+    """The metrics of one scrape."""
 
     def __init__(self, found: Sequence[Metric]) -> None:
         self._found = found
 
     def collect(self) -> Iterable[Metric]:
-        """Return it."""
+        """Return the metrics."""
         return self._found
 
 
 def _gauge(name: str, words: str, labels: Sequence[str], samples: Samples) -> Metric:
-    """Make a metric; what is None has no sample."""
+    """Return a metric; a value of None has no sample."""
     family = GaugeMetricFamily(name, words, labels=labels)
     for values, number in samples:
         if number is not None:
@@ -132,7 +131,7 @@ def _messages(view: BrokerView) -> Samples:
         yield [queue.name, "ready"], queue.ready
         delayed = queue.delayed
         if delayed is None and queue.name == JOBS_QUEUE:
-            # RabbitMQ keeps what is put off of all jobs queues together.
+            # RabbitMQ's delayed queues are common to all jobs queues.
             delayed = view.delayed
         yield [queue.name, "delayed"], delayed
         yield [queue.name, "unacked"], queue.unacked

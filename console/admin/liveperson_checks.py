@@ -1,4 +1,4 @@
-"""Trying an account's way to LivePerson: its services' hosts, and its credentials."""
+"""What `overture check` tries of LivePerson: an account's hosts and credentials."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tasks.liveperson.tokens import TokenFailure
 from tasks.liveperson.transport import tls_context
 from worker.finding import Finding
 
-# What a job may need: to open a conversation, for its two tokens, and to look one up.
+# The services of a job: to open a conversation, for its two tokens, and to look one up.
 SERVICES: Final = ("asyncMessagingEnt", "sentinel", "idp", "smt")
 
 
 def check_environment(settings: Settings) -> Iterator[Finding]:
-    """Say which certificates are trusted, and through which proxy the Domain API is reached."""
+    """Report the trusted certificates, and the proxy for the Domain API."""
     what = "certificates"
     try:
         tls_context()
@@ -49,7 +49,7 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
 
 
 def _ways(origins: Iterable[str]) -> str:
-    """Say through which proxy each origin is reached, if any. Raises UnusableEnvironment."""
+    """Return a text about the proxies of these origins. Raises UnusableEnvironment."""
     ways: dict[str, list[str]] = {}
     for origin in dict.fromkeys(origins):
         proxy = proxy_for(origin)
@@ -59,7 +59,7 @@ def _ways(origins: Iterable[str]) -> str:
 
 
 def check_account(settings: Settings, account_id: str) -> Iterator[Finding]:
-    """Look the services up, and ask for an AppJWT; no conversation is opened."""
+    """Look up the services, and fetch an AppJWT; no conversation is opened."""
     what = f"account {account_id}"
     account = settings.accounts[account_id]
     http = Http(

@@ -1,4 +1,4 @@
-"""Looking at a server that may be away, or hang, without waiting for it for long."""
+"""Reads from a server that may be away or hang, without waiting long."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = structlog.get_logger()
 
 
 class Looking(Generic[T]):
-    """Looks at a server in a thread of its own, one look at a time.
+    """Reads from a server in its own thread, one call at a time.
 
     `is_up` tells whether the server answered the last time.
     """
 
     def __init__(self, server: str, url: str, look: Callable[[], T]) -> None:
-        """`server` is what people call it; no password of its `url` gets into the log."""
+        """`server` is its name in the log; passwords in its `url` are not logged."""
         self.server = server
         self.is_up = True
         self._url = url
@@ -34,7 +34,7 @@ class Looking(Generic[T]):
         threading.Thread(target=self._run, name=f"look-{server}", daemon=True).start()
 
     def look(self, *, seconds: float) -> T | None:
-        """Return what is seen now; None if the server does not answer within so many seconds."""
+        """Return what `look` returns; None if the server does not answer within `seconds`."""
         with self._changed:
             self._wanted += 1
             mine = self._wanted
@@ -47,7 +47,7 @@ class Looking(Generic[T]):
         return found
 
     def _note(self, error: Exception | None) -> None:
-        """Say in the log when the server goes away, and when it is back."""
+        """Log when the server goes away, and when it is back."""
         was_up, self.is_up = self.is_up, error is None
         if error is not None and was_up:
             log.warning("exporter.server_away", server=self.server, error=said(error, self._url))

@@ -1,4 +1,4 @@
-"""What goes on: the queues, the accounts with their counts and limits, the workers."""
+"""The overview: the queues, the accounts with their counts and limits, the workers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from worker.broker.base import Broker, QueueDepth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """How many jobs of an account ended in which way, and what holds the others.
+    """The counts of an account's ended jobs, and what holds the others.
 
-    The ceilings are None where neither the settings here nor any worker has named them.
+    The ceilings are None if neither the settings here nor any worker has named them.
     """
 
     account_id: str
@@ -52,11 +52,10 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """One look at everything; `at` is RFC 3339. `delayed` counts all queues of the broker.
+    """The state of everything at one time; `delayed` counts all queues of the broker.
 
-    `pauses` are those of all accounts; an account's own are in its `standing`.
-
-    `troubles` are what keeps single workers, such as an alarm of the broker, in their words.
+    `at` is RFC 3339. `pauses` are those of all accounts; an account's own are in its `standing`.
+    `troubles` are those of single workers, such as an alarm of the broker.
     """
 
     at: str
@@ -81,7 +80,7 @@ class Overview:
 
 
 def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
-    """Look at everything. Raises what the broker and the store raise."""
+    """Read everything. Raises the errors of broker and store."""
     accounts, workers = known_accounts(store, settings), workers_seen(store)
     names = [JOBS_QUEUE, *map(account_queue, accounts), RESULTS_QUEUE, DEAD_LETTERS_QUEUE]
     queues, delayed = broker.depths(names)
@@ -98,7 +97,7 @@ def take_overview(broker: Broker, store: Redis, settings: Settings) -> Overview:
     )
 
 
-# What a worker says of itself, as commands show it.
+# The facts of a worker's pulse that commands show.
 FACTS: Final = (
     "host",
     "pid",
@@ -112,7 +111,7 @@ FACTS: Final = (
 
 
 def list_workers(store: Redis) -> list[dict[str, Any]]:
-    """List the workers that have shown themselves lately. Raises StoreError."""
+    """Return the live workers. Raises StoreError."""
     return [
         {
             "worker": name,
@@ -124,7 +123,7 @@ def list_workers(store: Redis) -> list[dict[str, Any]]:
 
 
 def view_account(store: Redis, settings: Settings, account_id: str) -> AccountView:
-    """Look at one account. Raises StoreError."""
+    """Read one account. Raises StoreError."""
     standing = read_standing(store, account_id)
     rate, in_flight = standing.max_rate, standing.max_in_flight
     if account_id in settings.accounts:

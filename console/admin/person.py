@@ -1,4 +1,4 @@
-"""What is held of a person: jobs by their consumer, and how all of it is erased."""
+"""The data of a person: finds them by the consumer's id, and erases them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from worker.broker.base import Broker
 from worker.broker.message import received
 
 DAY_SECONDS: Final = 86_400
-# So many messages of a queue are looked at, for what lies there.
+# How many messages of a queue are read in search of a person's.
 MAX_LOOKED_AT: Final = 10_000
 
 
 def jobs_of_consumer(
     store: Redis, settings: Settings, accounts: Collection[str], consumer_id: str
 ) -> list[Record]:
-    """Return what the ledger knows of a consumer's jobs, the latest first. Raises StoreError."""
+    """Return the records of a consumer's jobs, the latest first. Raises StoreError."""
     find, found = script(store, "clock", "opened", "jobs_of"), []
     for account_id in accounts:
         names = find([Keys(account_id).consumers], [consumer_name(consumer_id), _days(settings)])
@@ -46,9 +46,9 @@ def jobs_of_consumer(
 def job_of_conversation(
     store: Redis, settings: Settings, accounts: Collection[str], conversation_id: str
 ) -> list[Record]:
-    """Return what the ledger knows of the job that a conversation was opened for.
+    """Return the record of the job that a conversation was opened for.
 
-    Of several, if accounts have conversations of one id. Raises StoreError.
+    Several, if accounts have conversations with the same id. Raises StoreError.
     """
     opener, found = script(store, "clock", "opened", "opener"), []
     for account_id in accounts:
@@ -63,12 +63,12 @@ def job_of_conversation(
 
 
 def _days(settings: Settings) -> int:
-    """Return for how many days notes of jobs are kept at most."""
+    """Return how many days notes of jobs are kept at most."""
     return math.ceil(max(settings.dedupe_seconds, OPEN_SECONDS) / DAY_SECONDS) + 1
 
 
 def _consumer_of(record: Record) -> str | None:
-    """Return the consumer of a job that has ended; of one under way the ledger holds none."""
+    """Return the consumer of a finished job; records of other jobs do not have it."""
     outcome = record.outcome or {}
     found = (outcome.get("job") or outcome).get("consumerId")
     return found if isinstance(found, str) else None
@@ -76,11 +76,11 @@ def _consumer_of(record: Record) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What is held of a person.
+    """The data that are held of a person.
 
     `finished` jobs can be forgotten, those `under_way` not. `letters` are dead letters on their
-    queue, `queued` counts the messages in other queues by the queue's name. `looked_at_all` says
-    whether every queue was looked at to its end.
+    queue, `queued` counts the messages in other queues by the queue's name. `looked_at_all` tells
+    whether every queue was read to its end.
     """
 
     finished: list[Record]
@@ -93,7 +93,7 @@ class Held:
 def held_of(
     broker: Broker, store: Redis, settings: Settings, accounts: Collection[str], consumer_id: str
 ) -> Held:
-    """Look for all of it. Raises what the broker and the store raise."""
+    """Search for a person's data. Raises the errors of broker and store."""
     jobs = jobs_of_consumer(store, settings, accounts, consumer_id)
     ended = {"done", "published"}
     counts, is_whole = {}, True
@@ -118,9 +118,10 @@ def held_of(
 def forget(
     store: Redis, settings: Settings, accounts: Collection[str], consumer_id: str, held: Held
 ) -> int:
-    """Erase the finished jobs of a person, and what is noted of the person; returns how many.
+    """Erase a person's finished jobs and notes; returns the number of jobs.
 
-    That such a job is done stays known, by its id and the digest of its content. Raises StoreError.
+    The id of such a job and the digest of its content are kept, so that it is not done again.
+    Raises StoreError.
     """
     erase, erased = script(store, "clock", "record", "opened", "forget"), 0
     for job in held.finished:
@@ -139,13 +140,13 @@ def forget(
         keys = Keys(account_id)
         store.delete(keys.visit(consumer_id))
         if not any(job.account_id == account_id for job in held.under_way):
-            # What is under way still needs to know whose conversation it may meet.
+            # Jobs in progress still need these, to tell whose an open conversation is.
             store.delete(keys.doubts(consumer_id), keys.consumer(consumer_id))
     return erased
 
 
 def discard_letters(broker: Broker, consumer_id: str) -> int:
-    """Take the dead letters of a person off their queue; returns how many."""
+    """Delete a person's dead letters from their queue; returns how many."""
     taken = 0
     with broker.taking(DEAD_LETTERS_QUEUE) as taker:
         for _ in range(min(taker.ready(), MAX_LOOKED_AT)):
@@ -158,7 +159,7 @@ def discard_letters(broker: Broker, consumer_id: str) -> int:
 
 
 def _consumer_in(queue: str, message: Received) -> str | None:
-    """Return whose a message is, as far as it can be read."""
+    """Return a message's consumer, if it can be read."""
     document = next(_document(queue, message), None)
     found = document.get("consumerId") if isinstance(document, Mapping) else None
     return found if isinstance(found, str) else None

@@ -1,4 +1,4 @@
-"""What the pool shares, as one look at broker and store finds it: bounded work, whatever waits."""
+"""The state of broker and store, read with an amount of work that does not grow with backlogs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.broker.delivery import ENQUEUED_HEADER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreView:
-    """What the store knows of the pool; `taken` is how many messages were ever taken of a queue."""
+    """The pool's state in the store; `taken` is how many messages were ever taken of a queue."""
 
     accounts: Sequence[AccountView]
     workers: int
@@ -29,11 +29,10 @@ class StoreView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerView:
-    """What the broker tells of its queues.
+    """The state of the broker's queues.
 
-    `delayed` counts the messages that are put off in all jobs queues together. `enqueued_at` is
-    when the message that is taken next was enqueued, as Unix time, of the queues where both the
-    broker and the message say so.
+    `delayed` counts the delayed messages of all jobs queues together. `enqueued_at` is when the
+    next message of a queue was enqueued, as Unix time, if broker and message tell that.
     """
 
     queues: Sequence[QueueDepth]
@@ -42,7 +41,7 @@ class BrokerView:
 
 
 def view_store(store: Redis, settings: Settings) -> StoreView:
-    """Look at the store. Raises StoreError."""
+    """Read the store. Raises StoreError."""
     return StoreView(
         accounts=[view_account(store, settings, one) for one in known_accounts(store, settings)],
         workers=len(workers_seen(store)),
@@ -51,7 +50,7 @@ def view_store(store: Redis, settings: Settings) -> StoreView:
 
 
 def view_broker(broker: Broker, accounts: Sequence[str]) -> BrokerView:
-    """Look at the broker. Raises what its connection raises."""
+    """Read the broker. Raises its connection's own errors."""
     queues, delayed = broker.depths(queue_names(accounts))
     enqueued = {one.name: _next_enqueued(broker, one) for one in queues}
     return BrokerView(
@@ -62,7 +61,7 @@ def view_broker(broker: Broker, accounts: Sequence[str]) -> BrokerView:
 
 
 def queue_names(accounts: Sequence[str]) -> list[str]:
-    """Name every queue that the pool uses."""
+    """Return every queue that the pool uses."""
     return [JOBS_QUEUE, *map(account_queue, accounts), RESULTS_QUEUE, DEAD_LETTERS_QUEUE]
 
 

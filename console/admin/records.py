@@ -1,4 +1,4 @@
-"""The ledger's records as an operator reads and changes them, beside the workers."""
+"""Reads and changes the ledger's records for an operator."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from tasks.store.records import Fields, fields_of, look_up, look_up_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What the ledger knows of a job; moments are RFC 3339.
+    """The ledger's record of a job; times are RFC 3339.
 
-    `state` is claimed, sending, waiting, done or published. `attempts` are those of a job that is
-    under way, or of one that failed. `outcome` is the result or dead letter, once there is one. A
-    job that is waiting comes back at `next_attempt_at`, if that is known, and `waits_for` what the
-    log calls `why`.
+    `state` is claimed, sending, waiting, done or published. `attempts` are those of a job in
+    progress, or of one that failed. `outcome` is the result or dead letter, once there is one. A
+    waiting job comes back at `next_attempt_at`, if that is known; `waits_for` is the log's `why`.
     """
 
     account_id: str
@@ -61,7 +60,7 @@ class Record:
 
 
 def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
-    """Read what the ledger knows of a job; None if it knows nothing. Raises StoreError."""
+    """Read a job's record; None if there is none. Raises StoreError."""
     fields = look_up(store, account_id, job_id)
     if fields is None:
         return None
@@ -85,18 +84,17 @@ def read_record(store: Redis, account_id: str, job_id: str) -> Record | None:
     )
 
 
-# The state of a job whose outcome was erased, and what stands for its routing key.
+# The state of a job whose outcome was erased; also used in place of its routing key.
 FORGOTTEN: Final = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a job stands in the ledger: its outcome as it is published, or what it waits for.
+    """A job's outcome in the ledger, or what it waits for.
 
-    Of a job that the ledger does not know, `digest` is empty. `key` is the routing key and
-    `outcome` the message of an outcome, which is certain once there is one; it lacks what the job
-    brought itself, but for its consumer and its label. A job that waits comes back at `due`, in
-    milliseconds since 1970.
+    `digest` is empty if the ledger does not know the job. `key` is the outcome's routing key and
+    `outcome` its message, which never changes; it has none of the job's own fields except consumer
+    and label. A waiting job comes back at `due`, in milliseconds since 1970.
     """
 
     digest: str = ""
@@ -106,18 +104,18 @@ class Ending:
     due: float | None = None
 
     def is_of(self, digest: str) -> bool:
-        """Tell whether it can be that of a job with this digest."""
+        """Tell whether it is of a job with this digest."""
         return digest.startswith(self.digest)
 
 
 def read_endings(store: Redis, jobs: Iterable[tuple[str, str]]) -> list[Ending]:
-    """Read how jobs stand, each given by its account and its id. Raises StoreError."""
+    """Read the endings of jobs, given as account and id. Raises StoreError."""
     return [_ending(fields or {}) for fields in look_up_all(store, jobs)]
 
 
 def _ending(fields: Fields) -> Ending:
     digest = fields.get("digest", "")
-    # What is recorded will be published: nothing can change it any more.
+    # A recorded outcome will be published: nothing can change it any more.
     if fields.get("state") in {"done", "published"}:
         return Ending(digest, key=fields["routing_key"], outcome=fields["outcome"] or {})
     if fields.get("state") == FORGOTTEN:
@@ -126,11 +124,10 @@ def _ending(fields: Fields) -> Ending:
 
 
 def cancel(store: Redis, account_id: str, job_id: str) -> str:
-    """Have a job given up before its next attempt; returns the state it was in.
+    """Cancel a job: it is given up before its next attempt. Returns the state it was in.
 
-    The state is empty for a job that the ledger has not seen. That it is not to be sent is
-    remembered until its message comes, however late. One that is `done` or `published` stays as it
-    is. Raises StoreError.
+    The state is empty if no worker has seen the job. The cancellation is kept until its message
+    comes, however late. A job that is `done` or `published` stays as it is. Raises StoreError.
     """
     keys = Keys(account_id)
     names = [keys.job(job_id), keys.old_job(job_id)]
@@ -147,9 +144,9 @@ def reopen(
 ) -> bool:
     """Let a job that ended as this dead letter wait for another attempt; True if it does now.
 
-    Its attempts stay its history, since one of them may have opened a conversation, and a mark
-    after them says that it was replayed. A job whose outcome is another by now is left alone, one
-    that the ledger has forgotten is remembered for `seconds`, or as any job without an outcome.
+    Its earlier attempts are kept, since one of them may have opened a conversation, followed by a
+    mark of the replay. A job that has another outcome by now is left alone. A record that the
+    ledger no longer has is made again, and kept for `seconds`, or as any job without an outcome.
     Raises StoreError.
     """
     keys = Keys(account_id)
@@ -178,10 +175,9 @@ def reopen(
 def _recorded(
     store: Redis, account_id: str, job_id: str, letter: Mapping[str, Any]
 ) -> bytes | None:
-    """Return the record that holds a dead letter; empty if there is no outcome, None for another.
+    """Return the record of a dead letter; empty if there is no outcome, None if there is another.
 
-    What a record lacks, the job itself, has the digest that the record holds: a job of other
-    content could not have taken its place.
+    The job itself is not compared: it has the record's digest, so its content is the same.
     """
     keys = Keys(account_id)
     record: Any = store.get(keys.job(job_id))
@@ -210,7 +206,7 @@ def _moment(milliseconds: float | None) -> str | None:
 
 
 def known_accounts(store: Redis, settings: Settings) -> list[str]:
-    """Return the configured accounts; where there are none, those that workers have worked for.
+    """Return the configured accounts; if there are none, those that workers have worked for.
 
     Raises StoreError.
     """

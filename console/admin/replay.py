@@ -1,4 +1,4 @@
-"""Replaying dead letters: their jobs are enqueued again, and only then are they gone."""
+"""Replays dead letters: each is acknowledged only after its job was enqueued again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH_LETTERS: Final = 100
 
 
 class Replayer:
-    """Enqueues jobs in batches, and takes each dead letter off once the broker has its job."""
+    """Enqueues jobs in batches, and acknowledges their dead letters after the confirm."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Replayer:
             self.flush()
 
     def flush(self) -> None:
-        """Enqueue what waits. Stopped at any point, it can be done again."""
+        """Enqueue the waiting jobs. It can be stopped and repeated anywhere."""
         for _, letter in self._batch:
             self._reopen(letter)
         self._producer.publish([self._outgoing(message, letter) for message, letter in self._batch])

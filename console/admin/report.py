@@ -1,4 +1,4 @@
-"""What became of a submission, row by row: the input joined with its outcome, in bounded memory."""
+"""The report of a submission: each row of the input with its outcome, in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tasks.messages.outgoing import rfc3339
 from tasks.store.connection import MILLISECONDS
 
 BATCH_ROWS: Final = 500
-# What a row can have come to.
+# The possible outcomes of a row.
 OUTCOMES: Final = ("created", "reused", "failed", "waiting", "rejected", "not sent")
-# A JSON document has as many columns as it has names; so many are shown, and the rest is left out.
+# How many columns of a JSON document are shown: it has one for each name.
 MAX_COLUMNS: Final = 200
-# The columns that are the report's own, behind those of the input.
+# The report's own columns, after those of the input.
 OWN: Final = (
     *("jobId", "accountId", "consumerId"),
     *("outcome", "code", "conversationId", "reason", "attempts", "endedAt"),
@@ -40,9 +40,9 @@ OWN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of the input, or a job that no file names, and what became of it.
+    """A row of the input, or a job without a file, with its outcome.
 
-    `line` is its number in the file; `given` what stood there, by column.
+    `line` is its number in the file; `given` are its cells, by column.
     """
 
     line: int | None
@@ -75,17 +75,17 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What it is counted as: its outcome, with the code of a failure."""
+        """The name under which it is counted: its outcome, with the code of a failure."""
         return f"{FAILED}{self.code}" if self.code else self.outcome
 
 
 class FileReport:
-    """The rows of a file, each once, in their order."""
+    """The report of a file, with its rows in their order."""
 
     def __init__(
         self, store: Redis, source: Source, about: About, *, settings: Settings, days: float
     ) -> None:
-        """Take the ledger to remember what has ended for so many `days`."""
+        """`days` is how long the ledger keeps ended jobs."""
         self._store = store
         self._source = source
         self._about = about
@@ -94,7 +94,7 @@ class FileReport:
 
     @property
     def delimiter(self) -> str:
-        """What stands between the cells of the input, so that the report opens where it did."""
+        """The separator of the input's cells, so that the same program can open the report."""
         return self._source.delimiter
 
     def columns(self) -> list[str]:
@@ -103,12 +103,12 @@ class FileReport:
         for entry in self._entries():
             names.update(dict.fromkeys(_given(entry)))
             if entry.cells is not None or len(names) > MAX_COLUMNS:
-                break  # every other row of a table has the same
+                break  # all rows of a table have the same columns
         self._source.rewind()
         return list(names)[:MAX_COLUMNS]
 
     def rows(self) -> Iterator[Row]:
-        """Give the rows. Raises StoreError and UnreadableFile."""
+        """Yield the rows. Raises StoreError and UnreadableFile."""
         entries = self._entries()
         while batch := list(islice(entries, BATCH_ROWS)):
             checked = [self._check(entry) for entry in batch]
@@ -172,14 +172,14 @@ class FileReport:
 
 
 class JobReport:
-    """The jobs of a submission that have ended, where no file says which they are."""
+    """The report of a submission without its file: its ended jobs."""
 
     delimiter = ","
 
     def __init__(
         self, store: Redis, accounts: Iterable[str], submission_id: str, *, seconds: float
     ) -> None:
-        """Take the ledger to remember what has ended for so many `seconds`."""
+        """`seconds` is how long the ledger keeps ended jobs."""
         self._store = store
         self._accounts = sorted(accounts)
         self._submission_id = submission_id
@@ -190,10 +190,10 @@ class JobReport:
         return []
 
     def rows(self) -> Iterator[Row]:
-        """Give each job once, in the order of their ends. Raises StoreError and NotKept."""
+        """Yield each job once, in the order of their ends. Raises StoreError and NotKept."""
         with closing(Repeats()) as known:
             for account_id, batch in self._batches():
-                # One that was replayed has ended more than once.
+                # A replayed job has ended more than once.
                 new = [job_id for job_id in batch if known.is_new(account_id, job_id, "")]
                 endings = read_endings(self._store, [(account_id, job_id) for job_id in new])
                 for job_id, ending in zip(new, endings, strict=True):
@@ -220,7 +220,7 @@ class JobReport:
 
 
 def _ended(ending: Ending) -> dict[str, Any]:
-    """Say what came of a job that has ended."""
+    """Return the columns of an ended job."""
     outcome = ending.outcome
     if ending.key == FORGOTTEN:
         return {"outcome": FORGOTTEN}
@@ -246,7 +246,7 @@ def _moment(milliseconds: float) -> str:
 
 
 def _given(entry: Entry) -> Mapping[str, object]:
-    """Return what stood in the file by column: a name in a table, a path in a document."""
+    """Return an entry's values by column: a name in a table, a path in a document."""
     if entry.cells is not None:
         return entry.cells
     if isinstance(entry.document, dict):
@@ -266,7 +266,7 @@ def _paths(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 @dataclass(slots=True)
 class Summary:
-    """The rows of a report, counted; with some of those that need somebody's attention."""
+    """The counts of a report's rows, with some of the rows that need attention."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -291,5 +291,5 @@ def summarized(rows: Iterable[Row]) -> Summary:
 
 
 def only(rows: Iterable[Row], outcomes: Sequence[str]) -> Iterator[Row]:
-    """Leave out the rows of other outcomes; an error code is one as well."""
+    """Yield the rows with one of these outcomes or error codes."""
     return (row for row in rows if not outcomes or {row.outcome, row.code} & set(outcomes))

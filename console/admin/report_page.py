@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else: a chart, the reasons, what failed."""
+"""A report as a self-contained HTML page: a chart, the reasons, what failed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from console.output import printable
 from tasks.messages.outgoing import now
 
 TEMPLATE: Final = Path(__file__).with_name("report.html")
-# Of a bar, in its own units.
+# The width of a bar, in its own units.
 WIDTH: Final = 1000.0
-# Told apart without red and green (Okabe and Ito); beside each colour stands its word.
+# Colours for colour-blind people, too (Okabe and Ito); each has its word beside it.
 COLOURS: Final = {CREATED: "#0072b2", REUSED: "#56b4e9", "waiting": "#999999"}
 FAILURES: Final = ("#d55e00", "#e69f00", "#cc79a7", "#f0e442", "#8b4513", "#b22222")
 
@@ -34,11 +34,11 @@ class Part:
 
 
 class TemplatesMissing(Exception):
-    """Jinja2 is not installed; the text says how it comes."""
+    """Jinja2 is not installed; the text says how to install it."""
 
 
 def write_page(view: View, summary: Summary, *, from_file: bool) -> str:
-    """Write the page. Raises TemplatesMissing."""
+    """Return the page. Raises TemplatesMissing."""
     try:
         from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - an extra
     except ImportError:

@@ -1,4 +1,4 @@
-"""The report of a submission as it is opened and laid out, whoever asks for it."""
+"""Opens the report of a submission, and names its columns; for commands and pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from console.output import Problem
 from console.servers import Reach
 from console.tables import Column, Document, at
 
-# What has a spreadsheet read CSV as UTF-8.
+# The mark by which spreadsheets recognise UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -29,9 +29,9 @@ def open_report(
     *,
     warn: Callable[[str], object],
 ) -> FileReport | JobReport:
-    """Open the file of a submission, or what stands in for it; `warn` is told why.
+    """Open the report of a submission's file, or without the file; then `warn` says why.
 
-    Raises StoreError, and Problem where the file cannot be read.
+    Raises StoreError, and Problem if the file cannot be read.
     """
     about = found.about
     days = settings.dedupe_days
@@ -58,12 +58,12 @@ def open_report(
 
 
 def columns_of(reporting: FileReport | JobReport) -> list[Column]:
-    """Name the columns of its CSV."""
+    """Return the columns of its CSV."""
     return list(_columns(reporting))
 
 
 def _columns(reporting: FileReport | JobReport) -> Iterator[Column]:
-    """Name the columns of CSV: the input's in their order, with the report's own around them."""
+    """Yield the columns of CSV: the input's in their order, between the report's own."""
     given = reporting.columns()
     if isinstance(reporting, FileReport):
         yield Column("line", at("line"))

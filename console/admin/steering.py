@@ -1,4 +1,4 @@
-"""Submissions as an operator steers them, in all their accounts."""
+"""Changes of a submission by an operator, in all its accounts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def all_accounts(store: Redis, settings: Settings) -> list[str]:
 
 
 def accounts_of_submission(store: Redis, settings: Settings, about: About | None) -> list[str]:
-    """Return these, and those that the submission was sent for. Raises StoreError."""
+    """Return all accounts, with those that the submission was sent for. Raises StoreError."""
     return sorted({*all_accounts(store, settings), *(about.accounts if about else ())})
 
 
 def let_go(store: Redis, settings: Settings, submission_id: str) -> bool:
-    """Let a submission go on; False if it was neither paused nor cancelled. Raises StoreError."""
+    """Resume a submission; False if it was neither paused nor cancelled. Raises StoreError."""
     was_paused = resume(store, Scope(submission_id=submission_id), known=settings.accounts)
     accounts = accounts_of_submission(store, settings, read_about(store, submission_id))
     seconds = max(ABOUT_SECONDS, settings.dedupe_seconds)

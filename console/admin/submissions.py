@@ -1,8 +1,7 @@
 """Submissions: jobs that share a submissionId, as the store counts and `submit` describes them.
 
 Workers count the jobs that they see (tasks/store/lua/submission.lua), whoever enqueued them. What
-`submit` knows beside that (the file, how many jobs it holds, how far it was sent) stands in a
-record of its own.
+only `submit` knows (the file, how many jobs it has, how far it was sent) is in another record.
 """
 
 from __future__ import annotations
@@ -23,26 +22,25 @@ from tasks.store.brake import Pause, pauses
 from tasks.store.connection import MILLISECONDS, Keys, text
 from tasks.store.ledger import DAY_SECONDS, today
 
-# What `submit` says of a submission is kept for so long at least, in seconds: longer than most
-# files take.
+# How long the record of `submit` is kept at least: longer than most files take.
 ABOUT_SECONDS: Final = 31.0 * DAY_SECONDS
 INDEX: Final = "overture:submissions"
-# What stands beside the counts in a submission's hash (tasks/store/lua/submission.lua).
+# The other fields in the hash of counts (tasks/store/lua/submission.lua).
 MARKS: Final = frozenset({"jobs", "begun", "cancelled", "rate", "pace", "line", "paced_at"})
 CREATED: Final = "created"
 REUSED: Final = "reused"
 FAILED: Final = "failed:"
-# So many ids of ended jobs are read at a time.
+# How many ids of ended jobs are read at a time.
 BATCH_IDS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What `submit` wrote down of a submission; moments are milliseconds since 1970.
+    """The record of `submit` about a submission; times are milliseconds since 1970.
 
-    `content` is a digest of the file and of how it is read (`options`), empty where it was read
-    from a pipe. Jobs up to entry `through` are with the broker; all are if `sent_at` is there.
-    `total` counts the jobs, each once, and not those that were done before under another label.
+    `content` is a digest of the file and of how it is read (`options`), empty if it was a pipe. The
+    broker has the jobs up to entry `through`, and all of them if `sent_at` is set. `total` counts
+    the jobs, each once, without those that were done before under another label.
     """
 
     submission_id: str
@@ -62,7 +60,7 @@ def _name(submission_id: str) -> str:
 
 
 def write_about(store: Redis, about: About, *, seconds: float = ABOUT_SECONDS) -> None:
-    """Write down what is known of a submission, for so long. Raises StoreError."""
+    """Store the record of a submission, for `seconds`. Raises StoreError."""
     fields: Any = {
         "file": about.file,
         "content": about.content,
@@ -84,7 +82,7 @@ def write_about(store: Redis, about: About, *, seconds: float = ABOUT_SECONDS) -
 
 
 def read_about(store: Redis, submission_id: str) -> About | None:
-    """Read what `submit` wrote down; None if it never saw the submission. Raises StoreError."""
+    """Read the record of a submission; None if `submit` made none. Raises StoreError."""
     raw: Any = store.hgetall(_name(submission_id))
     return _about(submission_id, raw)
 
@@ -109,11 +107,11 @@ def _about(submission_id: str, raw: Mapping[Any, Any]) -> About | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A submission as it stands: what was sent, and what became of it.
+    """The state of a submission: what was sent, and the outcomes so far.
 
-    `outcomes` counts the jobs that have ended by `created`, `reused`, and `failed:` and a code.
-    `rate` is its pace, in conversations a second of each account. `paused` says what keeps its jobs
-    from being sent, by whom and since when, if an operator does.
+    `outcomes` counts the ended jobs by `created`, `reused`, and `failed:` with a code. `rate` is
+    its pace, in conversations a second for each account. `paused` is a sentence about the pause
+    that holds its jobs, if there is one.
     """
 
     submission_id: str
@@ -132,32 +130,32 @@ class View:
 
     @property
     def total(self) -> int:
-        """How many jobs it has: those of the file, or those that workers have seen."""
+        """How many jobs it has: in its file, or seen by workers."""
         return max(self.about.total if self.about else 0, self.seen, self.ended)
 
     @property
     def waiting(self) -> int:
-        """How many have no outcome yet."""
+        """How many of its jobs have no outcome yet."""
         return self.total - self.ended
 
     @property
     def created(self) -> int:
-        """How many have a conversation that was opened for them."""
+        """How many of its jobs have a new conversation."""
         return self.outcomes.get(CREATED, 0)
 
     @property
     def reused(self) -> int:
-        """How many have a conversation that was open before."""
+        """How many of its jobs have a conversation that was open before."""
         return self.outcomes.get(REUSED, 0)
 
     @property
     def failed(self) -> int:
-        """How many are dead letters."""
+        """How many of its jobs are dead letters."""
         return sum(count for name, count in self.outcomes.items() if name.startswith(FAILED))
 
     @property
     def state(self) -> str:
-        """Say in a word what it does."""
+        """Its state in a word."""
         if self.is_cancelled:
             return "cancelled"
         if self.about and self.about.sent_at is None:
@@ -188,22 +186,22 @@ class View:
 
 
 def moment(at: int | None) -> str | None:
-    """Write a time as messages do."""
+    """Return a time as in messages."""
     return rfc3339(datetime.fromtimestamp(at / MILLISECONDS, UTC)) if at else None
 
 
 def milliseconds() -> int:
-    """Return this machine's time."""
+    """Return this machine's time in milliseconds."""
     return int(time.time() * MILLISECONDS)
 
 
 def view(store: Redis, accounts: Collection[str], submission_id: str) -> View | None:
-    """Look at a submission; None if nothing is known of it. Raises StoreError."""
+    """Read a submission; None if it is unknown. Raises StoreError."""
     return next(_views(store, accounts, [submission_id]), None)
 
 
 def views(store: Redis, accounts: Collection[str]) -> list[View]:
-    """Look at all submissions, the latest first. Raises StoreError."""
+    """Read all submissions, the latest first. Raises StoreError."""
     with store.pipeline(transaction=False) as pipe:
         for name in (INDEX, *(Keys(account_id).submissions for account_id in accounts)):
             pipe.zrangebyscore(name, milliseconds(), "+inf")
@@ -217,7 +215,7 @@ def views(store: Redis, accounts: Collection[str]) -> list[View]:
 
 
 def _views(store: Redis, accounts: Collection[str], names: Sequence[str]) -> Iterator[View]:
-    """Look at some submissions; nothing comes for one of which nothing is known."""
+    """Read some submissions, without those that are unknown."""
     with store.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(_name(name))
@@ -237,7 +235,7 @@ def _views(store: Redis, accounts: Collection[str], names: Sequence[str]) -> Ite
 
 
 def _held(found: Iterable[Pause], account_id: str | None, submission_id: str) -> str | None:
-    """Say what of an account, or of all, is paused that holds a submission's jobs."""
+    """Return a sentence about the pause that holds a submission's jobs, or None."""
     its_own = [one for one in found if one.submission_id in {None, submission_id}]
     return its_own[0].sentence(account_id) if its_own else None
 
@@ -267,10 +265,7 @@ def _tally(raw: Mapping[Any, Any]) -> dict[str, str]:
 def set_rate(
     store: Redis, account_id: str, submission_id: str, *, rate: float, seconds: float
 ) -> None:
-    """Give a submission's jobs of an account a pace, in conversations a second, for so long.
-
-    Raises StoreError.
-    """
+    """Set the pace of a submission in an account, kept for `seconds`. Raises StoreError."""
     keys = Keys(account_id)
     with store.pipeline(transaction=False) as pipe:
         pipe.hset(keys.tally(submission_id), "rate", str(rate))
@@ -279,14 +274,14 @@ def set_rate(
 
 
 def is_cancelled(store: Redis, account_id: str, submission_id: str) -> bool:
-    """Tell whether a submission's jobs of an account end as cancelled. Raises StoreError."""
+    """Tell whether a submission is cancelled in an account. Raises StoreError."""
     return bool(store.hexists(Keys(account_id).tally(submission_id), "cancelled"))
 
 
 def cancel_submission(store: Redis, accounts: Iterable[str], submission_id: str) -> None:
-    """Have all jobs of a submission that come from now on end as cancelled. Raises StoreError.
+    """Cancel a submission: its jobs that come from now on end as cancelled. Raises StoreError.
 
-    That is remembered until it is taken back: their messages may wait for any time.
+    It stays cancelled until that is taken back, since its messages may wait for any time.
     """
     for account_id in accounts:
         keys = Keys(account_id)
@@ -300,10 +295,7 @@ def cancel_submission(store: Redis, accounts: Iterable[str], submission_id: str)
 def take_back_cancellation(
     store: Redis, accounts: Iterable[str], submission_id: str, *, seconds: float
 ) -> bool:
-    """Let jobs of a cancelled submission that come from now on go; False if it was not cancelled.
-
-    Raises StoreError.
-    """
+    """Take back a submission's cancellation; False if it was not cancelled. Raises StoreError."""
     was_cancelled = False
     for account_id in accounts:
         keys = Keys(account_id)
@@ -318,9 +310,9 @@ def take_back_cancellation(
 def ended_jobs(
     store: Redis, account_id: str, submission_id: str, *, seconds: float
 ) -> Iterator[list[str]]:
-    """Give the ids of the jobs that ended in the last so many seconds, some at a time.
+    """Yield the ids of the jobs that ended in the last `seconds`, some at a time.
 
-    In the order of their ends; one that was replayed comes once for each end. Raises StoreError.
+    They are in the order of their ends; a replayed job comes once for each end. Raises StoreError.
     """
     keys, last = Keys(account_id), today() + 1
     first = last - int(seconds // DAY_SECONDS) - 2

@@ -1,7 +1,7 @@
 """One run of `submit`: a file is checked entry by entry, labelled, and sent in confirmed batches.
 
-What is certain of it stands in the store (console/admin/submissions.py), so that a run that broke
-off goes on where it stood, without a number and without sending anything twice.
+Its progress is stored (console/admin/submissions.py), so that the next run of the same file goes on
+where this one broke off, and sends nothing twice.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ BATCH_JOBS: Final = 500
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a run has come to so far; `through` is the last entry of a confirmed batch.
+    """The counts of a run so far; `through` is the last entry of a confirmed batch.
 
-    `before` counts the jobs that had their outcome already, by that; `earlier` those that an
-    earlier run has sent, `repeated` the entries whose job stood in the file before.
+    `before` counts the jobs that had an outcome already, by outcome; `earlier` those that an
+    earlier run has sent; `repeated` the entries whose job was in the file before.
     """
 
     accepted: int = 0
@@ -68,10 +68,10 @@ class Tally:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What it reads, how it checks it, and how far it is.
+    """What a run reads, how it checks, and how far it is.
 
-    `content` is a digest of the file and of how it is read (`options`), empty where it comes from a
-    pipe; then a run that broke off cannot go on by itself. `rate` is in conversations a second.
+    `content` is a digest of the file and of how it is read (`options`). It is empty for a pipe:
+    then a run that broke off cannot be continued. `rate` is in conversations a second.
     """
 
     source: Source
@@ -87,7 +87,7 @@ class Run:
     tally: Tally = field(default_factory=Tally)
 
     def accepted(self) -> Iterator[Accepted]:
-        """Check every entry; pass the good ones on and report the others. Raises NotKept."""
+        """Check every entry; yield the valid jobs and report the others. Raises NotKept."""
         reading = Reading(
             pass_unknown=self.settings.unknown_fields == "pass",
             unauthenticated=self.settings.unauthenticated_accounts,
@@ -119,7 +119,7 @@ class Run:
                     report(self.source.position())
 
     def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
-        """Send every good entry, in batches that the broker confirms."""
+        """Send every valid job, in batches that the broker confirms."""
         with within.connect() as connection, ExitStack() as stack:
             within.broker.declare_if_allowed(connection, [queue])
             relax_collector()
@@ -143,12 +143,12 @@ class Run:
                 sending.end()
 
     def begin_anew(self) -> None:
-        """Forget what was checked, and read the source from its start."""
+        """Reset the counts, and read the source from its start."""
         self.source.rewind()
         self.tally = Tally()
 
     def advise(self) -> None:
-        """Say of how many jobs LivePerson itself would advise against."""
+        """Warn about jobs that differ from what LivePerson recommends."""
         if self.tally.without_campaign:
             jobs = counted(self.tally.without_campaign, "job")
             say(f"{jobs} without campaign or engagement: no source for agents and reports")
@@ -157,7 +157,7 @@ class Run:
             say(f"{jobs} without profile: agents see nothing about the consumer")
 
     def complain(self) -> bool:
-        """Say what could not be read as a job; False if there is nothing to say."""
+        """Report rejected entries; False if there are none."""
         if self.rejects.count:
             complain(self.rejects.summary())
         if self.tally.broken_off:
@@ -165,7 +165,7 @@ class Run:
         return bool(self.rejects.count or self.tally.broken_off)
 
     def how_to_go_on(self) -> str:
-        """Say what is certain after a run broke off."""
+        """Return the sentence about how to continue after a run broke off."""
         tally, unit = self.tally, self.source.unit
         if not tally.confirmed:
             return "no job was confirmed; submit the file again: no job will be done twice"
@@ -195,7 +195,7 @@ class Run:
 
 
 class _Sending:
-    """Sends batches, and writes down what the broker has confirmed."""
+    """Sends batches, and stores what the broker has confirmed."""
 
     def __init__(
         self,
@@ -212,11 +212,11 @@ class _Sending:
         self._submitted = submitted
         before = read_about(store, run.submission_id)
         is_same = before is not None and run.content == before.content != ""
-        # The same file is counted anew; whatever else has this name is counted beside it.
+        # The same file is counted anew; other files with the same label are added.
         self._counts_anew = is_same and not run.skip
         self._least = before.total if before else 0
         goes_on = before is not None and self._counts_anew and before.sent_at is None
-        # An earlier run has sent everything up to here.
+        # An earlier run has sent all entries up to this one.
         self._sent_through = before.through if before and goes_on else 0
         self._about = About(
             submission_id=run.submission_id,
@@ -228,14 +228,14 @@ class _Sending:
             through=self._sent_through,
             begun_at=before.begun_at if before else milliseconds(),
         )
-        self._own = 0  # jobs under this name, of this run
+        self._own = 0  # jobs of this run with this label
         self._latest: datetime | None = None  # the latest notBefore
         self._batch: list[Sent] = []
         self._to_send = self._through = self._tag = 0
         self._accounts: set[str] = set()
 
     def send(self, batch: Sequence[Accepted]) -> None:
-        """Send those jobs of a batch that are not done yet, and were not sent before."""
+        """Send the jobs of a batch that have no outcome yet and were not sent before."""
         for account_id in {job.account_id for job in batch} - self._accounts:
             self._begin_account(account_id)
         jobs = [Sent(job.account_id, job.job_id, job.digest) for job in batch]
@@ -251,7 +251,7 @@ class _Sending:
         self._batch, self._to_send, self._through = found, len(to_send), batch[-1].number
 
     def confirm(self) -> None:
-        """Wait until the broker has the batch, and write down how far the run is."""
+        """Wait until the broker has confirmed the batch, and store the progress."""
         if not self._batch:
             return
         self._producer.wait(self._tag)
@@ -265,7 +265,7 @@ class _Sending:
         self._write(max(self._least, self._total()), through=through)
 
     def end(self) -> None:
-        """Write down that everything is sent; with what its last jobs wait for."""
+        """Store that everything is sent."""
         if self._run.tally.broken_off:
             return
         total = self._total() if self._counts_anew else max(self._least, self._total())
@@ -279,7 +279,7 @@ class _Sending:
             tally.before[sent.before] += 1
         elif job.number <= self._sent_through:
             tally.earlier += 1
-        # Done under another name, or counted by an earlier run.
+        # Done with another label, or counted by an earlier run.
         is_counted = sent.before and (sent.label != name or not self._counts_anew)
         self._own += job.submission_id == name and not is_counted
         if job.not_before is not None:
@@ -311,7 +311,7 @@ class _Sending:
         write_about(self._store, self._about, seconds=self._lifetime())
 
     def _lifetime(self) -> float:
-        """Return for how long the submission is remembered, in seconds."""
+        """Return how long the submission's record is kept, in seconds."""
         lasts = max(ABOUT_SECONDS, self._run.settings.dedupe_seconds)
         if self._run.rate:
             lasts += self._about.total / self._run.rate
@@ -322,10 +322,10 @@ class _Sending:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Have Ctrl-C wait for the end of the block; a second one does not wait."""
+    """Delay Ctrl-C until the end of the block; a second one is not delayed."""
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # What runs in a shell's background is told to heed no Ctrl-C.
+        # A shell makes its background processes ignore Ctrl-C.
         yield
         return
     came: list[int] = []

@@ -18,20 +18,19 @@ from config.names import CREATED_KEY, FAILED_KEY
 from console.admin.records import FORGOTTEN, Ending, read_endings
 
 BATCH_JOBS: Final = 500
-# How often the ledger is asked about what is not done yet, in seconds.
+# How often the ledger is asked about jobs without an outcome.
 POLL_SECONDS: Final = 0.25
 
-# Before the outcome of a job that had it before it was submitted.
+# The prefix of an outcome that a job had before it was submitted.
 ALREADY: Final = "already:"
 CONFLICT: Final = "failed:conflict"
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A job that was submitted: where the ledger has it, and its content.
+    """A submitted job, and its outcome if it had one before.
 
-    `before` is the outcome that it had already, empty for nearly all: such a job is not done again.
-    `label` is the submission under which it had it.
+    Such a job is not done again: `before` is its outcome, `label` the submission that it was in.
     """
 
     account_id: str
@@ -42,11 +41,11 @@ class Sent:
 
 
 class NotKept(Exception):
-    """What was submitted cannot be kept until its outcome is there; the text says why."""
+    """The submitted jobs cannot be kept on disk; the text says why."""
 
 
 class Submitted:
-    """Every job that was submitted, on disk. Every use can raise NotKept."""
+    """All submitted jobs, on disk. Its methods can raise NotKept."""
 
     def __init__(self) -> None:
         with _on_disk():
@@ -54,18 +53,18 @@ class Submitted:
         self.count = 0
 
     def close(self) -> None:
-        """Give the disk's space back."""
+        """Delete the temporary file."""
         with suppress(OSError):
             self._file.close()
 
     def add(self, job: Sent) -> None:
-        """Note one more."""
+        """Add a job."""
         with _on_disk():
             self._file.write(json.dumps(astuple(job)) + "\n")
         self.count += 1
 
     def batches(self) -> Iterator[list[Sent]]:
-        """Give them back in their order, some at a time."""
+        """Yield the jobs in their order, some at a time."""
         with _on_disk():
             self._file.seek(0)
         while batch := self._batch():
@@ -95,11 +94,11 @@ def wait_for_outcomes(
     until: float,
     progress: Callable[[int], None],
 ) -> Counter[str]:
-    """Count the jobs by outcome: `created`, `reused`, `failed:<code>`, or `waiting`.
+    """Wait for all outcomes, and count them: `created`, `reused`, `failed:<code>`, or `waiting`.
 
-    With `already:` before it where the job had that outcome before it was submitted.
-    Returns once every job has one, or at the moment `until` of the monotonic clock; `progress` is
-    told how many have one. Raises StoreError.
+    An outcome that a job had before it was submitted begins with `already:`. Returns at the latest
+    at the time `until` of the monotonic clock; `progress` is called with the number of outcomes.
+    Raises StoreError.
     """
     outcomes: Counter[str] = Counter()
     for batch in submitted.batches():
@@ -119,7 +118,7 @@ def wait_for_outcomes(
 
 
 def with_outcomes_before(store: Redis, jobs: Sequence[Sent]) -> list[Sent]:
-    """Note of jobs that are about to be submitted which are done already. Raises StoreError."""
+    """Return jobs with the outcomes that they have before they are sent. Raises StoreError."""
     found = _look_up(store, jobs)
     return [
         job if outcome in {"", CONFLICT} else replace(job, before=outcome, label=_label(message))
@@ -128,24 +127,24 @@ def with_outcomes_before(store: Redis, jobs: Sequence[Sent]) -> list[Sent]:
 
 
 def outcomes_of(store: Redis, jobs: Sequence[Sent]) -> list[str]:
-    """Look the outcomes of jobs up; empty for those that have none yet. Raises StoreError."""
+    """Look up the outcomes of jobs; empty for those that have none yet. Raises StoreError."""
     return [outcome for outcome, _ in _look_up(store, jobs)]
 
 
 def _look_up(store: Redis, jobs: Sequence[Sent]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Look the outcomes of jobs up, each with the message that says so."""
+    """Look up the outcomes of jobs, each with its message."""
     endings = read_endings(store, [(job.account_id, job.job_id) for job in jobs])
     return [(_outcome(job, one), one.outcome) for job, one in zip(jobs, endings, strict=True)]
 
 
 def _label(outcome: Mapping[str, Any]) -> str:
-    """Return the submission that an outcome is of."""
+    """Return the submissionId in an outcome."""
     return str((outcome.get("job") or outcome).get("submissionId") or "")
 
 
 def _outcome(job: Sent, ending: Ending) -> str:
     if not ending.is_of(job.digest):
-        # The record is another job's, which had this id first.
+        # The record is another job's with the same id.
         return CONFLICT
     if not ending.key:
         return ""
