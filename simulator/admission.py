@@ -1,4 +1,4 @@
-"""Lets a call in, or answers 429 at once: the limits of CONVERSATION and of sentinel."""
+"""The limits of CONVERSATION and of sentinel: a call is admitted, or answered with 429 at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ TOKEN_BURST = 1
 def admission(
     state: State, account: Account | None, name: str, *, at: float
 ) -> Iterator[Answer | None]:
-    """Give the refusal of a call, if any; a CONVERSATION is in flight until the block is left.
+    """Yield the refusal of a call, if any; a CONVERSATION is in flight until the block ends.
 
-    A refused call is in flight too, for the moment it takes to refuse it, so that the peak shows
-    what callers did and not what they were allowed.
+    A refused call also counts as in flight for that moment, so that the peak shows what callers did
+    and not what they were allowed.
     """
     if account is None or name not in {CONVERSATION, SENTINEL}:
         yield None
@@ -28,7 +28,7 @@ def admission(
         admitted = account.token_bucket.take(at, rate=limits.token_rate, burst=TOKEN_BURST)
         yield None if admitted else answers.too_many_requests(limits.retry_after)
         return
-    # Held here, so that a reset in the meantime does not unbalance the new counts.
+    # Kept in a variable: after a reset meanwhile, the new counts must not be decreased.
     gauges = (state.in_flight, account.counters.in_flight)
     for gauge in gauges:
         gauge.enter()

@@ -55,7 +55,7 @@ def item(code: str, req_id: ReqId, **body: Any) -> Item:
 
 
 def already_open(lp_consumer_id: str) -> str:
-    """Say that the consumer has an open conversation, in the guide's words."""
+    """Return the guide's answer for a consumer who has an open conversation."""
     return (
         f"Consumer request conversation failed: User {lp_consumer_id} "
         "already has open conversation. Can't open another one."
@@ -63,7 +63,7 @@ def already_open(lp_consumer_id: str) -> str:
 
 
 def bad_request(details: str) -> Answer:
-    """Refuse a request that cannot be read as the documented one."""
+    """Return the answer to a request that is not as documented."""
     return error(400, PLAIN_BAD_REQUEST, details, error_code=40000)
 
 

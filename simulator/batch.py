@@ -19,7 +19,7 @@ ORDER = (PROFILE, CONVERSATION)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A readable batch; a problem is what is wrong inside an item, in one sentence."""
+    """A readable batch; a problem is a sentence about what is wrong in an item."""
 
     profile_id: answers.ReqId
     profile_problem: str | None

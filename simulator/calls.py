@@ -1,4 +1,4 @@
-"""What every endpoint takes and gives: one call in, one answer out, both plain values."""
+"""The call that every endpoint takes, and the answer that it returns: both are plain values."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ JSON_TYPE = "application/json"
 class Call:
     """One request, read whole.
 
-    `path` holds the parts of the URL that vary; `at` is when it came, in Unix seconds.
+    `path` has the variable parts of the URL; `at` is when the call came, in Unix seconds.
     """
 
     path: Mapping[str, str]
@@ -43,7 +43,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """Ends a call with an answer; nothing of what was asked is done."""
+    """Ends a call with an answer; nothing is done."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)

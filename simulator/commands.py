@@ -1,6 +1,6 @@
-"""What the control API changes while the simulator runs; every command says what is now in force.
+"""The control API's changes while the simulator runs; every command returns the new state.
 
-Each takes a JSON object and raises ValueError with one sentence if it cannot be followed.
+Each takes a JSON object, and raises ValueError with one sentence if it is wrong.
 """
 
 import math
@@ -116,7 +116,7 @@ def set_faults(state: State, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def invalidate(state: State, body: dict[str, Any]) -> dict[str, Any]:
-    """Make all `tokens` issued so far bad, "app" or "consumer"; of one `account`, or of all."""
+    """Invalidate all `tokens` issued so far, "app" or "consumer", of one `account` or of all."""
     _known(body, "account", "tokens")
     kind = _text(body, "tokens")
     if kind not in {"app", "consumer"}:
@@ -131,7 +131,7 @@ def invalidate(state: State, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_credentials(state: State, body: dict[str, Any]) -> dict[str, Any]:
-    """Give an `account` another `clientSecret`, or `clientId`; and make its AppJWTs bad."""
+    """Change an `account`'s `clientSecret` or `clientId`, and invalidate its AppJWTs."""
     _known(body, "account", "clientId", "clientSecret")
     account_id = _text(body, "account") or ""
     account = state.accounts.get(account_id)

@@ -1,4 +1,4 @@
-"""The control API: what was seen, and what is to happen next. Not part of LivePerson."""
+"""The control API: shows what happened, and changes what happens next. Not part of LivePerson."""
 
 import time
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Counts of what an account saw: calls, faults, and each of the last seconds."""
+"""Counts of an account: calls, faults, and each of the last seconds."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Counters:
 
 
 def report(counters: Iterable[Counters], *, now: float) -> dict[str, Any]:
-    """Sum counters up into what the control API shows; of peaks, the highest is shown."""
+    """Return the sum of counters for the control API; of peaks, the highest."""
     calls: Counter[tuple[str, str]] = Counter()
     faults: Counter[str] = Counter()
     seconds: dict[int, list[int]] = {}

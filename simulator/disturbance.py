@@ -1,4 +1,4 @@
-"""What each fault does to an answer: pure changes; the socket's part is in `wire`."""
+"""The effect of each fault on an answer, as pure functions; those on the socket are in `wire`."""
 
 import random
 import uuid
@@ -19,7 +19,7 @@ _LOGIN_PAGE = b"<!doctype html><html><body>This is not the page you are looking 
 
 
 def server_error(rng: random.Random) -> Answer:
-    """Give one of the ways in which a server or a gateway fails."""
+    """Return a random 5xx of a server or a gateway."""
     return rng.choice(
         (
             answers.error(500, "Internal Server Error", "Unexpected error", error_code=50000),
@@ -37,7 +37,7 @@ def server_error(rng: random.Random) -> Answer:
 
 
 def firewall_page(rng: random.Random) -> Answer:
-    """Give what a proxy or a firewall says in LivePerson's place."""
+    """Return the answer of a proxy or a firewall in place of LivePerson's."""
     status = rng.choice((403, 404, 405, 407, 410, 451))
     content, content_type = rng.choice(
         ((_BLOCKED, _HTML), (b"", _HTML), (b'{"blocked":true,"policy":17}', JSON_TYPE))
@@ -46,7 +46,7 @@ def firewall_page(rng: random.Random) -> Answer:
 
 
 def instead(fault: Fault | None, state: State, call: Call) -> Answer | None:
-    """Give the answer of a fault that comes before the endpoint, which is then not asked."""
+    """Return the answer of a fault that replaces the endpoint, or None."""
     match fault:
         case Fault.RESET:
             return _NEVER_WRITTEN
@@ -73,7 +73,7 @@ def instead(fault: Fault | None, state: State, call: Call) -> Answer | None:
 
 
 def afterwards(fault: Fault | None, answer: Answer, rng: random.Random) -> Answer:
-    """Change the answer that the endpoint gave, if the fault is of that kind."""
+    """Return the endpoint's answer, changed if the fault is of that kind."""
     match fault:
         case Fault.SERVER_ERROR_AFTER:
             return server_error(rng)

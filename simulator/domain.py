@@ -1,4 +1,4 @@
-"""The Domain API: where the services of an account live. Here all of them live in one place.
+"""The Domain API: the hosts of an account's services. Here all of them are the simulator.
 
 Source: LivePerson Domain API page. Only statuses 200, 400 and 401 are documented, and no error
 body is.
@@ -41,7 +41,7 @@ def _demand_account(state: State, call: Call) -> None:
 
 
 def _entry(call: Call, service: str) -> dict[str, str]:
-    """Name the host by which the caller reached the simulator, which works behind a proxy too."""
+    """Return the host that the caller used for the simulator, so that a proxy works, too."""
     return {"service": service, "account": call.account_id, "baseURI": call.headers.get("Host", "")}
 
 

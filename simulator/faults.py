@@ -1,4 +1,4 @@
-"""Which fault, if any, a call is to suffer: by probability, or queued for one consumer."""
+"""Chooses the fault of a call, if any: by probability, or queued for one consumer."""
 
 import random
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class Fault(StrEnum):
     RESET = "reset"  # before: the connection is reset
     SERVER_ERROR = "server_error"  # before: 500, 502, 503 or 504
     TOO_MANY_REQUESTS = "too_many_requests"  # before: 429
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - before: the AppJWT is good no longer, 401
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - before: the AppJWT has expired, 401
     CONSUMER_TOKEN_REFUSED = "consumer_token_refused"  # noqa: S105 - before: 401, this once
-    UNAUTHORIZED = "unauthorized"  # before: 401, whoever asks, with whatever token
-    FIREWALL_PAGE = "firewall_page"  # before: a 4xx of something on the way, not LivePerson's
+    UNAUTHORIZED = "unauthorized"  # before: 401, with any token
+    FIREWALL_PAGE = "firewall_page"  # before: a 4xx of a firewall, not LivePerson's
     BAD_REQUEST_AS_200 = "bad_request_as_200"  # before: HTTP 200 around a BAD_REQUEST item
     LOADING = "loading"  # before: the Monitoring API's "Loading account"
     LOST_ANSWER = "lost_answer"  # after: the connection is reset
@@ -85,7 +85,7 @@ def fault_name(endpoint: str, fault: Fault) -> str:
 
 
 class FaultPlan:
-    """Chooses a fault for each call; a queued one goes before chance."""
+    """Chooses a fault for each call; a queued one comes before a random one."""
 
     def __init__(self, probabilities: Mapping[str, float], rng: random.Random) -> None:
         self._rng = rng
@@ -108,7 +108,7 @@ class FaultPlan:
         self._chances = chances
 
     def probabilities(self) -> dict[str, float]:
-        """Give the probabilities in force, by name."""
+        """Return the current probabilities, by name."""
         return {
             fault_name(endpoint, fault): probability
             for endpoint, chances in self._chances.items()
@@ -116,7 +116,7 @@ class FaultPlan:
         }
 
     def queue(self, name: str, consumer: str, *, times: int) -> None:
-        """Let the next `times` calls for one consumer (ext_consumer_id) suffer a fault."""
+        """Queue a fault for the next `times` calls for one consumer (ext_consumer_id)."""
         endpoint, fault = parse_fault(name)
         if endpoint not in CONSUMER_ENDPOINTS:
             waiting = " and ".join(CONSUMER_ENDPOINTS)
@@ -131,7 +131,7 @@ class FaultPlan:
         return sum(times for waiting in self._queued.values() for _, times in waiting)
 
     def choose(self, endpoint: str, consumer: str | None) -> Fault | None:
-        """Choose the fault of one call; None is what happens to most."""
+        """Choose the fault of one call; None for most."""
         if consumer is not None and (endpoint, consumer) in self._queued:
             return self._take(endpoint, consumer)
         chances = self._chances.get(endpoint)

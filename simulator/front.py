@@ -1,8 +1,8 @@
-"""The way of every call: limits, fault, latency, endpoint, count, answer.
+"""The steps of every call: limits, fault, latency, endpoint, count, answer.
 
-The order tells what a fault means: what is decided before the endpoint runs has not happened at
-LivePerson, what is decided after has. Once read, a call runs to its end even if the caller hangs
-up, as it would on a server far away.
+The order decides what a fault means: before the endpoint nothing has happened at LivePerson, after
+it the call has taken effect. Once read, a call runs to its end even if the caller hangs up, as on a
+remote server.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _SILENT = frozenset({Fault.RESET, Fault.LOST_ANSWER, Fault.WITHHELD_ANSWER})
 def serve(
     state: State, name: str, endpoint: Endpoint
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Make the web handler of one endpoint; it is counted under `name`."""
+    """Return the web handler of one endpoint, whose calls are counted under `name`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         account = state.find(request.match_info.get("account_id", ""))

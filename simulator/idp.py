@@ -1,4 +1,4 @@
-"""IDP: gives the ConsumerJWS of a consumer.
+"""IDP: issues the ConsumerJWS of a consumer.
 
 Source: Connector API, "Authorization and authentication"; only 201 is documented. `v=1.0` is
 documented but clients without it are served, so only another version is refused.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of every account by itself; `None` is no limit.
+    """The limits of each account; `None` is no limit.
 
     `rate` and `token_rate` are calls per second, to CONVERSATION and to sentinel; `burst` is how
     many calls may come at once after a quiet time (default: one second's worth);
@@ -20,9 +20,9 @@ class Limits:
 
 
 class TokenBucket:
-    """A token bucket that holds one number, the time at which it will be full again.
+    """A token bucket, as one number: the time at which it will be full again.
 
-    Rate and size are given at each take, so that they can change while it runs.
+    Rate and size are arguments of `take`, so that they can change while it runs.
     """
 
     __slots__ = ("_full_at",)
@@ -38,7 +38,7 @@ class TokenBucket:
             return False
         size = burst if burst is not None else max(1, round(rate))
         full_at = max(self._full_at, now) + 1 / rate
-        # A hair of tolerance, so that callers exactly on the beat are not refused for rounding.
+        # A tiny tolerance, so that rounding does not refuse callers at exactly the rate.
         if full_at - now > size / rate + 1e-9:
             return False
         self._full_at = full_at

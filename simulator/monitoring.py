@@ -27,7 +27,7 @@ def _error(status: int, message: str, *, internal_code: int) -> Answer:
 
 
 def loading(state: State, call: Call) -> Answer:
-    """Say that the account is being loaded, and name the visitor to come back as."""
+    """Return "Loading account", with the visitor for the next call."""
     visitor_id = call.query.get("vid") or state.visitors.add(call.account_id)
     message = f"Loading account: {call.account_id}, vid: {visitor_id}"
     if call.query.get("v") == "1.0":
@@ -110,7 +110,7 @@ def _find_session(state: State, call: Call) -> tuple[int, str, str]:
 def _open_conversation(
     account: Account, body: dict[str, Any], *, kind: ConsumerIdentity
 ) -> Conversation | None:
-    """Find the open conversation of whom the body names; the deprecated way only without others."""
+    """Return the consumer's open conversation; `consumerId` counts only without identities."""
     identities = body.get("identities", [])
     names = [one["sub"] for one in identities if _is_of_kind(one, account.id, kind)]
     for name in names if identities else [body.get("consumerId", "")]:

@@ -1,4 +1,4 @@
-"""The forms in which options are written on the command line."""
+"""Types of the command line's options."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ NO_CAMPAIGN = "none"
 
 
 class NumberType(click.FloatRange):
-    """A number that is neither endless nor "nan"; click's own lets both through."""
+    """A finite number; click's own type accepts "inf" and "nan"."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -53,7 +53,7 @@ class AccountType(click.ParamType[tuple[str, Credentials]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, Credentials]:
-        """Read the three parts; the secret may hold colons."""
+        """Read the three parts; the secret may contain colons."""
         parts = str(value).split(":", 2)
         if len(parts) != 3 or not all(parts):
             self.fail(f"an account must have the form {self.name}", param, ctx)
@@ -103,7 +103,7 @@ class FaultType(click.ParamType[tuple[str, float]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
-        """Read a fault's probability; whether there is such a fault is asked later."""
+        """Read a fault's probability; its name is checked later."""
         name, _, probability = str(value).partition("=")
         try:
             return name, float(probability)

@@ -1,4 +1,4 @@
-"""Reads what a Connector API call says, and refuses what is not as documented."""
+"""Reads the parts of a Connector API call, and refuses those that are not as documented."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def read_body(call: Call) -> Any:
 
 
 def demand(document: TypeAdapter[Any], value: Any, *, lenient: bool, place: str = "") -> None:
-    """Refuse a value that is not the document; `place` is named before what is wrong."""
+    """Refuse a value that is not the document; `place` begins the sentence about it."""
     if wrong := documents.problem(document, value, lenient=lenient):
         raise Refused(answers.bad_request(f"{place}{wrong}"))
 

@@ -1,4 +1,4 @@
-"""What the control API shows: counts and conversations."""
+"""The control API's reports: counts and conversations."""
 
 from datetime import UTC, datetime
 from heapq import nlargest

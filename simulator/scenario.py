@@ -1,7 +1,7 @@
 """Scenarios: named sets of options in TOML, some of them shipped.
 
-A scenario has the names of the command line's options, without the dashes before them; its faults
-stand in a table `[fault]`, where `idp.reset = 0.1` is the fault `idp.reset`.
+A scenario has the command line's options, without the dashes before them; its faults are in a table
+`[fault]`, where `idp.reset = 0.1` is the fault `idp.reset`.
 """
 
 import tomllib

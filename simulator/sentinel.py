@@ -1,4 +1,4 @@
-"""Sentinel: gives AppJWTs for client credentials.
+"""Sentinel: issues AppJWTs for client credentials.
 
 Source: Connector API, "Authorization and authentication"; the errors are said to follow OAuth 2.0,
 so they are RFC 6749's, section 5.2. Stricter than the real one in one point: client_id and

@@ -1,4 +1,4 @@
-"""What a simulator is started with, as plain values."""
+"""The settings of a simulator, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long an answer takes: `mean` give or take `jitter`, in seconds."""
+    """How long an answer takes: `mean` plus or minus `jitter`, in seconds."""
 
     mean: float = 0.0
     jitter: float = 0.0
@@ -49,7 +49,7 @@ class Latency:
 class Settings:
     """Everything that can be chosen; `None` as a campaign means the account has none.
 
-    An account's `monitoring_apps` is the Monitoring API's installation, where that is not its own.
+    An account's `monitoring_apps` is the Monitoring API's installation, if it is another one.
     """
 
     accounts: Mapping[str, Credentials] = field(default_factory=lambda: DEMO_ACCOUNTS)

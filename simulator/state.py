@@ -1,4 +1,4 @@
-"""What the simulated LivePerson knows: accounts, consumers, conversations. In memory only."""
+"""The state of the simulated LivePerson: accounts, consumers, conversations; in memory only."""
 
 import random
 import time
@@ -142,26 +142,26 @@ class State:
         return known
 
     def limits_of(self, account: Account) -> Limits:
-        """Give the limits in force for an account."""
+        """Return the limits in force for an account."""
         return account.limits or self.limits
 
     def campaign(self, account_id: str) -> Campaign | None:
-        """Give what the Monitoring API offers for an account."""
+        """Return what the Monitoring API offers for an account."""
         return self.settings.campaigns.get(account_id, Campaign())
 
     def kept(self, request: bytes) -> bytes | None:
-        """Give what is kept of a request's body: all of it, or nothing."""
+        """Return what is kept of a request's body: all of it, or nothing."""
         keep = self.settings.keep_bodies and len(request) <= KEPT_BODY_BYTES
         return request if keep else None
 
     def revoke(self, token_id: str) -> None:
-        """Make one AppJWT bad before its time."""
+        """Revoke one AppJWT."""
         if len(self._revoked) >= KEPT_REVOCATIONS:
             del self._revoked[next(iter(self._revoked))]
         self._revoked[token_id] = None
 
     def is_revoked(self, token_id: str) -> bool:
-        """Tell whether an AppJWT was made bad before its time."""
+        """Tell whether an AppJWT was revoked."""
         return token_id in self._revoked
 
     def chosen(self, account_id: str | None) -> list[Account]:

@@ -105,7 +105,7 @@ def read_app_jwt(token: str) -> AppToken | None:
 
 
 def lp_consumer_id(account_id: str, ext_consumer_id: str) -> str:
-    """Give LivePerson's own id of a consumer: 64 hex digits, the same in every run."""
+    """Return LivePerson's own id of a consumer: 64 hex digits, the same in every run."""
     name = f"{account_id}\0{ext_consumer_id}".encode()
     return hmac.new(SIGNING_KEY, name, hashlib.sha256).hexdigest()
 

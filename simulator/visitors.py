@@ -13,7 +13,7 @@ class Visitors:
         self._sessions: OrderedDict[tuple[str, str], str | None] = OrderedDict()
 
     def add(self, account_id: str) -> str:
-        """Make a visitor that has no session yet; give the visitor's id."""
+        """Create a visitor without a session, and return its id."""
         visitor_id = secrets.token_urlsafe(16)
         self._sessions[account_id, visitor_id] = None
         if len(self._sessions) > KEPT_VISITORS:
@@ -28,7 +28,7 @@ class Visitors:
         return True
 
     def session(self, account_id: str, visitor_id: str) -> str | None:
-        """Give the session of a known visitor."""
+        """Return the session of a known visitor."""
         return self._sessions.get((account_id, visitor_id))
 
     def begin_session(self, account_id: str, visitor_id: str) -> str:

@@ -19,7 +19,7 @@ _LINGER_OFF = struct.pack("ii", 1, 0)
 
 
 def response_of(answer: Answer) -> web.Response:
-    """Give the ordinary response."""
+    """Return the ordinary response."""
     return web.Response(
         body=answer.content,
         status=answer.status,
