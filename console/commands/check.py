@@ -45,7 +45,7 @@ def command(*, form: Literal["text", "json"], output: Path | None) -> int:
     for finding in _findings():
         found.append(finding)
         if form == "text" and output is None:
-            # One after the other: some take a while.
+            # Printed as they come: some take a while.
             mark, colour = MARKS[finding.verdict]
             say(
                 _line(
@@ -72,7 +72,7 @@ def _findings() -> Iterator[Finding]:
         for fault in error.faults:
             yield Finding("fails", "settings", fault)
         return
-    # What goes wrong is a finding, not a line of a log.
+    # Errors are reported as findings, not logged.
     configure_logging(level="critical", secrets=secrets_of(settings))
     yield Finding("works", "settings", "can be read")
     with ExitStack() as stack:

@@ -109,7 +109,7 @@ def _table(sample: Sample, outcomes: Outcomes, stats: dict[str, Any], seconds: f
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Give a folder that is gone afterwards, unless something went wrong in it."""
+    """Yield a temporary folder, which is kept if something goes wrong."""
     signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="overture-demo-"))
     try:
@@ -123,5 +123,5 @@ def _folder() -> Iterator[Path]:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does, so that what was started is ended as well."""
+    """End as by Ctrl-C, so that the started processes are ended as well."""
     raise KeyboardInterrupt

@@ -30,7 +30,7 @@ class Address(click.ParamType[str]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
-        """Refuse what is no address."""
+        """Refuse anything that is not an address."""
         try:
             return checked(str(value))
         except ValueError as error:

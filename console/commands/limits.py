@@ -85,7 +85,7 @@ def _facts(account: AccountView) -> dict[str, Any]:
 
 
 def sentence(account: AccountView) -> str:
-    """Say in a line what an account may send, and what is holding it back."""
+    """Return a line about what an account may send, and what holds it."""
     standing = account.standing
     rate = "any rate" if account.max_rate is None else f"{account.max_rate:g}/s"
     most = "any number" if account.max_in_flight is None else f"{account.max_in_flight}"

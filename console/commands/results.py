@@ -27,13 +27,13 @@ from tasks.messages.json_text import MalformedJSON
 from worker.broker.base import Taker
 from worker.broker.message import received
 
-# So many are written before they are brought to disk and acknowledged together.
+# How many results are written before they are committed and acknowledged together.
 BATCH_MESSAGES: Final = 200
-# Of a queue that is only looked at so many are shown, where nobody says how many.
+# How many results `--peek` shows without `--limit`.
 MAX_PEEKED: Final = 100
-# How often an empty queue is looked at again, in seconds.
+# How often an empty queue is read again.
 POLL_SECONDS: Final = 0.2
-# When to try a broker again that is away, in seconds.
+# When to reconnect to a broker that is away.
 RETRY_SECONDS: Final = 2.0
 
 COLUMNS: Final = (
@@ -119,19 +119,19 @@ class Sink(Protocol):
     written: int
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
     def write(self, line: str) -> None:
         """Write a line; `written` counts its bytes."""
 
     def commit(self) -> None:
-        """Have everything written arrive."""
+        """Make everything that was written durable."""
 
     def finish(self) -> None:
-        """Have everything written arrive, as far as it ever will."""
+        """Commit, at the end of the command."""
 
     def arrived(self) -> int:
-        """Return how many of the bytes written have arrived."""
+        """Return how many of the written bytes have arrived."""
 
 
 def _open(path: Path | None, stop: threading.Event) -> Sink:
@@ -141,7 +141,7 @@ def _open(path: Path | None, stop: threading.Event) -> Sink:
 
 
 def _peek(within: Reach, rows: Rows, out: Sink, limit: int) -> int:
-    """Write what is in the queue; returns how many messages were no results."""
+    """Write the queue's results; returns how many messages were not results."""
     unreadable = 0
     with closing(within.broker.look(RESULTS_QUEUE)) as seen:
         for message in islice(seen, limit):
@@ -163,11 +163,11 @@ class _Drain:
     left: int | None
     unreadable: int = 0
     not_taken: int = 0
-    # Written, each up to so many bytes, and not acknowledged.
+    # Written but not acknowledged, each with the number of bytes up to its end.
     owed: deque[tuple[int, Message]] = field(default_factory=deque)
 
     def take_from(self, taker: Taker, *, go_on: Callable[[bool], bool]) -> None:
-        """Take until the limit is reached, or `go_on`, told whether any were there, says no."""
+        """Take until the limit, or until `go_on`, called with whether any came, returns False."""
         try:
             found = True
             while self.left != len(self.owed) and go_on(found):
@@ -176,7 +176,7 @@ class _Drain:
                 found = bool(batch)
             self.out.finish()
         finally:
-            # Also where the reader has gone: what it took before it has.
+            # Also after the reader has closed the pipe: it has what it read before.
             try:
                 self._acknowledge()
             finally:
@@ -213,7 +213,7 @@ def _take(within: Reach, drain: _Drain) -> None:
 
 
 def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
-    """Take until a signal comes, also from a broker that goes away and comes back."""
+    """Take until a signal; reconnects to a broker that was away."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     while drain.left != 0 and not stop.is_set():

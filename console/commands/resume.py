@@ -45,7 +45,7 @@ def _what(account: str | None, submission: str | None) -> str:
 
 
 def _lifts(pause: Pause, account_id: str) -> str:
-    """Name the command that lifts a pause."""
+    """Return the command that resumes a pause."""
     if pause.submission_id is not None:
         return f"overture resume --submission {pause.submission_id}"
     return (

@@ -10,7 +10,7 @@ import click
 
 from config.extras import demand_extra
 
-# The simulator and what it is made with; an image for production has neither.
+# The simulator and its libraries; an image for production has none of them.
 SIMULATOR: Final = ("simulator", "aiohttp", "jwt")
 
 

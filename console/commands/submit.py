@@ -30,9 +30,9 @@ from console.params import LABEL, NAME, JobsQueue, Number
 from console.servers import Reach, demand_account, demand_queue, reach, read_settings
 from tasks.store.pulse import workers_seen
 
-# How much of a file's digest stands in its submission's name, in hexadecimal digits.
+# How many hexadecimal digits of a file's digest are in its submission's name.
 DIGEST_DIGITS: Final = 8
-# How much of the file's own name, in characters.
+# How many characters of the file's own name.
 STEM_CHARACTERS: Final = 80
 _ENDINGS: Final = re.compile(r"(\.(csv|tsv|txt|jsonl?|ndjson|xlsx|gz))+$", re.IGNORECASE)
 _ODD: Final = re.compile(r"[^\w.-]+")
@@ -210,7 +210,7 @@ def command(
 
 
 def _open(file: str, how: FileOptions, stack: ExitStack) -> Source:
-    """Open the file for as long as the stack lasts."""
+    """Open the file, until the stack is closed."""
     try:
         source = stack.enter_context(open_source(file, how))
     except OSError as error:
@@ -231,7 +231,7 @@ def _try_out(run: Run) -> int:
     return int(run.complain())
 
 
-# What most files have; the contract lists all that there is.
+# The usual columns; the contract lists all fields.
 TEMPLATE: Final = (
     *("jobId", "consumerId", "profile.firstName", "profile.lastName"),
     *("conversation.campaignInfo.campaignId", "conversation.campaignInfo.engagementId"),
@@ -240,7 +240,7 @@ TEMPLATE: Final = (
 
 
 def _template(naming: Naming) -> list[str]:
-    """Return the names of the columns of a file to begin with; a mapping has its own."""
+    """Return the columns of a new file; with a mapping, those that it names."""
     return list(naming.columns) or [name for name in TEMPLATE if name not in naming.defaults]
 
 
@@ -253,7 +253,7 @@ def _naming(mapping: Path | None, zone: str | None) -> Naming:
 
 
 def _label(name: str, content: str) -> str:
-    """Make a submission's name of a file's; what comes from a pipe is named after the time."""
+    """Return a submission's name for a file; for a pipe, one made of the time."""
     if not content:
         now = datetime.now(UTC)
         return f"stdin-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -316,7 +316,7 @@ def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
 
 
 def _counted(outcomes: Counter[str]) -> str:
-    """Say `already done 3, created 20, failed as expired 1`."""
+    """Return a text such as `already done 3, created 20, failed as expired 1`."""
     new = {name: count for name, count in outcomes.items() if not name.startswith(ALREADY)}
     parts = [f"{_in_words(name)} {count}" for name, count in new.items()]
     done = {name: count for name, count in outcomes.items() if name.startswith(ALREADY)}

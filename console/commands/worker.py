@@ -46,11 +46,11 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         check(settings)
         for queue in queues or ():
             demand_queue(settings, queue)
-        # Until the worker has jobs to finish, there is nothing to wait for.
+        # The worker has no jobs yet that it would have to finish.
         on_signals(lambda *_: sys.exit(0))
         log_as_told(settings)
         with reach(settings, waits=True) as within:
-            # The broker is called for its queues; the store would be called by the first job alone.
+            # The broker is checked by declaring queues; the store would be first used by a job.
             check_store(within.store, replicas=settings.store_replicas)
             check_broker(within.broker, queues or queues_of(settings))
             setup = Setup(settings=settings, broker=within.broker, store_url=within.store_url)

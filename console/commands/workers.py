@@ -16,7 +16,7 @@ from console.tables import Column, Document, at
 
 
 def uptime(worker: Document) -> str:
-    """Write how long a worker has been running."""
+    """Return how long a worker has been running."""
     seconds = worker["uptimeSeconds"]
     return "" if seconds is None else str(timedelta(seconds=seconds))
 

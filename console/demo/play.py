@@ -1,4 +1,4 @@
-"""The demo itself: the jobs go in, and what comes out is collected."""
+"""The demo itself: enqueues the jobs, and collects their outcomes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from worker.broker.base import Broker, Taker
 from worker.broker.brokers import broker_at
 from worker.broker.message import body_of
 
-# Longer than this the demo never takes, whatever goes wrong, in seconds.
+# The longest time that the demo takes, whatever goes wrong.
 MAX_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
 
 
 def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[Outcomes, int]:
-    """Enqueue the sample and collect what comes of it, for as long as that takes.
+    """Enqueue the sample and collect all outcomes.
 
-    Returns the outcomes, and how many messages still wait; `report` is told how many jobs have an
-    outcome. Raises StageError when a worker ends.
+    Returns the outcomes, and how many messages still wait; `report` is called with the number of
+    outcomes. Raises StageError when a worker ends.
     """
     outcomes = Outcomes()
     with ExitStack() as stack:
@@ -45,7 +45,7 @@ def play(stage: Stage, sample: Sample, report: Callable[[int], None]) -> tuple[O
         failures = stack.enter_context(broker.taking(DEAD_LETTERS_QUEUE))
         deadline = time.monotonic() + MAX_SECONDS
         while True:
-            # Counted first: what is no longer waiting then has come out by now.
+            # Counted first: a message that is no longer waiting then has an outcome by now.
             waiting = _waiting(broker)
             _collect(results, outcomes.add_result)
             _collect(failures, outcomes.add_failure)
@@ -76,7 +76,7 @@ def _collect(taker: Taker, add: Callable[[bytes], None]) -> None:
 
 @dataclass(slots=True)
 class Outcomes:
-    """What came out, each job's outcome once however often it came."""
+    """The outcomes; each counts once, however often it came."""
 
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -84,12 +84,12 @@ class Outcomes:
     contradictions: list[str] = field(default_factory=list)
 
     def add_result(self, body: bytes) -> None:
-        """Take one more result."""
+        """Add a result."""
         result = json.loads(body)
         self._note(self.results, result["jobId"], result)
 
     def add_failure(self, body: bytes) -> None:
-        """Take one more dead letter."""
+        """Add a dead letter."""
         letter = read_dead(body, {})
         self._note(self.failures, (letter.job_id, letter.code), body)
 
@@ -116,7 +116,7 @@ def disagreements(
     second_conversations: int,
     waiting: int,
 ) -> Iterator[str]:
-    """Say, a sentence each, what does not agree.
+    """Return a sentence for each count that does not agree.
 
     `opened` are the conversations that LivePerson has, `waiting` the messages still in the queue.
     """

@@ -1,4 +1,4 @@
-"""The demo's jobs, the same in every run, with what has to come of them."""
+"""The demo's jobs, the same in every run, with their expected outcomes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CURABLE_FAULTS: Final = {
     "withheld_answer": 2,
     "consumer_token_refused": 3,
 }
-# One plain job in so many asks for an engagement; two in so many are written by Celery.
+# One plain job in this many asks for an engagement, and two are written by Celery.
 ENGAGED_EVERY: Final = 20
 CELERY_EVERY: Final = 25
 SEED: Final = 1
@@ -43,7 +43,7 @@ ALWAYS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """What the simulator is to do to the next requests for a consumer."""
+    """A fault for the simulator's next requests of a consumer."""
 
     consumer_id: str
     name: str
@@ -52,7 +52,7 @@ class PlannedFault:
 
 @dataclass(slots=True)
 class Sample:
-    """Messages to enqueue, what is to happen on the way, and the outcomes to expect.
+    """Messages to enqueue, faults of their requests, and the expected outcomes.
 
     `expected` counts outcomes by kind: `created`, `reused`, `failed:<code>`. A job that is
     submitted twice has one outcome.
@@ -65,7 +65,7 @@ class Sample:
 
 
 def make_sample(size: int, *, now: datetime) -> Sample:
-    """Make `size` messages, but not fewer than there are special ones."""
+    """Return `size` messages, but at least all special ones."""
     maker = _Maker(now)
     maker.add_faulty()
     maker.add_failing()
@@ -74,13 +74,13 @@ def make_sample(size: int, *, now: datetime) -> Sample:
     maker.add_late()
     while len(maker.sample.messages) < size:
         maker.add_plain()
-    # What is special is met all along the way, in the same order in every run.
+    # Spreads the special messages over the whole run, in the same order each time.
     Random(SEED).shuffle(maker.sample.messages)  # noqa: S311 - an order, not a secret
     return maker.sample
 
 
 class _Maker:
-    """Makes messages, and notes what has to come of each."""
+    """Makes messages, and counts the expected outcomes."""
 
     def __init__(self, now: datetime) -> None:
         self.sample = Sample()
@@ -89,7 +89,7 @@ class _Maker:
         self._bodies = plain_bodies()
 
     def add_plain(self) -> None:
-        """Add a job that just works; some are enqueued as Celery does, and some as it once did."""
+        """Add a job that just works; some are Celery messages of protocol 2, some of protocol 1."""
         job = self._job(next(self._bodies))
         number = len(self.sample.messages)
         if number % ENGAGED_EVERY == 0:
@@ -138,14 +138,14 @@ class _Maker:
             self._put(self._job({"onOpenConversation": "reuse"}) | _same_consumer(job), "reused")
 
     def add_unreadable(self) -> None:
-        """Add messages that are no jobs."""
+        """Add messages that are not jobs."""
         for number in range(5):
             message = f"order {number};12345678".encode()
             self.sample.messages.append(_message(message, message_id=f"unreadable-{number}"))
             self.sample.expected["failed:malformed_message"] += 1
 
     def add_late(self) -> None:
-        """Add jobs that are not to be sent yet."""
+        """Add jobs with a `notBefore`."""
         for seconds in range(1, 6):
             later = rfc3339(self._now + timedelta(seconds=seconds))
             self._put(self._job({"notBefore": later}), "created")
@@ -181,7 +181,7 @@ def _bare(job: Document) -> Outgoing:
 
 
 def _celery(job: Document) -> Outgoing:
-    """Write what send_task writes today."""
+    """Return a job as Celery's send_task writes it."""
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     body = json.dumps([[job], {}, embed]).encode()
     headers = {"lang": "py", "task": TASK_NAME, "id": job["jobId"], "argsrepr": "-"}
@@ -278,12 +278,12 @@ KINDS: Final[tuple[Document, ...]] = (
 
 
 def plain_bodies() -> Iterator[Document]:
-    """Yield one kind after the other, for ever."""
+    """Yield bodies of all kinds in turn, for ever."""
     return cycle(KINDS)
 
 
 def engagement(consumer_id: str) -> Document:
-    """Have the Monitoring API asked for campaign and context of a consumer."""
+    """Return a job's `engagement`, for campaign and context from the Monitoring API."""
     return {
         "engagement": {
             "identities": [{"iss": "https://id.example.com", "acr": "loa1", "sub": consumer_id}],

@@ -24,10 +24,10 @@ SLOTS: Final = 32
 WORKER_LOG: Final = "worker-{}.log"
 CLIENT_ID: Final = "demo-client"
 CLIENT_SECRET: Final = "demo-secret"  # noqa: S105 - the simulator's, and of no use anywhere else
-# Each account gets fewer conversations a second than the workers are told: that they find out.
+# The simulator's limits; they are lower than the workers' settings, which have to learn them.
 LIMITS: Final = ("--rate", "30", "--burst", "10")
 SIMULATOR_OPTIONS: Final = ("--port", "0", "--seed", "1", "--latency", "80:40", *LIMITS)
-# How the workers are told to work; pauses are short, so that the demo is.
+# The workers' settings, with short retry delays, so that the demo is short.
 SETTINGS: Final[dict[str, object]] = {
     "max_rate": 40,
     "max_in_flight": 20,
@@ -43,21 +43,21 @@ PAGE: Final = 5000
 
 
 class StageError(Exception):
-    """Something that the demo needs did not start; the text says what, and where its log is."""
+    """A part of the demo did not start; the text says which, and where its log is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulator:
-    """The LivePerson of the demo, as its control API shows it."""
+    """The demo's simulator, through its control API."""
 
     url: str
 
     def plan_fault(self, consumer_id: str, name: str, times: int) -> None:
-        """Have the next requests for a consumer fail."""
+        """Make the next requests for a consumer fail."""
         self._call("faults", {"consumer": consumer_id, "fault": name, "times": times})
 
     def stats(self) -> dict[str, Any]:
-        """Return what it counted, over all accounts."""
+        """Return its counts, over all accounts."""
         total: dict[str, Any] = self._call("stats")["total"]
         return total
 
@@ -73,7 +73,7 @@ class Simulator:
     def _call(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/control/{path}", data=data)  # noqa: S310 - our own simulator
-        # A proxy of the user's environment has no way to this machine's own ports.
+        # Without the environment's proxy, which cannot reach this machine's ports.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=CONTROL_SECONDS) as answer:
             return json.load(answer)
@@ -81,7 +81,7 @@ class Simulator:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the demo plays on."""
+    """The servers of the demo."""
 
     server_url: str
     simulator: Simulator
@@ -101,7 +101,7 @@ class Stage:
 def stage(folder: Path) -> Iterator[Stage]:
     """Start everything, and end it all afterwards. Raises StageError, EmbeddedServerError."""
     with ExitStack() as stack:
-        # Until then it writes into the folder, which is about to be removed.
+        # The folder is removed afterwards, and the server writes into it until it has ended.
         stack.callback(wait_until_ended, folder / "data")
         server = stack.enter_context(ensure_server(folder / "data", linger_seconds=LINGER_SECONDS))
         simulator = stack.enter_context(_simulator(folder))
@@ -127,9 +127,9 @@ def _simulator(folder: Path) -> Iterator[Simulator]:
 
 
 def _environment(folder: Path, simulator_url: str | None = None) -> dict[str, str]:
-    """Return variables that hold none of the user's own settings, and no proxy.
+    """Return variables without the user's own settings and proxy.
 
-    A proxy has no way to this machine's own ports.
+    A proxy cannot reach this machine's ports.
     """
     others = {
         name: value
@@ -177,7 +177,7 @@ def running(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM for the end of the block, so that what it starts is known by then."""
+    """Delay Ctrl-C and SIGTERM to the end of the block, so that what it starts will be ended."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda *_: came.append(1))
