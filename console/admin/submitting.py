@@ -162,7 +162,11 @@ class Run:
             complain(self.rejects.summary())
         if self.tally.broken_off:
             complain(self.tally.broken_off)
-        return bool(self.rejects.count or self.tally.broken_off)
+        is_beyond = self.skip > self.source.last
+        if is_beyond:
+            last = f"{self.source.unit} {self.source.last}"
+            complain(f"the file ends with {last}, so --skip {self.skip} leaves nothing to submit")
+        return bool(self.rejects.count or self.tally.broken_off or is_beyond)
 
     def how_to_go_on(self) -> str:
         """Return the sentence about how to continue after a run broke off."""

@@ -94,6 +94,8 @@ class Source:
         self.path = path
         self.content = content
         self.delimiter = delimiter
+        # The number of the last entry that was read.
+        self.last = 0
 
     @property
     def unit(self) -> str:
@@ -115,6 +117,7 @@ class Source:
         """Read the entries after number `skip`. Raises UnreadableFile."""
         try:
             for entry in self._read(max_bytes):
+                self.last = entry.number
                 if entry.number > skip:
                     yield entry
         except OSError as error:

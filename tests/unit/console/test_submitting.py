@@ -191,6 +191,17 @@ def test_repeated_rows_go_once(within: MemoryReach) -> None:
     assert state(within, label(result.stdout))["total"] == 3
 
 
+@pytest.mark.parametrize(("skip", "status"), [("4", 0), ("5", 1)])
+def test_a_start_beyond_the_end_is_said(within: MemoryReach, skip: str, status: int) -> None:
+    """In one sentence, that it is no success; after the last line there is simply nothing left."""
+    write(Path("jobs.csv"), 3)
+    for more in ([], ["--dry-run"]):
+        result = within.run("submit", "jobs.csv", "--skip", skip, *more)
+        assert result.exit_code == status
+        said = "overture: the file ends with line 4, so --skip 5 leaves nothing to submit\n"
+        assert result.stderr == (said if status else "")
+
+
 def test_a_cancelled_submission_takes_no_more_jobs(within: MemoryReach) -> None:
     """Nothing would come of them."""
     file = write(Path("jobs.csv"), 2)
