@@ -175,6 +175,14 @@ def test_what_is_put_off_comes_later(broker: Broker) -> None:
     assert broker.depths([JOBS_QUEUE])[1] == 0
 
 
+def test_a_queue_that_was_never_declared_is_empty(broker: Broker) -> None:
+    """Those beside it are counted all the same."""
+    wait_until(lambda: ready(broker) == COUNT, "the jobs are there")
+    found, delayed = broker.depths(["nobody's", JOBS_QUEUE, "nobody's either", RESULTS_QUEUE])
+    assert [one.ready for one in found] == [0, COUNT, 0, 0]
+    assert delayed == 0
+
+
 def test_looking_takes_nothing(broker: Broker) -> None:
     """It shows what would be taken, and all of it is there afterwards."""
     assert [seen.body for seen in broker.look(JOBS_QUEUE)] == JOBS

@@ -1,7 +1,7 @@
 // Keeps what is live on a page up to date, and shows moments in local time. Without it the pages work.
 "use strict";
 
-const EVERY_MS = 3000;
+const EVERY_MS = 5000;
 
 function tellTime(within) {
   for (const one of within.querySelectorAll("time")) {

@@ -85,13 +85,12 @@ class RabbitBroker(Broker):
         """Count the ready messages; the delayed queues are common to all jobs queues."""
         with self.connection() as connection:
             connect_at_once(connection)
-            found = [
-                QueueDepth(
-                    name=name, ready=self.ready(connection, name), delayed=None, unacked=None
-                )
-                for name in queues
-            ]
-            return found, sum(self.ready(connection, name) for name in DELAY_QUEUES)
+            ready = list(_count(connection, [*queues, *DELAY_QUEUES]))
+        found = [
+            QueueDepth(name=name, ready=count, delayed=None, unacked=None)
+            for name, count in zip(queues, ready, strict=False)
+        ]
+        return found, sum(ready[len(queues) :])
 
     def look(self, queue: str) -> Generator[Received]:
         """Take the messages, yield them, and hand them back at the end: AMQP has no read-only look.
@@ -139,3 +138,14 @@ class RabbitBroker(Broker):
         finally:
             # A handshake would wait for a broker that reads nothing.
             connection.collect()
+
+
+def _count(connection: Connection, queues: Sequence[str]) -> Iterator[int]:
+    """Count the ready messages of each queue, over one channel: RabbitMQ pays more for many."""
+    channel: Any = connection.channel()
+    for queue in queues:
+        try:
+            yield int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:  # there is no such queue, and the channel is closed
+            channel = connection.channel()
+            yield 0
