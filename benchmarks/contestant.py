@@ -28,7 +28,8 @@ class Case:
     """What is run: who, against which latency (ms), with how many jobs at a time.
 
     Overture keeps to one processor by itself; `is_pinned` has a contestant kept there from outside.
-    Overture is measured, and shows that, where it has a `metrics_address`.
+    Overture is measured, and shows that, where it has a `metrics_address`; `is_timed` has it show
+    what that costs.
     """
 
     broker: str
@@ -38,6 +39,7 @@ class Case:
     jobs: int
     is_pinned: bool = False
     metrics_address: str = ""
+    is_timed: bool = False
 
 
 def fill(name: str, servers: Servers, api: FakeApi, count: int) -> None:
@@ -127,7 +129,8 @@ def _command(case: Case, total: int) -> list[str]:
     python = str(PYTHON)
     match case.name:
         case "overture":
-            return [sys.executable, "-m", "console", "worker", "--concurrency", slots]
+            program = "benchmarks.timed_worker" if case.is_timed else "console"
+            return [sys.executable, "-m", program, "worker", "--concurrency", slots]
         case "bare":
             return [python, "-m", module, str(total)]
         case "celery":

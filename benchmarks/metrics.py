@@ -1,12 +1,14 @@
 """`python -m benchmarks.metrics`: what it costs a worker to be measured.
 
-Twice: whole workers with metrics and without, in turns on the same servers, since a machine is
-never quiet enough for one run of each; and the measurements of one job by themselves, which differ
-less from run to run.
+Three times: the measurements and pages of a worker at work, by the clock of each thread, as a share
+of the process's time; those of one job in a loop of their own; and whole workers with metrics and
+without, in turns on the same servers. Whole workers differ from run to run by more than what
+metrics cost: they would show what the other two miss, if it were much.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
@@ -23,6 +25,7 @@ from benchmarks.contest import run
 from benchmarks.contestant import Case
 from benchmarks.fake_api import FakeApi
 from benchmarks.machine import description
+from benchmarks.timed_worker import CALLS, EMPTY, SPENT
 from tasks.messages.outgoing import now
 from tests.redis_server import free_port
 from worker.metrics import WorkerMetrics
@@ -37,13 +40,26 @@ REPEATED: Final = 15
 @click.command()
 @click.option("--broker", default="valkey", show_default=True)
 @click.option("--jobs", default=6000, show_default=True, help="Jobs that are measured in a run.")
+@click.option("--at-work", default=20_000, show_default=True, help="Jobs of the timed run.")
 @click.option("--pairs", default=5, show_default=True, help="Runs with metrics, and without.")
-def main(*, broker: str, jobs: int, pairs: int) -> None:
-    """Print the ratio of worker CPU a job with metrics to that without, pair by pair."""
+def main(*, broker: str, jobs: int, at_work: int, pairs: int) -> None:
+    """Print what metrics cost, and what share that is of a worker's processor time."""
     click.echo(description())
     click.echo(f"measurements of a job by themselves: {by_themselves():.2f} µs")
     ratios, plain = [], []
     with FakeApi() as api, servers(broker) as started:
+        case = Case(
+            broker=broker,
+            name="overture",
+            latency=50,
+            concurrency=50,
+            jobs=at_work,
+            metrics_address=_address(),
+            is_timed=True,
+        )
+        with scraping(case.metrics_address) as pages:
+            run(case, started, api)
+        click.echo(share(pages))
         for pair in range(pairs):
             found = {}
             # Whoever is second finds the machine as the first one left it: they take turns.
@@ -64,10 +80,11 @@ def main(*, broker: str, jobs: int, pairs: int) -> None:
                 f"worker CPU a job: {found[False]:.0f} µs, with metrics {found[True]:.0f} µs, "
                 f"ratio {ratios[-1]:.3f}"
             )
-    click.echo(
-        f"median of {pairs}: {statistics.median(ratios):.3f}, from {min(ratios):.3f} to "
-        f"{max(ratios):.3f}; by themselves {1 + by_themselves() / statistics.median(plain):.3f}"
-    )
+    if pairs:
+        click.echo(
+            f"median of {pairs}: {statistics.median(ratios):.3f}, from {min(ratios):.3f} to "
+            f"{max(ratios):.3f}; by themselves {1 + by_themselves() / statistics.median(plain):.3f}"
+        )
 
 
 def by_themselves() -> float:
@@ -85,21 +102,41 @@ def by_themselves() -> float:
     return 1e6 * min(times) / REPEATS
 
 
+def share(pages: list[str]) -> str:
+    """Say what share of its processor time a worker spent on metrics, between two of its pages."""
+
+    def between(name: str) -> float:
+        # Not the first one: the worker was starting.
+        before, after = (
+            sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page, re.MULTILINE)))
+            for page in (pages[1], pages[-1])
+        )
+        return after - before
+
+    (empty,) = re.findall(rf"^{EMPTY} (\S+)$", pages[-1], re.MULTILINE)
+    spent = (between(SPENT) - between(CALLS) * float(empty)) / 1e9
+    whole, jobs = between("process_cpu_seconds_total"), between("overture_jobs_total")
+    return (
+        f"at work: {1e6 * spent / jobs:.1f} of {1e6 * whole / jobs:.0f} µs a job, "
+        f"{spent / whole:.2%}, in {jobs:.0f} jobs"
+    )
+
+
 @contextmanager
-def scraping(address: str) -> Iterator[None]:
-    """Scrape as Prometheus does, if there is an address."""
-    ended = threading.Event()
+def scraping(address: str) -> Iterator[list[str]]:
+    """Scrape as Prometheus does, if there is an address; gives the pages."""
+    ended, pages = threading.Event(), list[str]()
 
     def scrape() -> None:
         while not ended.wait(SCRAPE_SECONDS):
             with suppress(OSError), urlopen(f"http://{address}/metrics", timeout=5) as answer:
-                answer.read()
+                pages.append(answer.read().decode())
 
     thread = threading.Thread(target=scrape, daemon=True)
     if address:
         thread.start()
     try:
-        yield
+        yield pages
     finally:
         ended.set()
 
