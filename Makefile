@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format lock image sbom image-test chart-tools browser-tools pictures bench bench-scale bench-limit bench-metrics bench-store chaos clean dashboard docs
+.PHONY: help install demo test test-fast test-rabbitmq check format lock image sbom image-test chart-tools browser-tools pictures bench bench-scale bench-limit bench-metrics bench-store chaos clean dashboard docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,19 @@ test: install $(VENV)/.developers ## Run the whole test suite
 
 test-fast: install $(VENV)/.developers ## Run the tests that need no process and no server
 	$(RUN) -m pytest --numprocesses 2 -m "fast and not slow and not hypothesis" tests/unit tests/contract $(ARGS)
+
+# Debian's releases have RabbitMQ 3.10 (bookworm), 4.0 (trixie) and later ones (sid).
+RELEASE := trixie
+OF_RABBITMQ := $(addprefix tests/,contract/test_publisher.py contract/test_brokers.py \
+	contract/test_broker_rights.py contract/test_refusals.py acceptance/test_main_job.py \
+	acceptance/test_lost_channels.py chaos/test_chaos.py)
+
+$(VENV)/rabbitmq-$(RELEASE): | $(VENV)/.users
+	mmdebstrap --quiet --variant=minbase --include=rabbitmq-server \
+		--aptopt='Acquire::Check-Valid-Until "false"' $(RELEASE) $@
+
+test-rabbitmq: install $(VENV)/.developers $(VENV)/rabbitmq-$(RELEASE) ## Test with another RabbitMQ, of Debian's RELEASE=trixie or sid, as root
+	RABBITMQ_ROOT=$(abspath $(VENV)/rabbitmq-$(RELEASE)) $(RUN) -m pytest --numprocesses 2 --dist loadgroup -k "rabbit or channel" $(OF_RABBITMQ) $(ARGS)
 
 check: install $(VENV)/.developers ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -20,15 +20,28 @@ from tests.waiting import wait_until
 START_SECONDS: Final = 90.0
 # The nodes of a cluster know each other by it.
 COOKIE: Final = "overture"
+# The default of 3.10; that of 4.0 is below what some tests need.
+MAX_MESSAGE_BYTES: Final = 134_217_728
 # RabbitMQ's own start script: the one on the PATH changes to the user rabbitmq.
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 CONTROL: Final = PROGRAM.with_name("rabbitmqctl")
+# A folder that holds another release, made by mmdebstrap; without it, the machine's own is run.
+ROOT: Final = os.environ.get("RABBITMQ_ROOT", "")
+# A name space of its own, in which that folder has the machine's devices, and the node's files.
+ENTER: Final = """
+for place in /proc /dev /sys "$1"; do
+  mkdir -p "$0$place" && mount --rbind "$place" "$0$place" || exit
+done
+shift
+cp /etc/hosts "$0/etc"
+exec chroot "$0" "$@"
+"""
 ACCOUNTS: Final = ("12345678", "87654321")
 
 
 def rabbitmq_missing() -> str:
     """Say why there is no RabbitMQ to test with; empty when there is one."""
-    if PROGRAM.exists() and shutil.which("erl"):
+    if ROOT or (PROGRAM.exists() and shutil.which("erl")):
         return ""
     return "rabbitmq-server is not installed here"
 
@@ -61,6 +74,7 @@ class RabbitServer:
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{self.port}",
             f"heartbeat = {self._heartbeat_seconds}",
+            f"max_message_size = {MAX_MESSAGE_BYTES}",
         ]
         if self.cluster:
             lines.append("cluster_formation.peer_discovery_backend = classic_config")
@@ -91,7 +105,7 @@ class RabbitServer:
         }
         with (self._folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [str(PROGRAM)],
+                self._command(PROGRAM),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -123,13 +137,19 @@ class RabbitServer:
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl on it, and return what it writes."""
         done = subprocess.run(
-            [str(CONTROL), "--node", self.node, "--quiet", *arguments],
+            self._command(CONTROL, "--node", self.node, "--quiet", *arguments),
             env={**os.environ, "HOME": str(self._folder), "RABBITMQ_CONF_ENV_FILE": "/dev/null"},
             check=True,
             capture_output=True,
             text=True,
         )
         return done.stdout
+
+    def _command(self, program: Path, *arguments: str) -> list[str]:
+        inside = [str(program), *arguments]
+        if not ROOT:
+            return inside
+        return ["unshare", "--mount", "sh", "-c", ENTER, ROOT, str(self._folder), *inside]
 
     def signal(self, number: signal.Signals) -> None:
         """Send the node, which is a shell script and its children, a signal."""
