@@ -15,7 +15,16 @@ from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now
 from tasks.messages.result import ERROR_CODES, Attempt
-from tasks.store.finished import Unreadable, pack, read, squeeze, stretch, unpack
+from tasks.store.finished import (
+    Unreadable,
+    pack,
+    read,
+    read_note,
+    squeeze,
+    stretch,
+    unpack,
+    write_note,
+)
 from tests.jobs import ACCOUNT, make_job
 
 SEEN = 1_795_000_000_123
@@ -161,6 +170,29 @@ def test_what_is_squeezed_is_stretched_to_what_it_was(text: str) -> None:
     for case in cases:
         printable = "".join(one for one in case if one >= " ").encode()
         assert stretch(squeeze(printable)) == printable
+
+
+def test_the_notes_of_a_job_have_the_same_names_in_every_version() -> None:
+    """A note that an earlier version wrote is found by the name that this one makes."""
+    one, moment = uuid.UUID(int=7), "2026-02-28T23:00:59.999Z"
+    number = bytes(15) + b"\x07"
+    milliseconds = b"\x01\x9c\xa6\x7b\xd7\xdf"
+    notes = {
+        f"order-{one}": b'"order-\x00' + number + b'"',
+        f"{one}{one}x{moment}": b'"\x00'
+        + number
+        + b"\x00"
+        + number
+        + b"x\x01"
+        + milliseconds
+        + b'"',
+        f"f{'0' * 31}-{moment}.": b'"\x03\xf0' + bytes(15) + b"-\x01" + milliseconds + b'."',
+        f"T:.{'ab' * 32}cd": b'"T:.\x02' + b"\xab" * 32 + b'cd"',
+        "a short 0123456789abcde": b'"a short 0123456789abcde"',
+    }
+    for job_id, note in notes.items():
+        assert write_note(job_id) == note
+        assert read_note(note) == job_id
 
 
 def test_a_record_tells_by_itself_what_became_of_a_job() -> None:
