@@ -54,15 +54,14 @@ test-fast: install $(VENV)/.developers ## Run the tests that need no process and
 # Debian's releases have RabbitMQ 3.10 (bookworm), 4.0 (trixie) and later ones (sid).
 RELEASE := trixie
 OF_RABBITMQ := $(addprefix tests/,contract/test_publisher.py contract/test_brokers.py \
-	contract/test_broker_rights.py contract/test_refusals.py acceptance/test_main_job.py \
-	acceptance/test_lost_channels.py chaos/test_chaos.py)
+	contract/test_broker_rights.py contract/test_refusals.py acceptance/test_main_job.py chaos/test_chaos.py)
 
 $(VENV)/rabbitmq-$(RELEASE): | $(VENV)/.users
 	mmdebstrap --quiet --variant=minbase --include=rabbitmq-server \
 		--aptopt='Acquire::Check-Valid-Until "false"' $(RELEASE) $@
 
 test-rabbitmq: install $(VENV)/.developers $(VENV)/rabbitmq-$(RELEASE) ## Test with another RabbitMQ, of Debian's RELEASE=trixie or sid, as root
-	RABBITMQ_ROOT=$(abspath $(VENV)/rabbitmq-$(RELEASE)) $(RUN) -m pytest --numprocesses 2 --dist loadgroup -k "rabbit or channel" $(OF_RABBITMQ) $(ARGS)
+	RABBITMQ_ROOT=$(abspath $(VENV)/rabbitmq-$(RELEASE)) $(RUN) -m pytest --numprocesses 2 --dist loadgroup -k "rabbit or rights" $(OF_RABBITMQ) $(ARGS)
 
 check: install $(VENV)/.developers ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
