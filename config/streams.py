@@ -27,8 +27,6 @@ MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 # How long a process waits at its end for its last lines to be written.
 LAST_LINES_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.005
-# How long lines gather before they are written: to wake the thread for each takes longer.
-GATHER_SECONDS: Final = 0.02
 
 log = structlog.get_logger()
 
@@ -136,7 +134,6 @@ class InBackground(Unfailing):
                 self._is_asleep = not lines
             if not lines:
                 self._is_called.acquire()
-                time.sleep(GATHER_SECONDS)
             elif self._write_out(b"".join(lines)) and self.dropped > self._told:
                 self._tell()
 

@@ -171,8 +171,9 @@ def test_one_trace_leads_from_the_producer_to_the_result(
         simulator.control("faults", {"consumer": "consumer-1", "fault": "too_many_requests"})
         with TracedWorker(settings, receiver, "overture") as second:
             client.wait_for(1, seconds=40)
-            (ended,) = second.events("job.ended")
             assert second.stop() == 0
+            # Its log is written in the background; at its end all of it is there.
+            (ended,) = second.events("job.ended")
     (order,) = named(receiver.by_process["producer"], "order")
     assert {span.trace_id for span in receiver.spans} == {order.trace_id}
     assert receiver.by_process.keys() == {"producer", "killed", "overture"}
