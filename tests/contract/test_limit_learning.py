@@ -73,6 +73,14 @@ def test_refusals_that_have_nothing_to_do_with_the_pace_hold_nobody(
     assert seen.goodput(60, 90) >= goodput * possible
 
 
+def test_many_strays_do_not_bring_down_a_level_that_is_not_used(store: Redis) -> None:
+    """As where workers are killed: twelve jobs a second at a ceiling of 50, one in four a stray."""
+    pool = Pool(strays=0.25, demand=lambda now: 12.0)  # noqa: ARG005 - at any time
+    seen = run(store, Bucket(1e6, 1), ceiling=50, seconds=90, pool=pool)
+    assert min(rate for _, rate in seen.rates) >= 24
+    assert seen.goodput(5, 90) >= 11
+
+
 @pytest.mark.parametrize("burst", [0.1, 1])
 def test_a_limit_that_falls_to_a_quarter_and_comes_back_is_followed(
     store: Redis, burst: float

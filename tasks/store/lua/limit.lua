@@ -296,7 +296,7 @@ local function weigh(a, now)
   if not used then
     -- Something else kept the pool from its level: what was accepted says too little of it.
     local share = share_refused(a)
-    flow = math.max(flow, a.lever ~= 'in_flight' and (share < MOST and 1 - share or 1 / GROW) * a.level or 0)
+    flow = math.max(flow, a.lever ~= 'in_flight' and math.max(1 - share, 1 / GROW) * a.level or 0)
   end
   if a.state == 'check' then
     if math.abs(a.verdict) < SURE then
