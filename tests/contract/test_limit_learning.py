@@ -77,7 +77,7 @@ def test_many_strays_do_not_bring_down_a_level_that_is_not_used(store: Redis) ->
     """As where workers are killed: twelve jobs a second at a ceiling of 50, one in four a stray."""
     pool = Pool(strays=0.25, demand=lambda now: 12.0)  # noqa: ARG005 - at any time
     seen = run(store, Bucket(1e6, 1), ceiling=50, seconds=90, pool=pool)
-    assert min(rate for _, rate in seen.rates) >= 24
+    assert min(rate for _, rate in seen.rates) >= 18
     assert seen.goodput(5, 90) >= 11
 
 
