@@ -26,7 +26,7 @@ from worker.broker.base import Broker, connect_at_once
 from worker.broker.brokers import broker_at
 from worker.broker.confirms import Blocked, NotConfirmed
 from worker.embedded.server import EmbeddedServerError
-from worker.embedded.servers import servers
+from worker.embedded.servers import servers as servers_of
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ BROKEN = (OSError, KombuError, RedisError, RedisClusterException, NotConfirmed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class Servers:
     """The servers of one command; the URLs may contain passwords."""
 
     broker: Broker
@@ -62,21 +62,21 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def reach(settings: Settings, *, waits: bool = False) -> Iterator[Reach]:
+def open_servers(settings: Settings, *, waits: bool = False) -> Iterator[Servers]:
     """Yield the broker and the store; their errors within the block become Problems.
 
     With `waits`, wait for a store that is not ready yet.
     """
     try:
-        with servers(settings) as found:
+        with servers_of(settings) as found:
             store_url, store = _open_store(found.store_url, waits=waits)
             broker = broker_at(found.broker_url)
-            within = Reach(broker=broker, store_url=store_url, store=store)
+            servers = Servers(broker=broker, store_url=store_url, store=store)
             with closing(store):
                 try:
-                    yield within
+                    yield servers
                 except errors_of(broker) as error:
-                    raise Problem(diagnosis(within, error)) from None
+                    raise Problem(diagnosis(servers, error)) from None
     except EmbeddedServerError as error:
         raise Problem(str(error)) from None
 
@@ -103,28 +103,28 @@ def errors_of(broker: Broker) -> tuple[type[BaseException], ...]:
     return (*BROKEN, *connection.connection_errors, *connection.channel_errors)
 
 
-def diagnosis(within: Reach, error: BaseException) -> str:
+def diagnosis(servers: Servers, error: BaseException) -> str:
     """Say which of the two failed, by trying both: if both are Redis, the error does not tell."""
     if isinstance(error, Blocked):
-        return takes_nothing(within.broker.url, str(error))
+        return takes_nothing(servers.broker.url, str(error))
     try:
-        within.connect().release()
-    except errors_of(within.broker) as broker_error:
-        return _away("broker", within.broker.url, broker_error)
+        servers.connect().release()
+    except errors_of(servers.broker) as broker_error:
+        return _away("broker", servers.broker.url, broker_error)
     try:
-        within.store.ping()
+        servers.store.ping()
     except RedisError as store_error:
-        return _away("store", within.store_url, store_error)
-    name, words = public_url(within.broker.url), said(error, within.broker.url)
+        return _away("store", servers.store_url, store_error)
+    name, words = public_url(servers.broker.url), said(error, servers.broker.url)
     todo = advice(error, "try again")
     return f"the broker at {name} refused, or the connection was lost: {words}; {todo}"
 
 
-def complain_of_servers(within: Reach) -> None:
+def complain_of_servers(servers: Servers) -> None:
     """Print a warning for a server that answers but accepts no writes: an alarm, no memory."""
-    if within.broker.url != within.store_url:
-        _complain_of_broker(within.broker)
-    _complain_of_store(within)
+    if servers.broker.url != servers.store_url:
+        _complain_of_broker(servers.broker)
+    _complain_of_store(servers)
 
 
 def _complain_of_broker(broker: Broker) -> None:
@@ -136,15 +136,15 @@ def _complain_of_broker(broker: Broker) -> None:
         complain(_away("broker", broker.url, error))
 
 
-def _complain_of_store(within: Reach) -> None:
+def _complain_of_store(servers: Servers) -> None:
     try:
-        within.store.ping()
+        servers.store.ping()
     except RedisError:
         return  # a server that does not answer is for the command itself to report
     try:
-        missing_rights(within.store, STORE_WRITE)
+        missing_rights(servers.store, STORE_WRITE)
     except RedisError as error:
-        complain(_away("store", within.store_url, error))
+        complain(_away("store", servers.store_url, error))
 
 
 def takes_nothing(broker_url: str, alarm: str) -> str:

@@ -14,7 +14,7 @@ from config.settings import Settings
 from console.admin.dead_letters import Dead, read_dead
 from console.admin.discard import Discarder
 from console.admin.replay import Replayer
-from console.servers import Reach
+from console.servers import Servers
 from worker.broker.base import Taker
 from worker.broker.message import received
 
@@ -52,23 +52,23 @@ class Count:
 
 
 @contextmanager
-def letters_at(within: Reach) -> Iterator[Iterator[Dead]]:
+def letters_at(servers: Servers) -> Iterator[Iterator[Dead]]:
     """Yield the dead letters, which stay where they are. Raises the broker's own errors."""
-    with within.connect() as connection:
-        within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
-    with closing(within.broker.look(DEAD_LETTERS_QUEUE)) as seen:
+    with servers.connect() as connection:
+        servers.broker.declare_if_allowed(connection, [JOBS_QUEUE])
+    with closing(servers.broker.look(DEAD_LETTERS_QUEUE)) as seen:
         yield (read_dead(one.body, one.headers) for one in seen)
 
 
-def replay_chosen(within: Reach, settings: Settings, choice: Choice, queue: str) -> Count:
+def replay_chosen(servers: Servers, settings: Settings, choice: Choice, queue: str) -> Count:
     """Enqueue the jobs of the chosen letters. Raises the errors of broker and store."""
     count = Count(missing=set(choice.jobs))
     with ExitStack() as stack:
-        connection = stack.enter_context(within.connect())
-        within.broker.declare_if_allowed(connection, [queue])
-        taker = stack.enter_context(within.broker.taking(DEAD_LETTERS_QUEUE))
-        producer = within.broker.producer(connection)
-        replayer = Replayer(producer, store=within.store, settings=settings, queue=queue)
+        connection = stack.enter_context(servers.connect())
+        servers.broker.declare_if_allowed(connection, [queue])
+        taker = stack.enter_context(servers.broker.taking(DEAD_LETTERS_QUEUE))
+        producer = servers.broker.producer(connection)
+        replayer = Replayer(producer, store=servers.store, settings=settings, queue=queue)
         for message, letter in _taken(taker, count):
             if _may_go(letter, choice, count):
                 replayer.add(message, letter)
@@ -79,13 +79,13 @@ def replay_chosen(within: Reach, settings: Settings, choice: Choice, queue: str)
     return count
 
 
-def discard_chosen(within: Reach, choice: Choice, discarder: Discarder) -> Count:
+def discard_chosen(servers: Servers, choice: Choice, discarder: Discarder) -> Count:
     """Delete the chosen letters from the queue, after each was written to a file.
 
     Raises the broker's own errors, and Problem if the file cannot be written.
     """
     count = Count(missing=set(choice.jobs))
-    with within.broker.taking(DEAD_LETTERS_QUEUE) as taker:
+    with servers.broker.taking(DEAD_LETTERS_QUEUE) as taker:
         for message, letter in _taken(taker, count):
             if choice.takes(letter):
                 discarder.add(message, letter)

@@ -13,7 +13,7 @@ from console.admin.submissions import View
 from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.source import FileOptions, open_source
 from console.output import Problem
-from console.servers import Reach
+from console.servers import Servers
 from console.tables import Column, Document, at
 
 # The mark by which spreadsheets recognise UTF-8.
@@ -21,7 +21,7 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 def open_report(
-    within: Reach,
+    servers: Servers,
     settings: Settings,
     found: View,
     file: str | None,
@@ -52,9 +52,9 @@ def open_report(
             what = "" if file else ": the report has only the jobs that have ended"
             warn(f"{path} is not the file that was submitted{what}")
         if is_same or file:
-            return FileReport(within.store, source, about, settings=settings, days=days)
-    accounts = accounts_of_submission(within.store, settings, about)
-    return JobReport(within.store, accounts, found.submission_id, seconds=settings.dedupe_seconds)
+            return FileReport(servers.store, source, about, settings=settings, days=days)
+    accounts = accounts_of_submission(servers.store, settings, about)
+    return JobReport(servers.store, accounts, found.submission_id, seconds=settings.dedupe_seconds)
 
 
 def columns_of(reporting: FileReport | JobReport) -> list[Column]:

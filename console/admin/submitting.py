@@ -37,7 +37,7 @@ from console.jobfiles.repeats import Repeats
 from console.jobfiles.source import Source
 from console.jobfiles.submission import Accepted, Rejected, check, outgoing
 from console.output import Problem, complain, counted, progress, say
-from console.servers import Reach
+from console.servers import Servers
 from tasks.messages.job import Reading
 from worker.broker.confirms import ConfirmedProducer
 from worker.tuning import relax_collector
@@ -118,14 +118,14 @@ class Run:
                 if number % BATCH_JOBS == 0:
                     report(self.source.position())
 
-    def send_all(self, within: Reach, queue: str, submitted: Submitted | None) -> None:
+    def send_all(self, servers: Servers, queue: str, submitted: Submitted | None) -> None:
         """Send every valid job, in batches that the broker confirms."""
-        with within.connect() as connection, ExitStack() as stack:
-            within.broker.declare_if_allowed(connection, [queue])
+        with servers.connect() as connection, ExitStack() as stack:
+            servers.broker.declare_if_allowed(connection, [queue])
             relax_collector()
-            producer = within.broker.producer(connection)
+            producer = servers.broker.producer(connection)
             report = stack.enter_context(progress("submitting", total=self.source.size))
-            sending = _Sending(self, within.store, producer, queue, submitted)
+            sending = _Sending(self, servers.store, producer, queue, submitted)
             jobs = self.accepted()
             try:
                 # Each batch is confirmed while the next one is read and checked.

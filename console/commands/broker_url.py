@@ -6,7 +6,7 @@ import click
 
 from console.help import examples
 from console.output import say
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 
 
 @click.command(epilog=examples('BROKER_URL="$(overture broker-url)" python producer.py'))
@@ -17,5 +17,5 @@ def command() -> None:
     stays for half a minute, or as long as a worker or another command of this folder runs, and
     comes back with the next one on the same port. The URL holds a password: treat it as a secret.
     """
-    with reach(read_settings()) as within:
-        say(within.broker.url)
+    with open_servers(read_settings()) as servers:
+        say(servers.broker.url)

@@ -13,7 +13,7 @@ from console.asking import demand_yes, is_anybody_there, yes_option
 from console.help import examples
 from console.output import Problem, complain, counted, say
 from console.params import NAME
-from console.servers import reach, read_settings, the_account
+from console.servers import open_servers, read_settings, the_account
 
 FINISHED: Final = frozenset({"done", "published", "forgotten"})
 # What it means to cancel a job in each state of the ledger.
@@ -42,10 +42,10 @@ def command(jobs: tuple[str, ...], *, account: str | None, yes: bool) -> int:
     if is_anybody_there():
         demand_yes(f"Cancel {counted(len(jobs), 'job')}?", sure=yes)
     finished = 0
-    with reach(settings) as within:
+    with open_servers(settings) as servers:
         for job in jobs:
-            account_id = _account_of(within.store, settings, account, job)
-            state = cancel(within.store, account_id, job)
+            account_id = _account_of(servers.store, settings, account, job)
+            state = cancel(servers.store, account_id, job)
             if state in FINISHED:
                 finished += 1
                 complain(f"job {job}: already has its outcome; see overture status {job}")

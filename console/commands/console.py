@@ -12,7 +12,7 @@ from config.values import host_and_port
 from console.commands.exporter import Address
 from console.help import examples
 from console.output import say
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from worker.redacted import secrets_of
 from worker.stop import on_signals
 
@@ -47,7 +47,7 @@ def command(*, address: str) -> int:
         on_signals(lambda *_: loop.call_soon_threadsafe(ended.set))
         say(f"the console is at http://{address}/")
 
-    with reach(settings) as within:
-        app = make_app(within, settings, host=host_and_port(address)[0])
+    with open_servers(settings) as servers:
+        app = make_app(servers, settings, host=host_and_port(address)[0])
         asyncio.run(serve(app, address, ready=ready))
     return 0

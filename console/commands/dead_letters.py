@@ -33,7 +33,7 @@ from console.listing import (
 )
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from console.tables import Column, at
 from tasks.messages.result import ERROR_CODES
 
@@ -129,7 +129,7 @@ def _row(letter: Dead, form: AnyForm) -> dict[str, Any]:
 
 @contextmanager
 def _letters() -> Iterator[Iterator[Dead]]:
-    with reach(read_settings()) as within, letters_at(within) as letters:
+    with open_servers(read_settings()) as servers, letters_at(servers) as letters:
         yield letters
 
 
@@ -175,8 +175,8 @@ def replay(
     _demand_choice(jobs, code, everything=everything)
     settings = read_settings()
     choice = Choice(jobs=frozenset(jobs), code=code, is_sure=_sure(yes=yes))
-    with reach(settings) as within:
-        count = replay_chosen(within, settings, choice, queue)
+    with open_servers(settings) as servers:
+        count = replay_chosen(servers, settings, choice, queue)
     return _report(count)
 
 
@@ -229,8 +229,8 @@ def discard(
     if found:
         what = counted(found, "dead letter")
         demand_yes(f"Discard {what} for good, after writing to {output}?", sure=yes)
-        with reach(read_settings()) as within, closing(Output(output, append=True)) as out:
-            count = discard_chosen(within, choice, Discarder(out))
+        with open_servers(read_settings()) as servers, closing(Output(output, append=True)) as out:
+            count = discard_chosen(servers, choice, Discarder(out))
         say(f"discarded {counted(count.done, 'dead letter')}, written to {output}")
     else:
         say("there is nothing to discard")

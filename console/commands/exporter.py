@@ -12,7 +12,7 @@ from config.logs import configure_logging
 from config.values import address as checked
 from console.help import examples
 from console.output import Problem
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from worker.redacted import secrets_of
 from worker.serving import CannotServe, PageServer
 from worker.stop import on_signals
@@ -68,9 +68,9 @@ def command(*, address: str | None, workers: int) -> int:
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, secrets=secrets_of(settings)
     )
-    with reach(settings) as within:
+    with open_servers(settings) as servers:
         exporter = Exporter(
-            within.broker, within.store, settings, store_url=within.store_url, workers=workers
+            servers.broker, servers.store, settings, store_url=servers.store_url, workers=workers
         )
         pages = {"/metrics": exporter.metrics, "/healthz": exporter.health}
         try:

@@ -13,7 +13,7 @@ from console.help import examples
 from console.listing import FORMS, AnyForm, format_option, output_option, write_list
 from console.output import complain
 from console.params import NAME
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from console.tables import Column, at
 from tasks.store.brake import accounts_of
 
@@ -49,12 +49,12 @@ def command(
     if (consumer is None) == (conversation is None):
         raise click.UsageError("give either --consumer or --conversation")
     settings = read_settings()
-    with reach(settings) as within:
-        accounts = accounts_of(within.store, settings.accounts)
+    with open_servers(settings) as servers:
+        accounts = accounts_of(servers.store, settings.accounts)
         if consumer is not None:
-            found = jobs_of_consumer(within.store, settings, accounts, consumer)
+            found = jobs_of_consumer(servers.store, settings, accounts, consumer)
         else:
-            found = job_of_conversation(within.store, settings, accounts, str(conversation))
+            found = job_of_conversation(servers.store, settings, accounts, str(conversation))
     write_list(map(_row, found), COLUMNS, form=form, output=output)
     if not found:
         complain("no job is known: none was seen by a worker, or it ended long ago")

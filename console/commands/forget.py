@@ -9,7 +9,7 @@ from console.asking import demand_yes, yes_option
 from console.help import examples
 from console.output import complain, counted, printable, say
 from console.params import NAME
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from tasks.store.brake import accounts_of
 
 
@@ -25,13 +25,13 @@ def command(*, consumer: str, yes: bool) -> int:
     tokens that workers hold in memory are not erased. The exit status is 1 if anything is left.
     """
     settings = read_settings()
-    with reach(settings) as within:
-        accounts = accounts_of(within.store, settings.accounts)
-        held = held_of(within.broker, within.store, settings, accounts, consumer)
+    with open_servers(settings) as servers:
+        accounts = accounts_of(servers.store, settings.accounts)
+        held = held_of(servers.broker, servers.store, settings, accounts, consumer)
         jobs, letters = counted(len(held.finished), "job"), counted(held.letters, "dead letter")
         demand_yes(f"Erase {jobs} and {letters} of consumer {consumer} for good?", sure=yes)
-        erased = forget(within.store, settings, accounts, consumer, held)
-        discarded = discard_letters(within.broker, consumer) if held.letters else 0
+        erased = forget(servers.store, settings, accounts, consumer, held)
+        discarded = discard_letters(servers.broker, consumer) if held.letters else 0
     say(f"erased {counted(erased, 'job')} and {counted(discarded, 'dead letter')}")
     for job in held.under_way:
         complain(

@@ -14,7 +14,7 @@ from console.help import Suggesting, examples
 from console.listing import as_json, format_option, output_option, write_text
 from console.output import printable, say
 from console.params import NAME, Number
-from console.servers import reach, read_settings, the_account
+from console.servers import open_servers, read_settings, the_account
 from console.tables import held_by, lesson
 from tasks.store.limits import reset_ceiling, set_ceiling
 
@@ -34,9 +34,9 @@ def command() -> None:
 def show(*, form: Literal["text", "json"], output: Path | None) -> None:
     """Show the limits in force, and what is holding each account back."""
     settings = read_settings()
-    with reach(settings) as within:
-        accounts = known_accounts(within.store, settings)
-        found = [view_account(within.store, settings, account_id) for account_id in accounts]
+    with open_servers(settings) as servers:
+        accounts = known_accounts(servers.store, settings)
+        found = [view_account(servers.store, settings, account_id) for account_id in accounts]
     if form == "json":
         write_text(as_json([_facts(account) for account in found]), output)
     elif found:
@@ -65,12 +65,12 @@ def set_(
     if given == reset:
         raise click.UsageError("give --max-rate or --max-in-flight, or else --reset")
     settings = read_settings()
-    with reach(settings) as within:
-        account_id = the_account(within.store, settings, account)
+    with open_servers(settings) as servers:
+        account_id = the_account(servers.store, settings, account)
         if reset:
-            reset_ceiling(within.store, account_id)
-        set_ceiling(within.store, account_id, rate=max_rate, in_flight=max_in_flight)
-        say(printable(sentence(view_account(within.store, settings, account_id))))
+            reset_ceiling(servers.store, account_id)
+        set_ceiling(servers.store, account_id, rate=max_rate, in_flight=max_in_flight)
+        say(printable(sentence(view_account(servers.store, settings, account_id))))
 
 
 def _facts(account: AccountView) -> dict[str, Any]:

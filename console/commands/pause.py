@@ -9,7 +9,7 @@ from console.help import examples
 from console.operator import operator
 from console.output import counted, printable, say
 from console.params import NAME
-from console.servers import demand_account, reach, read_settings
+from console.servers import demand_account, open_servers, read_settings
 from tasks.store.brake import Scope, accounts_of, pause
 
 
@@ -28,8 +28,8 @@ def command(*, account: str | None, submission: str | None) -> None:
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
-    with reach(settings) as within:
-        store = within.store
+    with open_servers(settings) as servers:
+        store = servers.store
         scope = Scope(account, submission)
         found = pause(store, scope, known=settings.accounts, by=operator())
         say(printable(f"{found.sentence(account)}: nothing more is sent"))

@@ -20,7 +20,7 @@ from config.names import JOBS_QUEUE, RESULTS_QUEUE
 from console.help import examples
 from console.output import Output, complain, counted
 from console.pipe import Pipe, is_pipe
-from console.servers import Reach, errors_of, reach, read_settings
+from console.servers import Servers, errors_of, open_servers, read_settings
 from console.tables import Column, Document, Form, Rows, at, width_of_terminal
 from tasks.messages.call import read_outcome
 from tasks.messages.json_text import MalformedJSON
@@ -95,20 +95,20 @@ def command(*, follow: bool, limit: int | None, form: Form, output: Path | None,
         raise click.UsageError("--follow and --peek cannot be combined")
     settings = read_settings()
     stop = threading.Event()
-    with reach(settings) as within, closing(_open(output, stop)) as out:
-        with within.connect() as connection:
-            within.broker.declare_if_allowed(connection, [JOBS_QUEUE])
+    with open_servers(settings) as servers, closing(_open(output, stop)) as out:
+        with servers.connect() as connection:
+            servers.broker.declare_if_allowed(connection, [JOBS_QUEUE])
         rows = Rows(form, COLUMNS, width=None if output else width_of_terminal())
         if out.is_fresh and rows.header:
             out.write(rows.header)
             out.commit()
         if peek:
-            return _complain(_peek(within, rows, out, limit or MAX_PEEKED))
+            return _complain(_peek(servers, rows, out, limit or MAX_PEEKED))
         drain = _Drain(rows, out, limit)
         if follow:
-            _follow(within, drain, stop)
+            _follow(servers, drain, stop)
         else:
-            _take(within, drain)
+            _take(servers, drain)
     return _complain(drain.unreadable, drain.not_taken)
 
 
@@ -140,10 +140,10 @@ def _open(path: Path | None, stop: threading.Event) -> Sink:
     return Output(path, append=True)
 
 
-def _peek(within: Reach, rows: Rows, out: Sink, limit: int) -> int:
+def _peek(servers: Servers, rows: Rows, out: Sink, limit: int) -> int:
     """Write the queue's results; returns how many messages were not results."""
     unreadable = 0
-    with closing(within.broker.look(RESULTS_QUEUE)) as seen:
+    with closing(servers.broker.look(RESULTS_QUEUE)) as seen:
         for message in islice(seen, limit):
             document = _read(message.body)
             if document is None:
@@ -207,22 +207,22 @@ class _Drain:
                 self.left -= 1
 
 
-def _take(within: Reach, drain: _Drain) -> None:
-    with within.broker.taking(RESULTS_QUEUE) as taker:
+def _take(servers: Servers, drain: _Drain) -> None:
+    with servers.broker.taking(RESULTS_QUEUE) as taker:
         drain.take_from(taker, go_on=lambda found: found)
 
 
-def _follow(within: Reach, drain: _Drain, stop: threading.Event) -> None:
+def _follow(servers: Servers, drain: _Drain, stop: threading.Event) -> None:
     """Take until a signal; reconnects to a broker that was away."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     while drain.left != 0 and not stop.is_set():
         try:
-            with within.broker.taking(RESULTS_QUEUE) as taker:
+            with servers.broker.taking(RESULTS_QUEUE) as taker:
                 drain.take_from(
                     taker, go_on=lambda found: not stop.wait(0 if found else POLL_SECONDS)
                 )
-        except errors_of(within.broker):
+        except errors_of(servers.broker):
             complain(f"the broker is unavailable; trying again every {RETRY_SECONDS:.0f} s")
             stop.wait(RETRY_SECONDS)
 

@@ -7,7 +7,7 @@ import click
 from console.help import examples
 from console.output import printable, say
 from console.params import NAME
-from console.servers import demand_account, reach, read_settings
+from console.servers import demand_account, open_servers, read_settings
 from tasks.store.brake import EVERYTHING, Pause, Scope, accounts_of, pauses, resume
 
 
@@ -23,8 +23,8 @@ def command(*, account: str | None, submission: str | None) -> None:
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
-    with reach(settings) as within:
-        store = within.store
+    with open_servers(settings) as servers:
+        store = servers.store
         was_paused = resume(store, Scope(account, submission), known=settings.accounts)
         accounts = accounts_of(store, settings.accounts) if account is None else [account]
         left = {

@@ -13,7 +13,7 @@ from console.help import examples
 from console.listing import as_json, format_option, output_option, write_text
 from console.output import Problem, printable, writing
 from console.params import NAME
-from console.servers import Reach, complain_of_servers, reach, read_settings
+from console.servers import Servers, complain_of_servers, open_servers, read_settings
 from console.tables import console, describe, show_overview, width_of_terminal
 
 
@@ -29,10 +29,10 @@ def command(job: str | None, *, form: Literal["text", "json"], output: Path | No
     does not say.
     """
     settings = read_settings()
-    with reach(settings) as within:
-        complain_of_servers(within)
+    with open_servers(settings) as servers:
+        complain_of_servers(servers)
         if job is None:
-            overview = take_overview(within.broker, within.store, settings)
+            overview = take_overview(servers.broker, servers.store, settings)
             if form == "json":
                 write_text(as_json(overview.to_dict()), output)
             elif output is not None:
@@ -41,7 +41,7 @@ def command(job: str | None, *, form: Literal["text", "json"], output: Path | No
                 with writing():
                     console().print(show_overview(overview, width_of_terminal()))
             return
-        records = _records(within, known_accounts(within.store, settings), job)
+        records = _records(servers, known_accounts(servers.store, settings), job)
     if form == "json":
         write_text("\n".join(as_json(record.to_dict()) for record in records), output)
     else:
@@ -49,8 +49,8 @@ def command(job: str | None, *, form: Literal["text", "json"], output: Path | No
         write_text("\n".join(map(printable, lines)), output)
 
 
-def _records(within: Reach, accounts: list[str], job: str) -> list[Record]:
-    found = [read_record(within.store, account_id, job) for account_id in accounts]
+def _records(servers: Servers, accounts: list[str], job: str) -> list[Record]:
+    found = [read_record(servers.store, account_id, job) for account_id in accounts]
     records = [record for record in found if record is not None]
     if not records:
         raise Problem(

@@ -37,7 +37,7 @@ from console.listing import (
 from console.operator import operator
 from console.output import Output, Problem, complain, counted, printable, say
 from console.params import LABEL, NAME
-from console.servers import Reach, demand_account, reach, read_settings
+from console.servers import Servers, demand_account, open_servers, read_settings
 from console.tables import FAILED, Column, Form, Rows, at, width_of_terminal
 from tasks.store.brake import Scope, pause
 
@@ -80,8 +80,10 @@ def command() -> None:
 def list_submissions(*, form: AnyForm, output: Path | None) -> None:
     """List the submissions, the latest first."""
     settings = read_settings()
-    with reach(settings) as within:
-        found = [one.to_dict() for one in views(within.store, all_accounts(within.store, settings))]
+    with open_servers(settings) as servers:
+        found = [
+            one.to_dict() for one in views(servers.store, all_accounts(servers.store, settings))
+        ]
     write_list(found, COLUMNS, form=form, output=output)
 
 
@@ -92,8 +94,8 @@ def list_submissions(*, form: AnyForm, output: Path | None) -> None:
 def show(submission: str, *, form: Literal["text", "json"], output: Path | None) -> None:
     """Show how a submission stands: its jobs by outcome. ID is its submissionId."""
     settings = read_settings()
-    with reach(settings) as within:
-        found = _found(within, settings, submission)
+    with open_servers(settings) as servers:
+        found = _found(servers, settings, submission)
     if form == "json":
         write_text(as_json(found.to_dict()), output)
     else:
@@ -108,9 +110,9 @@ def hold(submission: str) -> None:
     Its jobs wait, also those that are enqueued later. The same as overture pause --submission ID.
     """
     settings = read_settings()
-    with reach(settings) as within:
+    with open_servers(settings) as servers:
         scope = Scope(submission_id=submission)
-        found = pause(within.store, scope, known=settings.accounts, by=operator())
+        found = pause(servers.store, scope, known=settings.accounts, by=operator())
     say(printable(f"{found.sentence()}: nothing more is sent"))
 
 
@@ -123,8 +125,8 @@ def release(submission: str) -> None:
     enqueues them again.
     """
     settings = read_settings()
-    with reach(settings) as within:
-        goes_on = let_go(within.store, settings, submission)
+    with open_servers(settings) as servers:
+        goes_on = let_go(servers.store, settings, submission)
     if goes_on:
         say(printable(f"submission {submission} goes on"))
     else:
@@ -145,16 +147,16 @@ def cancel(submission: str, *, yes: bool, account: str | None) -> None:
     settings = read_settings()
     if account is not None:
         demand_account(settings, account)
-    with reach(settings) as within:
-        accounts = all_accounts(within.store, settings)
-        found = view(within.store, accounts, submission)
+    with open_servers(settings) as servers:
+        accounts = all_accounts(servers.store, settings)
+        found = view(servers.store, accounts, submission)
         everyone = {*accounts, *(found.about.accounts if found and found.about else ())}
         chosen = [account] if account is not None else sorted(everyone)
         if not chosen:
             raise Problem("no account is known; name the submission's with --account")
         waiting = counted(found.waiting, "job") if found else "the jobs"
         demand_yes(f"Cancel {waiting} of submission {submission}?", sure=yes)
-        cancel_submission(within.store, chosen, submission)
+        cancel_submission(servers.store, chosen, submission)
     if found is None:
         say(f"submission {submission}: no job of it is known yet; those that come are cancelled")
     else:
@@ -208,9 +210,9 @@ def report(
     """
     settings = read_settings()
     with ExitStack() as stack:
-        within = stack.enter_context(reach(settings))
-        found = _found(within, settings, submission)
-        reporting = open_report(within, settings, found, file, stack, warn=complain)
+        servers = stack.enter_context(open_servers(settings))
+        found = _found(servers, settings, submission)
+        reporting = open_report(servers, settings, found, file, stack, warn=complain)
         rows = only(reporting.rows(), outcomes)
         try:
             with closing(Output(output, append=False)) as out:
@@ -253,8 +255,8 @@ TABLE: Final = (
 )
 
 
-def _found(within: Reach, settings: Settings, submission: str) -> View:
-    found = view(within.store, all_accounts(within.store, settings), submission)
+def _found(servers: Servers, settings: Settings, submission: str) -> View:
+    found = view(servers.store, all_accounts(servers.store, settings), submission)
     if found is None:
         raise Problem(
             f"submission {submission} is unknown: no worker has seen a job of it yet, or it ended "

@@ -27,7 +27,7 @@ from console.jobfiles.rejects import Rejects
 from console.jobfiles.source import STANDARD_INPUT, FileOptions, Source, open_source
 from console.output import Interrupted, Problem, complain, counted, progress, say
 from console.params import LABEL, NAME, JobsQueue, Number
-from console.servers import Reach, demand_account, demand_queue, reach, read_settings
+from console.servers import Servers, demand_account, demand_queue, open_servers, read_settings
 from tasks.store.pulse import workers_seen
 
 # How many hexadecimal digits of a file's digest are in its submission's name.
@@ -265,9 +265,9 @@ def _submit(run: Run, *, queue: str, wait: bool, timeout: float) -> int:
     is_sent = False
     try:
         with ExitStack() as stack:
-            within = stack.enter_context(reach(run.settings))
+            servers = stack.enter_context(open_servers(run.settings))
             submitted = stack.enter_context(closing(Submitted())) if wait else None
-            run.send_all(within, queue, submitted)
+            run.send_all(servers, queue, submitted)
             is_sent = True
             say(f"submitted {counted(run.tally.confirmed, 'job')} to {queue}")
             _say_what_was_not_sent(run, wait=wait)
@@ -278,7 +278,7 @@ def _submit(run: Run, *, queue: str, wait: bool, timeout: float) -> int:
             say(f"submission {name}; overture submissions show {shlex.quote(name)} follows it")
             failed = run.complain()
             if submitted is not None:
-                failed |= _wait(within, submitted, timeout)
+                failed |= _wait(servers, submitted, timeout)
             return int(failed)
     except (Problem, NotKept, repeats.NotKept) as error:
         sentences = error.sentences if isinstance(error, Problem) else (str(error),)
@@ -301,13 +301,13 @@ def _say_what_was_not_sent(run: Run, *, wait: bool) -> None:
         say(f"{repeated} {verb} a job of the file, which goes once")
 
 
-def _wait(within: Reach, submitted: Submitted, timeout: float) -> bool:
+def _wait(servers: Servers, submitted: Submitted, timeout: float) -> bool:
     """Wait for the outcomes and count them; True if a job failed, or has none yet."""
-    if not workers_seen(within.store):
+    if not workers_seen(servers.store):
         complain("no worker is running; start one with: overture worker")
     deadline = time.monotonic() + timeout
     with progress("waiting", total=submitted.count) as report:
-        outcomes = wait_for_outcomes(within.store, submitted, until=deadline, progress=report)
+        outcomes = wait_for_outcomes(servers.store, submitted, until=deadline, progress=report)
     say(_counted(outcomes))
     if outcomes["waiting"]:
         waiting = counted(outcomes["waiting"], "job")

@@ -16,7 +16,7 @@ from console.admin.overview import take_overview
 from console.help import examples
 from console.output import writing
 from console.params import Number
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from console.tables import console, show_overview, width_of_terminal
 
 SLOWEST_SECONDS: Final = 24 * 60 * 60
@@ -34,13 +34,13 @@ def command(*, every: float) -> None:
     """Show counts, queues and limits, live, until Ctrl-C."""
     settings = read_settings()
     screen = console()
-    with reach(settings) as within, ExitStack() as stack:
+    with open_servers(settings) as servers, ExitStack() as stack:
         show: Callable[[RenderableType], None] = screen.print
         if screen.is_terminal and not screen.is_dumb_terminal:
             live = stack.enter_context(Live(console=screen, auto_refresh=False))
             show = partial(live.update, refresh=True)
         while True:
-            overview = take_overview(within.broker, within.store, settings)
+            overview = take_overview(servers.broker, servers.store, settings)
             with writing():
                 show(show_overview(overview, width_of_terminal()))
             time.sleep(every)

@@ -11,7 +11,7 @@ from config.streams import write_in_background
 from console.help import examples
 from console.output import Problem
 from console.params import JobsQueues
-from console.servers import demand_queue, reach, read_settings
+from console.servers import demand_queue, open_servers, read_settings
 from worker.app import Setup, queues_of
 from worker.run import run_worker
 from worker.starting import CannotStart, check, check_broker, check_store, log_as_told
@@ -49,11 +49,11 @@ def command(*, concurrency: int | None, queues: tuple[str, ...] | None) -> int:
         # The worker has no jobs yet that it would have to finish.
         on_signals(lambda *_: sys.exit(0))
         log_as_told(settings)
-        with reach(settings, waits=True) as within:
+        with open_servers(settings, waits=True) as servers:
             # The broker is checked by declaring queues; the store would be first used by a job.
-            check_store(within.store, replicas=settings.store_replicas)
-            check_broker(within.broker, queues or queues_of(settings))
-            setup = Setup(settings=settings, broker=within.broker, store_url=within.store_url)
+            check_store(servers.store, replicas=settings.store_replicas)
+            check_broker(servers.broker, queues or queues_of(settings))
+            setup = Setup(settings=settings, broker=servers.broker, store_url=servers.store_url)
             return run_worker(setup, concurrency=concurrency, queues=queues or None)
     except CannotStart as error:
         raise Problem(*error.args) from None

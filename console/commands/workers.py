@@ -11,7 +11,7 @@ import click
 from console.admin.overview import list_workers
 from console.help import examples
 from console.listing import FORMS, AnyForm, format_option, output_option, write_list
-from console.servers import reach, read_settings
+from console.servers import open_servers, read_settings
 from console.tables import Column, Document, at
 
 
@@ -44,6 +44,6 @@ def command(*, form: AnyForm, output: Path | None) -> None:
     A worker that was killed is listed for 7 s more. "in hand" counts the messages that it has taken
     and not settled yet, "draining" is one that was asked to end.
     """
-    with reach(read_settings()) as within:
-        workers = list_workers(within.store)
+    with open_servers(read_settings()) as servers:
+        workers = list_workers(servers.store)
     write_list(workers, COLUMNS, form=form, output=output)

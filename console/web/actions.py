@@ -17,9 +17,9 @@ from console.admin.steering import accounts_of_submission, all_accounts, let_go
 from console.admin.submissions import cancel_submission, view
 from console.output import Output, Problem, counted
 from console.params import LABEL, NAME, Number
-from console.servers import Reach, demand_account, the_account
+from console.servers import Servers, demand_account, the_account
 from console.web.pages import DISCARDED, ENDED
-from console.web.safety import COOKIE, MOST_GUESSES, WRONG_SECONDS
+from console.web.safety import COOKIE, MAX_GUESSES, WRONG_SECONDS
 from console.web.site import FORM, SESSION, SITE, log, render, who
 from tasks.messages.result import ERROR_CODES
 from tasks.store.brake import Scope, pause, resume
@@ -51,7 +51,7 @@ async def pause_(request: web.Request) -> web.Response:
     """Pause everything, an account or a submission."""
     site, scope = request.app[SITE], _scope(request)
     known = site.settings.accounts
-    found = await site.call(pause, site.within.store, scope, known=known, by=who(request))
+    found = await site.call(pause, site.servers.store, scope, known=known, by=who(request))
     site.changed(request, "pause", account=scope.account_id, submission=scope.submission_id)
     return done(request, _back(scope), f"{found.sentence(scope.account_id)}: nothing more is sent")
 
@@ -60,7 +60,7 @@ async def pause_(request: web.Request) -> web.Response:
 async def resume_(request: web.Request) -> web.Response:
     """Lift a pause of the same kind."""
     site, scope = request.app[SITE], _scope(request)
-    was_paused = await site.call(resume, site.within.store, scope, known=site.settings.accounts)
+    was_paused = await site.call(resume, site.servers.store, scope, known=site.settings.accounts)
     site.changed(request, "resume", account=scope.account_id, submission=scope.submission_id)
     return done(request, "/", "it goes on" if was_paused else "it was not paused")
 
@@ -73,7 +73,7 @@ def _back(scope: Scope) -> str:
 async def limits(request: web.Request) -> web.Response:
     """Change the ceiling of an account, or return it to the settings."""
     site, form = request.app[SITE], request[FORM]
-    store = site.within.store
+    store = site.servers.store
     rate, most = form.get("max_rate", "").strip(), form.get("max_in_flight", "").strip()
     is_reset = form.get("reset") == "yes"
     if is_reset == bool(rate or most):
@@ -93,7 +93,7 @@ async def limits(request: web.Request) -> web.Response:
 async def resume_submission(request: web.Request) -> web.Response:
     """Lift a submission's pause, and take its cancellation back."""
     site, name = request.app[SITE], _submission(request)
-    goes_on = await site.call(let_go, site.within.store, site.settings, name)
+    goes_on = await site.call(let_go, site.servers.store, site.settings, name)
     site.changed(request, "submission.resume", submission=name)
     was = "goes on" if goes_on else "was neither paused nor cancelled"
     return done(request, "/submissions", f"submission {name} {was}")
@@ -103,7 +103,7 @@ async def resume_submission(request: web.Request) -> web.Response:
 async def cancel_(request: web.Request) -> web.Response:
     """Cancel what a submission has not sent yet, if the number that waits was given."""
     site, name = request.app[SITE], _submission(request)
-    store, settings = site.within.store, site.settings
+    store, settings = site.servers.store, site.settings
     found = await site.call(lambda: view(store, all_accounts(store, settings), name))
     if found is None:
         raise Problem(f"submission {name} is unknown: no worker has seen a job of it yet")
@@ -131,9 +131,9 @@ async def cancel_job(request: web.Request) -> web.Response:
     """Have a job given up before its next attempt."""
     site, form = request.app[SITE], request[FORM]
     account, job = (NAME.convert(form.get(name, ""), None, None) for name in ("account", "job"))
-    if account not in await site.call(all_accounts, site.within.store, site.settings) or not job:
+    if account not in await site.call(all_accounts, site.servers.store, site.settings) or not job:
         raise Problem(f"account {account} is unknown")
-    state = await site.call(cancel, site.within.store, account, job)
+    state = await site.call(cancel, site.servers.store, account, job)
     site.changed(request, "job.cancel", account=account, job=job)
     said = "already has its outcome" if state in ENDED else "will be cancelled at its next turn"
     return done(request, "/search", f"job {job} {said}")
@@ -153,8 +153,8 @@ async def replay(request: web.Request) -> web.Response:
     """Enqueue the jobs of the chosen letters again."""
     site, choice = request.app[SITE], _choice(request)
     async with site.letters:
-        _demand_count(request, await site.call(_how_many, site.within, choice), "dead letter")
-        count = await site.call(replay_chosen, site.within, site.settings, choice, JOBS_QUEUE)
+        _demand_count(request, await site.call(_how_many, site.servers, choice), "dead letter")
+        count = await site.call(replay_chosen, site.servers, site.settings, choice, JOBS_QUEUE)
     site.changed(request, "replay", code=choice.code, jobs=sorted(choice.jobs), done=count.done)
     said = [f"replayed {counted(count.done, 'dead letter')}"]
     if count.unreadable:
@@ -169,21 +169,21 @@ async def discard(request: web.Request) -> web.Response:
     """Write the chosen letters to a file, and take them off for good."""
     site, choice = request.app[SITE], _choice(request)
     async with site.letters:
-        _demand_count(request, await site.call(_how_many, site.within, choice), "dead letter")
-        count = await site.call(_discard, site.within, choice)
+        _demand_count(request, await site.call(_how_many, site.servers, choice), "dead letter")
+        count = await site.call(_discard, site.servers, choice)
     site.changed(request, "discard", code=choice.code, jobs=sorted(choice.jobs), done=count.done)
     said = f"discarded {counted(count.done, 'dead letter')}, written to {DISCARDED.resolve()}"
     return done(request, "/dead-letters", said, *_cut_short(count))
 
 
-def _how_many(within: Reach, choice: Choice) -> int:
-    with letters_at(within) as letters:
+def _how_many(servers: Servers, choice: Choice) -> int:
+    with letters_at(servers) as letters:
         return sum(choice.takes(letter) for letter in letters)
 
 
-def _discard(within: Reach, choice: Choice) -> Count:
+def _discard(servers: Servers, choice: Choice) -> Count:
     with closing(Output(DISCARDED, append=True)) as out:
-        return discard_chosen(within, choice, Discarder(out))
+        return discard_chosen(servers, choice, Discarder(out))
 
 
 def _cut_short(count: Count) -> list[str]:
@@ -202,7 +202,7 @@ async def login(request: web.Request) -> web.Response:
 async def log_in(request: web.Request) -> web.Response:
     """Begin a session under a new name, if the password is right."""
     site = request.app[SITE]
-    if site.guesses >= MOST_GUESSES:
+    if site.guesses >= MAX_GUESSES:
         raise web.HTTPTooManyRequests
     if not site.gate.is_password(request[FORM].get("password", "")):
         log.warning("console.refused", remote=request.remote)

@@ -13,14 +13,14 @@ from aiohttp import web
 from config.settings import Settings
 from config.values import host_and_port
 from console.output import Problem
-from console.servers import Reach, diagnosis, errors_of
+from console.servers import Servers, diagnosis, errors_of
 from console.web import actions, pages
 from console.web.actions import done, set_session
 from console.web.safety import (
     COOKIE,
     FORM_SECONDS,
     HEADERS,
-    LARGEST_FORM_BYTES,
+    MAX_FORM_BYTES,
     Gate,
     is_loopback,
 )
@@ -34,7 +34,7 @@ FORM_TYPE: Final = "application/x-www-form-urlencoded"
 END_SECONDS: Final = 2.0
 
 
-def make_app(within: Reach, settings: Settings, *, host: str) -> web.Application:
+def make_app(servers: Servers, settings: Settings, *, host: str) -> web.Application:
     """Make the application that is to be served at a host. Raises Problem without a password.
 
     Beyond this machine it needs one.
@@ -48,8 +48,8 @@ def make_app(within: Reach, settings: Settings, *, host: str) -> web.Application
             "--address 127.0.0.1:9466"
         )
     gate = Gate(password=secret.get_secret_value() if secret else None, loopback=loopback)
-    app = web.Application(middlewares=[_guard], client_max_size=LARGEST_FORM_BYTES)
-    app[SITE] = Site(within=within, settings=settings, gate=gate)
+    app = web.Application(middlewares=[_guard], client_max_size=MAX_FORM_BYTES)
+    app[SITE] = Site(servers=servers, settings=settings, gate=gate)
     app.add_routes([*pages.routes, *actions.routes])
     app.on_response_prepare.append(_add_headers)
     app.on_cleanup.append(_end)
@@ -142,8 +142,8 @@ async def _handled(
         return _problem(request, 404, error.message)
     except web.HTTPException as error:
         return _problem(request, error.status, error.reason)
-    except errors_of(site.within.broker) as error:
-        words = await site.call(diagnosis, site.within, error)
+    except errors_of(site.servers.broker) as error:
+        words = await site.call(diagnosis, site.servers, error)
         return _problem(request, 503, words)
 
 

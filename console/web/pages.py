@@ -26,15 +26,15 @@ from console.jobfiles.job_file import UnreadableFile
 from console.jobfiles.repeats import NotKept
 from console.output import Output, Problem
 from console.params import LABEL, NAME
-from console.servers import Reach
+from console.servers import Servers
 from console.tables import Rows, describe, shortened
 from console.web.site import FOLDER, FORM, SITE, render
 from console.web.words import account_row, parts, sentence
 
-MOST_SUBMISSIONS: Final = 50
+MAX_SUBMISSIONS: Final = 50
 # So many dead letters are looked at, and so many of them listed.
-MOST_LETTERS: Final = 10_000
-MOST_LISTED: Final = 100
+MAX_LETTERS: Final = 10_000
+MAX_LISTED: Final = 100
 MESSAGE_CHARACTERS: Final = 200
 DISCARDED: Final = Path("discarded-dead-letters.jsonl")
 CHUNK_BYTES: Final = 64 * 1024
@@ -94,11 +94,11 @@ async def submissions_live(request: web.Request) -> web.Response:
 
 async def _submissions(request: web.Request) -> dict[str, Any]:
     site = request.app[SITE]
-    store = site.within.store
+    store = site.servers.store
     found = await site.call(lambda: views(store, all_accounts(store, site.settings)))
     shown = [
         {"view": one, "parts": parts(one), "begun": moment(one.begun_at)}
-        for one in found[:MOST_SUBMISSIONS]
+        for one in found[:MAX_SUBMISSIONS]
     ]
     return {"found": shown, "more": len(found) - len(shown)}
 
@@ -122,7 +122,7 @@ def _one(found: View) -> dict[str, Any]:
 async def the_submission(request: web.Request) -> View:
     """Find the submission that the address names. Raises Problem."""
     site = request.app[SITE]
-    store, name = site.within.store, LABEL.convert(request.query.get("id", ""), None, None)
+    store, name = site.servers.store, LABEL.convert(request.query.get("id", ""), None, None)
     found = await site.call(lambda: view(store, all_accounts(store, site.settings), name))
     if found is None:
         raise Problem(f"submission {name} is unknown: no worker has seen a job of it yet")
@@ -135,7 +135,7 @@ async def report(request: web.Request) -> web.StreamResponse:
     site, found = request.app[SITE], await the_submission(request)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.csv"
-        await site.call(_write_report, site.within, site.settings, found, path)
+        await site.call(_write_report, site.servers, site.settings, found, path)
         answer = web.StreamResponse(
             headers={
                 "Content-Type": "text/csv; charset=utf-8",
@@ -150,10 +150,10 @@ async def report(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def _write_report(within: Reach, settings: Settings, found: View, path: Path) -> None:
+def _write_report(servers: Servers, settings: Settings, found: View, path: Path) -> None:
     with ExitStack() as stack:
         # Why a file is not at hand is no reason to give no report.
-        reporting = open_report(within, settings, found, None, stack, warn=lambda _: None)
+        reporting = open_report(servers, settings, found, None, stack, warn=lambda _: None)
         try:
             with closing(Output(path, append=False)) as out:
                 rows = Rows("csv", columns_of(reporting), delimiter=reporting.delimiter)
@@ -170,18 +170,18 @@ async def dead_letters(request: web.Request) -> web.Response:
     """Group the dead letters by code, and list the newest."""
     site, code = request.app[SITE], request.query.get("code", "")
     async with site.letters:
-        found = await site.call(_grouped, site.within, code)
+        found = await site.call(_grouped, site.servers, code)
     return render(request, "dead_letters.html", code=code, file=str(DISCARDED), **found)
 
 
-def _grouped(within: Reach, code: str) -> dict[str, Any]:
+def _grouped(servers: Servers, code: str) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     messages: dict[str, str] = {}
-    newest: deque[dict[str, Any]] = deque(maxlen=MOST_LISTED)
+    newest: deque[dict[str, Any]] = deque(maxlen=MAX_LISTED)
     is_cut = False
-    with letters_at(within) as letters:
+    with letters_at(servers) as letters:
         for letter in letters:
-            if counts.total() == MOST_LETTERS:
+            if counts.total() == MAX_LETTERS:
                 is_cut = True
                 break
             counts[letter.code] += 1
@@ -219,7 +219,7 @@ async def dead_letter(request: web.Request) -> web.Response:
     """Show the dead letters of a job in full; asked for by a form, so that its id is in no log."""
     site, job = request.app[SITE], NAME.convert(request[FORM].get("job", ""), None, None)
     async with site.letters:
-        found = await site.call(_letters_of, site.within, job)
+        found = await site.call(_letters_of, site.servers, job)
     is_doubtful = any(one["code"] == IN_DOUBT for one in found)
     return render(
         request,
@@ -231,8 +231,8 @@ async def dead_letter(request: web.Request) -> web.Response:
     )
 
 
-def _letters_of(within: Reach, job: str) -> list[dict[str, Any]]:
-    with letters_at(within) as letters:
+def _letters_of(servers: Servers, job: str) -> list[dict[str, Any]]:
+    with letters_at(servers) as letters:
         return [_whole(letter) for letter in letters if letter.job_id == job]
 
 
@@ -260,7 +260,7 @@ async def searched(request: web.Request) -> web.Response:
     """Show the jobs that an id leads to, in a page whose address does not hold it."""
     site, asked = request.app[SITE], request[FORM].get("id", "").strip()
     name = NAME.convert(asked, None, None)
-    found = await site.call(_found, site.within, site.settings, name) if name else {}
+    found = await site.call(_found, site.servers, site.settings, name) if name else {}
     rows = [
         {
             "record": record,
@@ -274,18 +274,18 @@ async def searched(request: web.Request) -> web.Response:
     return render(request, "search.html", asked=asked, found=rows)
 
 
-def _found(within: Reach, settings: Settings, name: str) -> dict[str, list[Record]]:
-    store, accounts = within.store, all_accounts(within.store, settings)
+def _found(servers: Servers, settings: Settings, name: str) -> dict[str, list[Record]]:
+    store, accounts = servers.store, all_accounts(servers.store, settings)
     return {
-        "the job of this id": list(_jobs(within, accounts, name)),
+        "the job of this id": list(_jobs(servers, accounts, name)),
         "a job of this consumer": jobs_of_consumer(store, settings, accounts, name),
         "the job of this conversation": job_of_conversation(store, settings, accounts, name),
     }
 
 
-def _jobs(within: Reach, accounts: Collection[str], name: str) -> Iterator[Record]:
+def _jobs(servers: Servers, accounts: Collection[str], name: str) -> Iterator[Record]:
     for account_id in accounts:
-        record = read_record(within.store, account_id, name)
+        record = read_record(servers.store, account_id, name)
         if record is not None:
             yield record
 
@@ -304,7 +304,7 @@ async def workers_live(request: web.Request) -> web.Response:
 
 async def _workers(request: web.Request) -> list[dict[str, Any]]:
     site = request.app[SITE]
-    return await site.call(list_workers, site.within.store)
+    return await site.call(list_workers, site.servers.store)
 
 
 routes.static("/static", FOLDER / "static")

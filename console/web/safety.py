@@ -13,11 +13,11 @@ from typing import Final
 COOKIE: Final = "overture_console"
 # A session without a request for so long has to log in again, in seconds.
 SESSION_SECONDS: Final = 8 * 60 * 60
-MOST_SESSIONS: Final = 1000
+MAX_SESSIONS: Final = 1000
 # Whoever guesses waits so long after each wrong password, in seconds; no more than this many wait.
 WRONG_SECONDS: Final = 1.0
-MOST_GUESSES: Final = 10
-LARGEST_FORM_BYTES: Final = 64 * 1024
+MAX_GUESSES: Final = 10
+MAX_FORM_BYTES: Final = 64 * 1024
 FORM_SECONDS: Final = 10.0
 
 HEADERS: Final = {
@@ -96,7 +96,7 @@ class Gate:
         """Begin a session that may see and do everything; returns its name."""
         session = self.new_session()
         self._known[session] = time.monotonic()
-        while len(self._known) > MOST_SESSIONS:
+        while len(self._known) > MAX_SESSIONS:
             self._known.popitem(last=False)
         return session
 
@@ -119,7 +119,7 @@ class Gate:
     def tell(self, session: str, *sentences: str) -> None:
         """Have the next page of a session say this."""
         self._notices.setdefault(session, []).extend(sentences)
-        while len(self._notices) > MOST_SESSIONS:
+        while len(self._notices) > MAX_SESSIONS:
             self._notices.popitem(last=False)
 
     def told(self, session: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every page needs: the servers within reach, threads that wait for them, the templates."""
+"""What every page needs: broker and store, threads that wait for them, the templates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from config.settings import Settings
 from console.admin.overview import Overview, take_overview
 from console.operator import operator
 from console.output import printable
-from console.servers import Reach
+from console.servers import Servers
 from console.web.safety import Gate
 from console.web.words import NOTHING, uptime
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 class Site:
     """One console; what changes something through it is written to the log."""
 
-    within: Reach
+    servers: Servers
     settings: Settings
     gate: Gate
     pool: ThreadPoolExecutor = field(
@@ -68,7 +68,7 @@ class Site:
         async with self._looking:
             if self._seen is None or time.monotonic() - self._seen[0] > FRESH_SECONDS:
                 found = await self.call(
-                    take_overview, self.within.broker, self.within.store, self.settings
+                    take_overview, self.servers.broker, self.servers.store, self.settings
                 )
                 self._seen = time.monotonic(), found
             return self._seen[1]

@@ -26,7 +26,7 @@ from tests.documents import read
 # They share a scene, which takes seconds to play.
 pytestmark = pytest.mark.xdist_group("browser")
 JOBS = 80
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 
 
 def demand(missing: Callable[[], str]) -> None:
@@ -109,7 +109,7 @@ def test_the_pictures_can_be_taken(browser: Browser, played: Scene, tmp_path: Pa
     take(browser, played, tmp_path, width=WIDTHS[-1])
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(sizes) == {f"{name}-{WIDTHS[-1]}.webp" for name in TAKEN}
-    assert all(1000 < size < MOST_BYTES for size in sizes.values()), sizes
+    assert all(1000 < size < MAX_BYTES for size in sizes.values()), sizes
 
 
 def test_each_picture_is_there_and_named() -> None:
@@ -119,4 +119,4 @@ def test_each_picture_is_there_and_named() -> None:
     assert {path.name for path in FOLDER.iterdir()} == wanted
     for name in wanted:
         assert f"(console/{name})" in text
-        assert (FOLDER / name).stat().st_size < MOST_BYTES, name
+        assert (FOLDER / name).stat().st_size < MAX_BYTES, name

@@ -19,7 +19,7 @@ NOT_TAKEN: Final = frozenset({"login", "not-found"})
 TAKEN: Final = [name for name in PAGES if name not in NOT_TAKEN]
 JOBS: Final = 320
 # Of a longer page the beginning is enough.
-MOST_HEIGHT: Final = 1200
+MAX_HEIGHT: Final = 1200
 QUALITY: Final = 40
 
 
@@ -57,7 +57,7 @@ def _picture(page: Page, form: str) -> bytes:
     options: dict[str, Any] = {
         "format": form,
         "captureBeyondViewport": True,
-        "clip": {"x": 0, "y": 0, "width": width, "height": min(height, MOST_HEIGHT), "scale": 1},
+        "clip": {"x": 0, "y": 0, "width": width, "height": min(height, MAX_HEIGHT), "scale": 1},
     }
     if form == "webp":
         options["quality"] = QUALITY

@@ -21,7 +21,7 @@ from console.jobfiles.dates import OddDate, as_moment
 from console.jobfiles.job_file import Entry, UnreadableFile
 from console.jobfiles.naming import InvalidNaming, Naming, read_naming
 from console.jobfiles.source import FileOptions, open_source
-from tests.memory_reach import MemoryReach, memory_reach
+from tests.memory_servers import MemoryServers, memory_servers
 
 MAX_BYTES = 20_000
 HEAD = ("jobId", "consumerId", "priority", "notBefore", "metadata")
@@ -29,8 +29,8 @@ BERLIN = Naming(zone="Europe/Berlin")
 
 
 @pytest.fixture
-def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
-    with memory_reach(monkeypatch) as found:
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryServers]:
+    with memory_servers(monkeypatch) as found:
         yield found
 
 
@@ -177,13 +177,13 @@ class TestWorkbooks:
             read(workbook(("consumerID",), ("a",)))
 
     def test_it_is_read_from_a_pipe(
-        self, within: MemoryReach, monkeypatch: pytest.MonkeyPatch
+        self, servers: MemoryServers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """By way of the disk."""
         reading = io.BufferedReader(NoSeek(Path(workbook(("consumerId",), ("a",))).read_bytes()))
         monkeypatch.setattr("console.jobfiles.source._stdin", lambda: reading)
-        assert within.run("submit", "-").exit_code == 0
-        assert [job["consumerId"] for job in within.waiting()] == ["a"]
+        assert servers.run("submit", "-").exit_code == 0
+        assert [job["consumerId"] for job in servers.waiting()] == ["a"]
 
 
 class NoSeek(io.RawIOBase):
@@ -382,16 +382,16 @@ class TestDates:
         with pytest.raises(OddDate, match="no calendar has"):
             as_moment(cell, BERLIN)
 
-    def test_without_a_zone_it_is_refused(self, within: MemoryReach) -> None:
+    def test_without_a_zone_it_is_refused(self, servers: MemoryServers) -> None:
         """With how to name one; no machine's own is taken."""
         Path("jobs.csv").write_text("consumerId,notBefore\nc,2026-01-31 09:30\n")
-        result = within.run("submit", "jobs.csv", "--dry-run")
+        result = servers.run("submit", "jobs.csv", "--dry-run")
         assert result.exit_code == 1
         assert "notBefore: is a date without a time zone; name one with --zone" in result.stderr
-        result = within.run("submit", "jobs.csv", "--zone", "Europe/Berlin")
-        assert [job["notBefore"] for job in within.waiting()] == ["2026-01-31T09:30:00+01:00"]
+        result = servers.run("submit", "jobs.csv", "--zone", "Europe/Berlin")
+        assert [job["notBefore"] for job in servers.waiting()] == ["2026-01-31T09:30:00+01:00"]
         assert result.exit_code == 0
-        assert "no time zone" in within.run("submit", "jobs.csv", "--zone", "Atlantis").stderr
+        assert "no time zone" in servers.run("submit", "jobs.csv", "--zone", "Atlantis").stderr
 
 
 MAPPING = """\
@@ -411,25 +411,25 @@ zone = "Europe/Berlin"
 class TestMappings:
     """A TOML file says which field each column holds."""
 
-    def test_columns_may_have_other_names(self, within: MemoryReach) -> None:
+    def test_columns_may_have_other_names(self, servers: MemoryServers) -> None:
         """What a row leaves empty has the default; the report has the columns as they were."""
         Path("map.toml").write_text(MAPPING)
         Path("jobs.csv").write_text(
             "Customer no.;Start;Internal note;conversation.skillId;priority\n"
             "c-1;31.1.2026 9:00;call twice;;\nc-2;;;12;3\n"
         )
-        output = within.run("submit", "jobs.csv", "--map", "map.toml", "--name", "spring").stdout
+        output = servers.run("submit", "jobs.csv", "--map", "map.toml", "--name", "spring").stdout
         assert output.startswith("submitted 2 jobs")
-        first, second = within.waiting()
+        first, second = servers.waiting()
         assert first["notBefore"] == "2026-01-31T09:00:00+01:00"
         assert (first["conversation"], first["metadata"]) == (
             {"skillId": "4711"},
             {"campaign": "spring"},
         )
         assert (second["conversation"], second["priority"]) == ({"skillId": "12"}, 3)
-        within.work()
+        servers.work()
         Path("map.toml").unlink()
-        report = within.run("submissions", "report", "spring", "--format", "csv").stdout
+        report = servers.run("submissions", "report", "spring", "--format", "csv").stdout
         rows = list(csv.DictReader(io.StringIO(report.removeprefix("\ufeff")), delimiter=";"))
         assert [(row["Customer no."], row["Internal note"], row["outcome"]) for row in rows] == [
             ("c-1", "call twice", "created"),
@@ -472,21 +472,21 @@ class TestMappings:
         with pytest.raises(UnreadableFile, match=said):
             read("jobs.csv", FileOptions(naming=naming, twice=True))
 
-    def test_json_has_no_columns(self, within: MemoryReach) -> None:
+    def test_json_has_no_columns(self, servers: MemoryServers) -> None:
         """Nor has a CSV file sheets."""
         Path("jobs.jsonl").write_text(JSON_LINES)
-        result = within.run("submit", "jobs.jsonl", "--zone", "UTC")
+        result = servers.run("submit", "jobs.jsonl", "--zone", "UTC")
         assert (result.exit_code, "this file is JSON" in result.stderr) == (1, True)
-        result = within.run("submit", "jobs.jsonl", "--sheet", "x")
+        result = servers.run("submit", "jobs.jsonl", "--sheet", "x")
         assert (result.exit_code, "for workbooks" in result.stderr) == (1, True)
 
-    def test_a_template_can_be_filled_in(self, within: MemoryReach) -> None:
+    def test_a_template_can_be_filled_in(self, servers: MemoryServers) -> None:
         """Each of its columns is a field; a mapping has its own."""
-        head = within.run("submit", "--template").stdout
+        head = servers.run("submit", "--template").stdout
         Path("jobs.csv").write_text(f"{head}{'a,c,,,,,,,,,'}\n")
         assert documents("jobs.csv") == [{"jobId": "a", "consumerId": "c"}]
         Path("map.toml").write_text(MAPPING)
-        head = within.run("submit", "--template", "--map", "map.toml").stdout
+        head = servers.run("submit", "--template", "--map", "map.toml").stdout
         assert head == "Customer no.,Start,Internal note\n"
 
 
@@ -494,7 +494,7 @@ class TestRejectedRows:
     """They come back in a file like the one they were in, with the reason beside them."""
 
     @pytest.mark.parametrize("form", ["csv", "xlsx"])
-    def test_they_can_be_corrected_and_submitted(self, within: MemoryReach, form: str) -> None:
+    def test_they_can_be_corrected_and_submitted(self, servers: MemoryServers, form: str) -> None:
         """As they are: nothing is added to a cell, and the reason is no field."""
         formula = "=1+1" if form == "csv" else "1+1"
         rows = [
@@ -508,7 +508,7 @@ class TestRejectedRows:
             name = "jobs.csv"
             text = "\n".join(";".join(map(str, row)) for row in rows)
             Path(name).write_text(text)
-        result = within.run("submit", name)
+        result = servers.run("submit", name)
         kept = Path(f"{name}.rejected.csv")
         assert result.stderr.splitlines()[-1].endswith(
             f"with the reasons in {name}.rejected.jsonl; correct them in {kept}, and submit that"
@@ -521,8 +521,8 @@ class TestRejectedRows:
         kept.write_text(
             kept.read_text(encoding="utf-8").replace(f"{comma}x{comma}", f"{comma}7{comma}")
         )
-        within.work()
-        assert within.run("submit", str(kept)).exit_code == 0
-        (job,) = within.waiting()
+        servers.work()
+        assert servers.run("submit", str(kept)).exit_code == 0
+        (job,) = servers.waiting()
         assert (job["consumerId"], job["priority"]) == ("+49", 7)
         assert job["profile"] == {"firstName": formula}

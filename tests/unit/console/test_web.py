@@ -20,14 +20,14 @@ from config.names import DEAD_LETTERS_QUEUE, EXCHANGE_NAME, FAILED_KEY, JOBS_QUE
 from config.settings import Settings
 from console.admin.records import read_record
 from console.output import Problem
-from console.servers import Reach
+from console.servers import Servers
 from console.web.app import make_app
 from console.web.safety import COOKIE, HEADERS
 from tasks.messages.outgoing import Outgoing
 from tasks.store.brake import pauses
 from tasks.store.limits import read_standing
 from tests.jobs import ACCOUNT, job_document, make_job
-from tests.memory_reach import MemoryReach, memory_reach
+from tests.memory_servers import MemoryServers, memory_servers
 
 HOSTILE: Final = "<script>alert(1)</script>\"'&\u202e"
 PASSWORD: Final = "correct horse battery"
@@ -39,8 +39,8 @@ Visit = Callable[[Client], Awaitable[None]]
 
 
 @pytest.fixture
-def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
-    with memory_reach(monkeypatch) as found:
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryServers]:
+    with memory_servers(monkeypatch) as found:
         with found.broker.connection() as connection:
             found.broker.declare(connection, [JOBS_QUEUE])
         yield found
@@ -48,22 +48,22 @@ def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
 
 @asynccontextmanager
 async def served(
-    within: MemoryReach, host: str = "127.0.0.1", **more: Any
+    servers: MemoryServers, host: str = "127.0.0.1", **more: Any
 ) -> AsyncIterator[Client]:
     settings = Settings(
         account_id=ACCOUNT, client_id="demo-client", client_secret="demo-secret", **more
     )
-    reach = Reach(broker=within.broker, store_url="redis://memory", store=within.store)
-    app = make_app(reach, settings, host=host)
+    reached = Servers(broker=servers.broker, store_url="redis://memory", store=servers.store)
+    app = make_app(reached, settings, host=host)
     async with TestClient(TestServer(app, host="127.0.0.1")) as client:
         yield client
 
 
-def visit(within: MemoryReach, go: Visit, **more: Any) -> None:
+def visit(servers: MemoryServers, go: Visit, **more: Any) -> None:
     """Serve the console while somebody visits it."""
 
     async def run() -> None:
-        async with served(within, **more) as client:
+        async with served(servers, **more) as client:
             await go(client)
 
     asyncio.run(run())
@@ -83,9 +83,9 @@ async def post(client: Client, path: str, **form: str) -> str:
     return await answer.text()
 
 
-def publish(within: MemoryReach, *letters: dict[str, Any]) -> None:
-    with within.broker.connection() as connection:
-        within.broker.producer(connection).publish(
+def publish(servers: MemoryServers, *letters: dict[str, Any]) -> None:
+    with servers.broker.connection() as connection:
+        servers.broker.producer(connection).publish(
             [
                 Outgoing(
                     exchange=EXCHANGE_NAME,
@@ -111,8 +111,8 @@ def letter(number: int, code: str = "rejected", **fields: Any) -> dict[str, Any]
     }
 
 
-def left(within: MemoryReach, queue: str = DEAD_LETTERS_QUEUE) -> list[str]:
-    found = [json.loads(one.body) for one in within.broker.look(queue)]
+def left(servers: MemoryServers, queue: str = DEAD_LETTERS_QUEUE) -> list[str]:
+    found = [json.loads(one.body) for one in servers.broker.look(queue)]
     return [one.get("job", one)["jobId"] for one in found]
 
 
@@ -121,18 +121,18 @@ def is_harmless(page: str) -> bool:
     return "<script>alert" not in page and "\u202e" not in page and len(page) < 100_000
 
 
-def test_hostile_text_is_text_on_every_page(within: MemoryReach) -> None:
+def test_hostile_text_is_text_on_every_page(servers: MemoryServers) -> None:
     """In ids, labels, messages, attempts, and whatever a worker says of itself."""
     label = HOSTILE.replace("\u202e", "")
     for number, code in ((1, None), (2, "rejected")):
         job = make_job(number, submissionId=label, consumerId=f"{number}{HOSTILE}")
-        within.begin(job)
+        servers.begin(job)
         document = job_document(number, submissionId=label, consumerId=f"{number}{HOSTILE}")
-        within.end(job, document, code)  # type: ignore[arg-type]
-    publish(within, letter(3, consumerId=HOSTILE), {"job": HOSTILE})
+        servers.end(job, document, code)  # type: ignore[arg-type]
+    publish(servers, letter(3, consumerId=HOSTILE), {"job": HOSTILE})
     said = {"host": HOSTILE, "version": HOSTILE, "trouble": HOSTILE, "queues": [HOSTILE]}
-    within.store.sadd("overture:workers", HOSTILE)
-    within.store.set(f"overture:worker:{HOSTILE}", json.dumps(said))
+    servers.store.sadd("overture:workers", HOSTILE)
+    servers.store.set(f"overture:worker:{HOSTILE}", json.dumps(said))
 
     async def go(client: Client) -> None:
         for path in (*PAGES, "/live/now", "/live/submissions", "/live/workers"):
@@ -154,10 +154,10 @@ def test_hostile_text_is_text_on_every_page(within: MemoryReach) -> None:
         assert is_harmless(await text_of(client, f"/dead-letters?code={HOSTILE}"))
         assert is_harmless(await text_of(client, f"/submission?id={label}x", status=404))
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_an_empty_console_says_what_would_be_there(within: MemoryReach) -> None:
+def test_an_empty_console_says_what_would_be_there(servers: MemoryServers) -> None:
     """And how it comes there."""
 
     async def go(client: Client) -> None:
@@ -168,23 +168,23 @@ def test_an_empty_console_says_what_would_be_there(within: MemoryReach) -> None:
         assert "Nothing is known of nobody" in await post(client, "/search", id="nobody")
         assert "Not found" in await text_of(client, "/nowhere", status=404)
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_a_worker_is_listed(within: MemoryReach) -> None:
+def test_a_worker_is_listed(servers: MemoryServers) -> None:
     """As the command lists it."""
     said = {"host": "web-1", "pid": 7, "threads": 50}
-    within.store.sadd("overture:workers", "w-1")
-    within.store.set("overture:worker:w-1", json.dumps(said))
+    servers.store.sadd("overture:workers", "w-1")
+    servers.store.set("overture:worker:w-1", json.dumps(said))
 
     async def go(client: Client) -> None:
         assert "web-1" in await text_of(client, "/workers")
         assert "1 worker ready" in await text_of(client, "/")
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_every_answer_has_its_headers(within: MemoryReach) -> None:
+def test_every_answer_has_its_headers(servers: MemoryServers) -> None:
     """Also what is refused, and what is no page; the cookie is for no script and no other site."""
 
     async def go(client: Client) -> None:
@@ -201,7 +201,7 @@ def test_every_answer_has_its_headers(within: MemoryReach) -> None:
             page = await text_of(client, path)
             assert not re.search(r"<style|style=|<script>|javascript:| on[a-z]+=", page), path
 
-    visit(within, go)
+    visit(servers, go)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_every_answer_has_its_headers(within: MemoryReach) -> None:
     ],
 )
 def test_on_loopback_only_its_own_names_are_answered(
-    within: MemoryReach, host: str, status: int
+    servers: MemoryServers, host: str, status: int
 ) -> None:
     """Another site can have its own name point here."""
 
@@ -225,10 +225,10 @@ def test_on_loopback_only_its_own_names_are_answered(
         answer = await client.get("/", headers={"Host": host})
         assert answer.status == status
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_what_comes_from_no_page_of_ours_changes_nothing(within: MemoryReach) -> None:
+def test_what_comes_from_no_page_of_ours_changes_nothing(servers: MemoryServers) -> None:
     """Without a token, with another's, as JSON, or too large."""
 
     async def refused(client: Client, status: int, **sent: Any) -> None:
@@ -246,15 +246,15 @@ def test_what_comes_from_no_page_of_ours_changes_nothing(within: MemoryReach) ->
         assert found is not None
         client.session.cookie_jar.clear()
         await refused(client, 403, data={"account": "", "token": found[1]})
-        assert pauses(within.store, None) == []
+        assert pauses(servers.store, None) == []
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_beyond_this_machine_it_asks_for_a_password(within: MemoryReach) -> None:
+def test_beyond_this_machine_it_asks_for_a_password(servers: MemoryServers) -> None:
     """Without one it is not served at all."""
     with pytest.raises(Problem, match="OVERTURE_CONSOLE_PASSWORD"):
-        visit(within, lambda _: asyncio.sleep(0), host="0.0.0.0")
+        visit(servers, lambda _: asyncio.sleep(0), host="0.0.0.0")
 
     async def go(client: Client) -> None:
         for path in PAGES:
@@ -280,58 +280,58 @@ def test_beyond_this_machine_it_asks_for_a_password(within: MemoryReach) -> None
         answer = await client.get("/", allow_redirects=False)
         assert answer.status == 303
 
-    visit(within, go, host="0.0.0.0", console_password=PASSWORD)
-    assert pauses(within.store, None) == []
+    visit(servers, go, host="0.0.0.0", console_password=PASSWORD)
+    assert pauses(servers.store, None) == []
 
 
-def test_it_pauses_and_resumes(within: MemoryReach) -> None:
+def test_it_pauses_and_resumes(servers: MemoryServers) -> None:
     """Everything and one account; who did it stays known, and is in the log."""
 
     async def go(client: Client) -> None:
         page = await post(client, "/pause", account="")
         assert "everything is paused since" in page
-        (found,) = pauses(within.store, None)
+        (found,) = pauses(servers.store, None)
         assert found.by.endswith("through the console from 127.0.0.1")
         assert "Everything is paused since" in await text_of(client, "/live/now")
         assert "it goes on" in await post(client, "/resume", account="")
-        assert pauses(within.store, None) == []
+        assert pauses(servers.store, None) == []
         await post(client, "/pause", account=ACCOUNT)
-        assert read_standing(within.store, ACCOUNT).holds == "paused"
+        assert read_standing(servers.store, ACCOUNT).holds == "paused"
         assert f"account {ACCOUNT} is paused since" in await text_of(client, "/")
         await post(client, "/resume", account=ACCOUNT)
         assert "is not configured" in await post(client, "/pause", account="other")
 
     with capture_logs() as lines:
-        visit(within, go)
+        visit(servers, go)
     said = [(one["action"], one["remote"]) for one in lines if one["event"] == "console.changed"]
     assert said == [(one, "127.0.0.1") for one in ("pause", "resume", "pause", "resume")]
 
 
-def test_it_sets_and_resets_limits(within: MemoryReach) -> None:
+def test_it_sets_and_resets_limits(servers: MemoryServers) -> None:
     """Within what the command takes."""
 
     async def go(client: Client) -> None:
         await post(client, "/limits", account=ACCOUNT, max_rate="2.5", max_in_flight="7")
-        standing = read_standing(within.store, ACCOUNT)
+        standing = read_standing(servers.store, ACCOUNT)
         assert (standing.max_rate, standing.max_in_flight, standing.is_set) == (2.5, 7, True)
         for wrong in ("nan", "0", "-1", "x", "1e9"):
             page = await post(client, "/limits", account=ACCOUNT, max_rate=wrong)
             assert 'class="notice"' in page
             assert "are changed" not in page
         assert "or else reset" in await post(client, "/limits", account=ACCOUNT)
-        assert read_standing(within.store, ACCOUNT).max_rate == 2.5
+        assert read_standing(servers.store, ACCOUNT).max_rate == 2.5
         await post(client, "/limits", account=ACCOUNT, reset="yes")
-        assert not read_standing(within.store, ACCOUNT).is_set
+        assert not read_standing(servers.store, ACCOUNT).is_set
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_a_submission_is_followed_steered_and_reported(within: MemoryReach) -> None:
+def test_a_submission_is_followed_steered_and_reported(servers: MemoryServers) -> None:
     """Cancelled only by whoever knows how many jobs wait."""
     Path("jobs.csv").write_text("consumerId,jobId\nc-1,a\nc-2,b\nc-3,c\n")
-    result = within.run("submit", "jobs.csv")
+    result = servers.run("submit", "jobs.csv")
     name = result.stdout.splitlines()[-1].split()[1].rstrip(";")
-    within.work(most=2, c_2="already_open")
+    servers.work(most=2, c_2="already_open")
 
     async def go(client: Client) -> None:
         where = f"/submission?id={name}"
@@ -348,47 +348,47 @@ def test_a_submission_is_followed_steered_and_reported(within: MemoryReach) -> N
         answer = await client.get(f"/submission/report?id={name}")
         assert answer.headers["Content-Type"].startswith("text/csv")
         text = (await answer.read()).decode()
-        assert text == within.run("submissions", "report", name, "--format", "csv").stdout
+        assert text == servers.run("submissions", "report", name, "--format", "csv").stdout
         assert [row["code"] for row in csv.DictReader(text.splitlines())] == [
             "",
             "already_open",
             "",
         ]
 
-    visit(within, go)
+    visit(servers, go)
 
 
-def test_dead_letters_are_replayed_and_discarded_by_their_number(within: MemoryReach) -> None:
+def test_dead_letters_are_replayed_and_discarded_by_their_number(servers: MemoryServers) -> None:
     """What is in doubt has to be ticked as well; what is discarded is in a file."""
-    publish(within, letter(1), letter(2, "expired"), letter(3), letter(4, "in_doubt"))
+    publish(servers, letter(1), letter(2, "expired"), letter(3), letter(4, "in_doubt"))
 
     async def go(client: Client) -> None:
         page = await text_of(client, "/dead-letters?code=rejected")
         assert ("job-1" in page, "job-2" in page) == (True, False)
         said = await post(client, "/dead-letters/replay", code="rejected", count="1")
         assert "it is 2 dead letters now, not 1" in said
-        assert len(left(within)) == 4
+        assert len(left(servers)) == 4
         assert "there is no error code" in await post(
             client, "/dead-letters/replay", code="nonsense", count="0"
         )
         said = await post(client, "/dead-letters/replay", code="rejected", count="2")
         assert "replayed 2 dead letters" in said
-        assert left(within, JOBS_QUEUE) == ["job-1", "job-3"]
+        assert left(servers, JOBS_QUEUE) == ["job-1", "job-3"]
         said = await post(client, "/dead-letters/replay", job="job-4", count="1")
         assert "not ticked" in said
         await post(client, "/dead-letters/discard", code="expired", count="1")
-        assert left(within) == ["job-4"]
+        assert left(servers) == ["job-4"]
         await post(client, "/dead-letters/replay", job="job-4", count="1", doubt="yes")
-        assert left(within) == []
+        assert left(servers) == []
 
-    visit(within, go)
+    visit(servers, go)
     kept = Path("discarded-dead-letters.jsonl").read_text().splitlines()
     assert [json.loads(one)["job"]["jobId"] for one in kept] == ["job-2"]
 
 
-def test_a_job_is_found_and_cancelled(within: MemoryReach) -> None:
+def test_a_job_is_found_and_cancelled(servers: MemoryServers) -> None:
     """By its own id, and the id of its consumer; no address holds either."""
-    within.begin(make_job(1))
+    servers.begin(make_job(1))
 
     async def go(client: Client) -> None:
         assert "the job of this id" in await post(client, "/search", id="job-1")
@@ -399,19 +399,19 @@ def test_a_job_is_found_and_cancelled(within: MemoryReach) -> None:
         assert "will be cancelled at its next turn" in said
         assert "is unknown" in await post(client, "/job/cancel", account="other", job="job-1")
 
-    visit(within, go)
-    record = read_record(within.store, ACCOUNT, "job-1")
+    visit(servers, go)
+    record = read_record(servers.store, ACCOUNT, "job-1")
     assert record is not None
     assert record.is_cancelled
 
 
-def test_a_store_that_is_away_is_named(within: MemoryReach) -> None:
+def test_a_store_that_is_away_is_named(servers: MemoryServers) -> None:
     """In the words of the commands; the console goes on."""
 
     async def go(client: Client) -> None:
-        within.server.connected = False
+        servers.server.connected = False
         assert "the store at" in await text_of(client, "/", status=503)
-        within.server.connected = True
+        servers.server.connected = True
         await text_of(client, "/")
 
-    visit(within, go)
+    visit(servers, go)

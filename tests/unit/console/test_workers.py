@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tasks.store.pulse import Pulse
-from tests.memory_reach import MemoryReach, memory_reach
+from tests.memory_servers import MemoryServers, memory_servers
 from tests.waiting import wait_until
 
 ABOUT: Final[dict[str, Any]] = {
@@ -26,9 +26,9 @@ ABOUT: Final[dict[str, Any]] = {
 
 
 @pytest.fixture
-def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MemoryReach, Pulse]]:
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MemoryServers, Pulse]]:
     """Give a pool of one worker, which an alarm keeps."""
-    with memory_reach(monkeypatch) as found:
+    with memory_servers(monkeypatch) as found:
         pulse = Pulse(found.store, trouble=lambda: "memory alarm")
         pulse.start(lambda: ABOUT)
         wait_until(pulse.is_shown, "it shows itself")
@@ -36,9 +36,9 @@ def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MemoryReach, Pulse
         pulse.stop(seconds=5)
 
 
-def test_each_worker_says_what_it_is(within: tuple[MemoryReach, Pulse], tmp_path: Path) -> None:
+def test_each_worker_says_what_it_is(servers: tuple[MemoryServers, Pulse], tmp_path: Path) -> None:
     """For programs, for people, and in a file."""
-    found, pulse = within
+    found, pulse = servers
     said = {"worker": pulse.worker, **ABOUT, "heldUpBy": "memory alarm"}
     result = found.run("workers", "--format", "json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, [said])
@@ -53,5 +53,5 @@ def test_each_worker_says_what_it_is(within: tuple[MemoryReach, Pulse], tmp_path
 
 def test_nobody_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty list is one."""
-    with memory_reach(monkeypatch) as found:
+    with memory_servers(monkeypatch) as found:
         assert json.loads(found.run("workers", "--format", "json").stdout) == []

@@ -44,8 +44,8 @@ class Result:
     stderr: str
 
 
-class MemoryReach:
-    """What commands reach, and a worker that does its jobs without LivePerson."""
+class MemoryServers:
+    """The servers of commands, and a worker that does its jobs without LivePerson."""
 
     def __init__(self, server: FakeServer) -> None:
         self.broker = MemoryBroker()
@@ -120,19 +120,19 @@ class MemoryReach:
 
 
 @contextmanager
-def memory_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryReach]:
-    """Have every command of this process reach a broker and a store in memory."""
+def memory_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryServers]:
+    """Have every command of this process use a broker and a store in memory."""
     server = FakeServer(server_type="valkey")
-    within = MemoryReach(server)
+    servers = MemoryServers(server)
 
     @contextmanager
-    def servers(_: object) -> Iterator[SimpleNamespace]:
+    def servers_of(_: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(store_url="redis://memory", broker_url="memory://")
 
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("console.servers.servers", servers)
-    monkeypatch.setattr("console.servers.broker_at", lambda _: within.broker)
+    monkeypatch.setattr("console.servers.servers_of", servers_of)
+    monkeypatch.setattr("console.servers.broker_at", lambda _: servers.broker)
     monkeypatch.setattr("console.servers.connect", lambda *_, **__: memory_store(server))
-    with within.store:
-        yield within
+    with servers.store:
+        yield servers
