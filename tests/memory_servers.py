@@ -99,7 +99,9 @@ class MemoryServers:
         """Have a worker take a job."""
         return self.ledger.begin(job, f"w/{job.job_id}", ceiling=WIDE, purpose="send", patience=100)
 
-    def end(self, job: Job, document: dict[str, Any], code: ErrorCode | None) -> Outcome:
+    def end(
+        self, job: Job, document: dict[str, Any], code: ErrorCode | None, *, message: str = ""
+    ) -> Outcome:
         """Have it end, with a conversation or as a dead letter."""
         if code is None:
             outcome = opened(
@@ -113,7 +115,7 @@ class MemoryServers:
                 conversation=job.conversation,
             )
         else:
-            outcome = failed(job, document, code=code, message=f"it was {code}")
+            outcome = failed(job, document, code=code, message=message or f"it was {code}")
         assert outcome.routing_key in {CREATED_KEY, FAILED_KEY}
         finish(self.ledger, job, f"w/{job.job_id}", outcome=outcome)
         return outcome

@@ -11,7 +11,7 @@ from kombu import Message
 
 from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE
 from config.settings import Settings
-from console.admin.dead_letters import Dead, read_dead
+from console.admin.dead_letters import Dead, read_dead, reason_key
 from console.admin.discard import Discarder
 from console.admin.replay import Replayer
 from console.servers import Servers
@@ -25,18 +25,26 @@ IN_DOUBT: Final = "in_doubt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which dead letters to replay or discard; without names and a code, all.
+    """Which dead letters to replay or discard: those that all of this is true of.
 
-    `is_sure` is called for each letter that is in doubt, before its job is repeated.
+    Without job ids, it can be any job's. `reason` is the `reason_key` of why it failed. `is_sure`
+    is called for each letter that is in doubt, before its job is repeated.
     """
 
-    jobs: Collection[str]
-    code: str | None
+    jobs: Collection[str] = ()
+    code: str | None = None
+    submission_id: str | None = None
+    reason: str | None = None
     is_sure: Callable[[Dead], bool] = field(default=lambda _: True)
 
     def takes(self, letter: Dead) -> bool:
         """Tell whether a letter is chosen."""
-        return (not self.jobs or letter.job_id in self.jobs) and self.code in {None, letter.code}
+        return (
+            (not self.jobs or letter.job_id in self.jobs)
+            and self.code in {None, letter.code}
+            and self.submission_id in {None, letter.submission_id}
+            and self.reason in {None, reason_key(letter.code, letter.message)}
+        )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final, cast
 
 from tasks.messages.call import read_outcome
@@ -16,6 +17,8 @@ from tasks.messages.result import DeadLetter, dead_letter_id
 
 # RabbitMQ's header on a message that it has moved itself.
 DEATH_HEADER: Final = "x-death"
+# The length of a reason's key.
+REASON_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,22 @@ class Dead:
     def code(self) -> str:
         """Why the job failed."""
         return str(self.document["error"].get("code"))
+
+    @property
+    def message(self) -> str:
+        """Why the job failed, in a sentence."""
+        return str(self.document["error"].get("message") or "")
+
+    @property
+    def submission_id(self) -> str | None:
+        """Its job's submission, if it has one."""
+        submission_id = (self.job or {}).get("submissionId")
+        return submission_id if isinstance(submission_id, str) else None
+
+
+def reason_key(code: str, message: str) -> str:
+    """Return a short name of why jobs failed, for addresses: the sentence may name a person."""
+    return sha256(f"{code}\0{message}".encode()).hexdigest()[:REASON_CHARACTERS]
 
 
 def read_dead(body: bytes, headers: Mapping[str, Any]) -> Dead:

@@ -177,13 +177,23 @@ class JobReport:
     delimiter = ","
 
     def __init__(
-        self, store: Redis, accounts: Iterable[str], submission_id: str, *, seconds: float
+        self,
+        store: Redis,
+        accounts: Iterable[str],
+        submission_id: str,
+        *,
+        seconds: float,
+        every: int = 1,
     ) -> None:
-        """`seconds` is how long the ledger keeps ended jobs."""
+        """`seconds` is how long the ledger keeps ended jobs.
+
+        It has about one job in `every`, taken evenly from the first to the last.
+        """
         self._store = store
         self._accounts = sorted(accounts)
         self._submission_id = submission_id
         self._seconds = seconds
+        self._every = every
 
     def columns(self) -> list[str]:
         """Return no names: there is no input."""
@@ -203,7 +213,11 @@ class JobReport:
     def _batches(self) -> Iterator[tuple[str, list[str]]]:
         for account_id in self._accounts:
             for batch in ended_jobs(
-                self._store, account_id, self._submission_id, seconds=self._seconds
+                self._store,
+                account_id,
+                self._submission_id,
+                seconds=self._seconds,
+                every=self._every,
             ):
                 yield account_id, batch
 

@@ -308,11 +308,12 @@ def take_back_cancellation(
 
 
 def ended_jobs(
-    store: Redis, account_id: str, submission_id: str, *, seconds: float
+    store: Redis, account_id: str, submission_id: str, *, seconds: float, every: int = 1
 ) -> Iterator[list[str]]:
     """Yield the ids of the jobs that ended in the last `seconds`, some at a time.
 
-    They are in the order of their ends; a replayed job comes once for each end. Raises StoreError.
+    They are in the order of their ends; a replayed job comes once for each end. Of many jobs, only
+    one batch in `every` is read. Raises StoreError.
     """
     keys, last = Keys(account_id), today() + 1
     first = last - int(seconds // DAY_SECONDS) - 2
@@ -320,4 +321,4 @@ def ended_jobs(
         name, start = keys.ended(submission_id, day), 0
         while found := store.lrange(name, start, start + BATCH_IDS - 1):
             yield [text(one) for one in found]
-            start += len(found)
+            start += every * BATCH_IDS

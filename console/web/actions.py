@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 
 from config.names import JOBS_QUEUE
 from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
 from console.admin.chosen import Choice, Count, discard_chosen, letters_at, replay_chosen
+from console.admin.dead_letters import Dead
 from console.admin.discard import Discarder
 from console.admin.records import cancel
 from console.admin.steering import accounts_of_submission, all_accounts, let_go
@@ -144,24 +147,51 @@ def _choice(request: web.Request) -> Choice:
     code, job = form.get("code") or None, NAME.convert(form.get("job", ""), None, None)
     if code is not None and code not in ERROR_CODES:
         raise Problem(f"there is no error code {code}")
-    is_sure = form.get("doubt") == "yes"
-    return Choice(jobs=frozenset({job} if job else ()), code=code, is_sure=lambda _: is_sure)
+    return Choice(jobs=frozenset({job} if job else ()), code=code, is_sure=_is_sure(request))
+
+
+def _is_sure(request: web.Request) -> Callable[[Dead], bool]:
+    """Take the tick for every letter that is in doubt."""
+    is_ticked = request[FORM].get("doubt") == "yes"
+    return lambda _: is_ticked
 
 
 @routes.post("/dead-letters/replay")
 async def replay(request: web.Request) -> web.Response:
     """Enqueue the jobs of the chosen letters again."""
-    site, choice = request.app[SITE], _choice(request)
+    return await _replayed(request, _choice(request), "/dead-letters")
+
+
+@routes.post("/submission/replay")
+async def replay_reason(request: web.Request) -> web.Response:
+    """Enqueue again what failed for one reason in a submission."""
+    name, reason = _submission(request), request[FORM].get("reason", "")
+    choice = Choice(submission_id=name, reason=reason, is_sure=_is_sure(request))
+    return await _replayed(request, choice, f"/submission?id={quote(name, safe='')}")
+
+
+async def _replayed(request: web.Request, choice: Choice, where: str) -> web.Response:
+    site = request.app[SITE]
     async with site.letters:
         _demand_count(request, await site.call(_how_many, site.servers, choice), "dead letter")
         count = await site.call(replay_chosen, site.servers, site.settings, choice, JOBS_QUEUE)
-    site.changed(request, "replay", code=choice.code, jobs=sorted(choice.jobs), done=count.done)
+    site.changed(request, "replay", **_chosen(choice), done=count.done)
     said = [f"replayed {counted(count.done, 'dead letter')}"]
     if count.unreadable:
         said.append(f"{counted(count.unreadable, 'message')}: no job, and cannot be replayed")
     if count.in_doubt:
         said.append(f"{counted(count.in_doubt, 'job')} in doubt: not replayed, not ticked")
-    return done(request, "/dead-letters", *said, *_cut_short(count))
+    return done(request, where, *said, *_cut_short(count))
+
+
+def _chosen(choice: Choice) -> dict[str, object]:
+    """Name in the log which letters were chosen."""
+    return {
+        "code": choice.code,
+        "jobs": sorted(choice.jobs),
+        "submission": choice.submission_id,
+        "reason": choice.reason,
+    }
 
 
 @routes.post("/dead-letters/discard")
@@ -171,7 +201,7 @@ async def discard(request: web.Request) -> web.Response:
     async with site.letters:
         _demand_count(request, await site.call(_how_many, site.servers, choice), "dead letter")
         count = await site.call(_discard, site.servers, choice)
-    site.changed(request, "discard", code=choice.code, jobs=sorted(choice.jobs), done=count.done)
+    site.changed(request, "discard", **_chosen(choice), done=count.done)
     said = f"discarded {counted(count.done, 'dead letter')}, written to {DISCARDED.resolve()}"
     return done(request, "/dead-letters", said, *_cut_short(count))
 

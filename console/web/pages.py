@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from redis import Redis
 
 from config.settings import Settings
 from console.admin.chosen import IN_DOUBT, letters_at
 from console.admin.dead_letters import Dead
 from console.admin.overview import Overview, list_workers
 from console.admin.person import job_of_conversation, jobs_of_consumer
+from console.admin.reasons import Reasons, read_reasons
 from console.admin.records import Record, read_record
 from console.admin.report import only
 from console.admin.reporting import BYTE_ORDER_MARK, columns_of, open_report
@@ -28,14 +30,13 @@ from console.output import Output, Problem
 from console.params import LABEL, NAME
 from console.servers import Servers
 from console.tables import Rows, describe, shortened
-from console.web.site import FOLDER, FORM, SITE, render
+from console.web.site import FOLDER, FORM, MESSAGE_CHARACTERS, SITE, render
 from console.web.words import account_row, parts, sentence
 
 MAX_SUBMISSIONS: Final = 50
 # So many dead letters are looked at, and so many of them listed.
 MAX_LETTERS: Final = 10_000
 MAX_LISTED: Final = 100
-MESSAGE_CHARACTERS: Final = 200
 DISCARDED: Final = Path("discarded-dead-letters.jsonl")
 CHUNK_BYTES: Final = 64 * 1024
 # States of a job that has its outcome.
@@ -105,8 +106,24 @@ async def _submissions(request: web.Request) -> dict[str, Any]:
 
 @routes.get("/submission")
 async def submission(request: web.Request) -> web.Response:
-    """Show one, with what can be done about it."""
-    return render(request, "submission.html", **_one(await the_submission(request)))
+    """Show one, with why jobs failed, and what can be done about it."""
+    site, found = request.app[SITE], await the_submission(request)
+    key = request.query.get("reason", "")
+    reasons = await site.call(_reasons, site.servers.store, site.settings, found, key)
+    return render(
+        request,
+        "submission.html",
+        **_one(found),
+        reasons=reasons,
+        chosen=reasons.named(key),
+    )
+
+
+def _reasons(store: Redis, settings: Settings, found: View, key: str) -> Reasons:
+    try:
+        return read_reasons(store, settings, found, key=key)
+    except NotKept as error:
+        raise Problem(str(error)) from None
 
 
 @routes.get("/live/submission")
@@ -203,14 +220,13 @@ def _grouped(servers: Servers, code: str) -> dict[str, Any]:
 
 
 def _letter(letter: Dead) -> dict[str, Any]:
-    error = letter.document["error"]
     return {
         "job": letter.job_id,
         "account": letter.account_id,
         "code": letter.code,
         "failed_at": str(letter.document.get("failedAt") or ""),
-        "attempts": len(error.get("attempts") or ()),
-        "message": shortened(str(error.get("message") or ""), MESSAGE_CHARACTERS),
+        "attempts": len(letter.document["error"].get("attempts") or ()),
+        "message": shortened(letter.message, MESSAGE_CHARACTERS),
     }
 
 

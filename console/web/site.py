@@ -23,6 +23,7 @@ from console.admin.overview import Overview, take_overview
 from console.operator import operator
 from console.output import printable
 from console.servers import Servers
+from console.tables import shortened
 from console.web.safety import Gate
 from console.web.words import NOTHING, uptime
 
@@ -34,6 +35,8 @@ FOLDER: Final = Path(__file__).parent
 THREADS: Final = 4
 # However many look, broker and store are asked no more often than this, in seconds.
 FRESH_SECONDS: Final = 1.0
+# What failures say is cut after so many characters in a list.
+MESSAGE_CHARACTERS: Final = 200
 # As messages and sentences write it: RFC 3339 in UTC.
 MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
 TIME: Final = Markup('<time datetime="{}">{}</time>')
@@ -142,6 +145,7 @@ def _environment() -> Environment:
     )
     made.filters["number"] = lambda value: NOTHING if value is None else f"{value:,}"
     made.filters["rate"] = lambda value: NOTHING if value is None else f"{value:.3g}/s"
+    made.filters["short"] = lambda text: shortened(text, MESSAGE_CHARACTERS)
     made.filters["lines"] = _lines
     made.filters["uptime"] = uptime
     made.filters["moments"] = _moments

@@ -71,6 +71,13 @@ def _submission(page: Page, scene: Scene) -> None:
         page.get_by_role("link", name=scene.submission).click()
 
 
+def _reason(page: Page, scene: Scene) -> None:
+    _submission(page, scene)
+    with page.expect_navigation():
+        page.get_by_role("link", name="already_open").click()
+    page.get_by_role("heading", name="Replay already_open").wait_for()
+
+
 def _dead_letter(page: Page, scene: Scene) -> None:
     page.goto(f"{scene.url}/dead-letters")
     with page.expect_navigation():
@@ -84,11 +91,12 @@ def _found(page: Page, scene: Scene) -> None:
         page.get_by_role("button", name="Search").click()
 
 
-# Each page under the name of its picture; what is behind the last two, no picture tells.
+# Each page under the name of its picture; what no picture tells is in NOT_TAKEN.
 PAGES: Final[Mapping[str, Visit]] = {
     "now": _at("/"),
     "submissions": _at("/submissions"),
     "submission": _submission,
+    "reason": _reason,
     "dead-letters": _at("/dead-letters"),
     "dead-letter": _dead_letter,
     "search": _found,

@@ -24,6 +24,7 @@ from console.servers import Servers
 from console.web.app import make_app
 from console.web.safety import COOKIE, HEADERS
 from tasks.messages.outgoing import Outgoing
+from tasks.messages.result import ErrorCode
 from tasks.store.brake import pauses
 from tasks.store.limits import read_standing
 from tests.jobs import ACCOUNT, job_document, make_job
@@ -356,6 +357,77 @@ def test_a_submission_is_followed_steered_and_reported(servers: MemoryServers) -
         ]
 
     visit(servers, go)
+
+
+def test_why_jobs_of_a_submission_failed_is_grouped(servers: MemoryServers) -> None:
+    """By code and sentence; one group alone is listed, and replayed by its number."""
+    letters = [letter(4, submissionId="other")]
+    for number, code, message in (
+        (1, "rejected", HOSTILE),
+        (2, "rejected", HOSTILE),
+        (3, "rejected", "another sentence"),
+        (5, "in_doubt", "nobody knows"),
+        (6, None, ""),
+    ):
+        letters += fail(servers, number, code, message)  # type: ignore[arg-type]
+    publish(servers, *letters)
+    where = "/submission?id=spring"
+
+    async def go(client: Client) -> None:
+        page = await text_of(client, where)
+        assert is_harmless(page)
+        found = groups_of(page)
+        assert [count for count, _, _ in found] == ["2", "1", "1"]
+        assert {words for _, _, words in found} == {
+            "<b>rejected</b> &lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;?",
+            "<b>rejected</b> another sentence",
+            "<b>in_doubt</b> nobody knows",
+        }
+        assert [f"job-{one}" in page for one in (1, 2, 3, 5, 6)] == [True, True, True, True, False]
+        assert 'action="/submission/replay"' not in page
+        key = next(key for count, key, _ in found if count == "2")
+        page = await text_of(client, f"{where}&reason={key}")
+        assert [f"job-{one}" in page for one in (1, 2, 3, 5)] == [True, True, False, False]
+        form = {"submission": "spring", "reason": key}
+        said = await post(client, "/submission/replay", **form, count="3")
+        assert "it is 2 dead letters now, not 3" in said
+        assert left(servers, JOBS_QUEUE) == []
+        said = await post(client, "/submission/replay", **form, count="2")
+        assert "replayed 2 dead letters" in said
+        assert "<h1>Submission spring</h1>" in said
+        assert left(servers, JOBS_QUEUE) == ["job-1", "job-2"]
+        page = await text_of(client, where)
+        assert [count for count, _, _ in groups_of(page)] == ["1", "1"]
+        form["reason"] = next(key for _, key, words in groups_of(page) if "in_doubt" in words)
+        assert 'name="doubt"' in await text_of(client, f"{where}&reason={form['reason']}")
+        said = await post(client, "/submission/replay", **form, count="1")
+        assert "not ticked" in said
+        await post(client, "/submission/replay", **form, count="1", doubt="yes")
+        assert sorted(left(servers)) == ["job-3", "job-4"]
+        assert "None has failed" in await text_of(client, "/submission?id=quiet")
+
+    servers.begin(make_job(7, submissionId="quiet"))
+    with capture_logs() as lines:
+        visit(servers, go)
+    said = [one for one in lines if one["event"] == "console.changed" and one["done"] == 2]
+    assert [one["submission"] for one in said] == ["spring"]
+
+
+def fail(
+    servers: MemoryServers, number: int, code: ErrorCode | None, message: str
+) -> list[dict[str, Any]]:
+    """Have a job of the submission `spring` end; returns its dead letter if it is one."""
+    job = make_job(number, submissionId="spring")
+    servers.begin(job)
+    document = job_document(number, submissionId="spring")
+    outcome = servers.end(job, document, code, message=message)
+    return [json.loads(outcome.body)] if code else []
+
+
+def groups_of(page: str) -> list[tuple[str, str, str]]:
+    """Find the groups of a submission's page: how many jobs, the key, the words."""
+    link = r'<td class="n">(\d+)</td>.*?&amp;reason=([0-9a-f]+)"[^>]*>(.*?)</a>'
+    return re.findall(link, page)
 
 
 def test_dead_letters_are_replayed_and_discarded_by_their_number(servers: MemoryServers) -> None:
