@@ -23,7 +23,9 @@ from benchmarks.fake_api import FakeApi
 from benchmarks.machine import description
 from config.settings import Settings
 from console.admin.exporter import Exporter
-from console.admin.overview import take_overview
+from console.admin.pool import OldestJobs
+from console.servers import Servers as Opened
+from console.web.site import look
 from tasks.store.connection import connect
 from tasks.store.limits import set_ceiling
 from tests.jobs import ACCOUNT
@@ -103,7 +105,9 @@ def by_themselves(started: Servers, load: float) -> None:
     broker = broker_at(started.broker.url)
     with closing(connect(started.store.url)) as store:
         exporter = Exporter(broker, store, settings, store_url=started.store.url, workers=1)
-        page = cost(started, lambda: take_overview(broker, store, settings))
+        opened = Opened(broker=broker, store_url=started.store.url, store=store)
+        ages = OldestJobs()
+        page = cost(started, lambda: look(opened, settings, ages))
         scrape = cost(started, lambda: exporter.metrics(""))
     part = page / REFRESH_SECONDS + scrape / SCRAPE_SECONDS
     click.echo(

@@ -6,8 +6,6 @@ Only that command imports it: prometheus-client is the extra `metrics`.
 from __future__ import annotations
 
 import threading
-import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, get_args
 
@@ -16,12 +14,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from redis import Redis
 
-from config.names import DEAD_LETTERS_QUEUE, JOBS_QUEUE, RESULTS_QUEUE
+from config.names import JOBS_QUEUE
 from config.settings import Settings
-from console.admin.ages import Ages
 from console.admin.looking import Looking
 from console.admin.overview import AccountView
-from console.admin.pool import BrokerView, StoreView, view_broker, view_store
+from console.admin.pool import BrokerView, OldestJobs, StoreView, view_broker, view_store
 from tasks.store.limits import Holds
 from worker.broker.base import Broker
 from worker.metrics import build_info
@@ -45,7 +42,7 @@ class Exporter:
         self._workers = workers
         self._accounts = sorted(settings.accounts)
         self._taken: dict[str, int] = {}
-        self._ages: defaultdict[str, Ages] = defaultdict(Ages)
+        self._ages = OldestJobs()
         self._lock = threading.Lock()
         self._store = Looking("store", store_url, lambda: view_store(store, settings))
         self._broker = Looking("broker", broker.url, lambda: view_broker(broker, self._accounts))
@@ -95,15 +92,8 @@ class Exporter:
         )
 
     def _oldest(self, view: BrokerView) -> Samples:
-        for queue in view.queues:
-            if queue.name in {RESULTS_QUEUE, DEAD_LETTERS_QUEUE}:
-                continue  # nothing counts the messages that are taken from these
-            age = self._ages[queue.name].look(
-                waiting=queue.ready, taken=self._taken.get(queue.name, 0), now=time.monotonic()
-            )
-            if (enqueued_at := view.enqueued_at.get(queue.name)) is not None:
-                age = max(age, time.time() - enqueued_at)
-            yield [queue.name], age
+        ages = self._ages.look(view.queues, taken=self._taken, enqueued=view.enqueued_at)
+        return (([name], age) for name, age in ages.items())
 
 
 class _Seen(Collector):

@@ -30,7 +30,7 @@ from console.output import Output, Problem
 from console.params import LABEL, NAME
 from console.servers import Servers
 from console.tables import Rows, describe, shortened
-from console.web.site import FOLDER, FORM, MESSAGE_CHARACTERS, SITE, render
+from console.web.site import FOLDER, FORM, MESSAGE_CHARACTERS, SITE, Look, render
 from console.web.words import account_row, parts, sentence
 
 MAX_SUBMISSIONS: Final = 50
@@ -48,19 +48,24 @@ routes = web.RouteTableDef()
 @routes.get("/")
 async def now(request: web.Request) -> web.Response:
     """Show how everything stands, with what can be done about it."""
-    overview = await request.app[SITE].overview()
-    return render(request, "now.html", **_now(overview), paused=_paused(overview))
+    found = await request.app[SITE].look()
+    return render(request, "now.html", **_now(found), paused=_paused(found.overview))
 
 
 @routes.get("/live/now")
 async def now_live(request: web.Request) -> web.Response:
     """Show the part of it that changes."""
-    return render(request, "now_live.html", **_now(await request.app[SITE].overview()))
+    return render(request, "now_live.html", **_now(await request.app[SITE].look()))
 
 
-def _now(overview: Overview) -> dict[str, Any]:
-    accounts = [account_row(one) for one in overview.accounts]
-    return {"overview": overview, "said": sentence(overview), "accounts": accounts}
+def _now(found: Look) -> dict[str, Any]:
+    overview = found.overview
+    return {
+        "overview": overview,
+        "said": sentence(overview),
+        "accounts": [account_row(one) for one in overview.accounts],
+        "oldest": found.oldest,
+    }
 
 
 def _paused(overview: Overview) -> list[dict[str, str | None]]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,12 +20,14 @@ from markupsafe import Markup
 
 from config.settings import Settings
 from console.admin.overview import Overview, take_overview
+from console.admin.pool import OldestJobs, enqueued_at
 from console.operator import operator
 from console.output import printable
 from console.servers import Servers
 from console.tables import shortened
 from console.web.safety import Gate
 from console.web.words import NOTHING, uptime
+from tasks.store.pulse import messages_taken
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +46,26 @@ TIME: Final = Markup('<time datetime="{}">{}</time>')
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the page Now shows; `oldest` is how long the oldest job of a queue has waited, in s."""
+
+    overview: Overview
+    oldest: Mapping[str, float]
+
+
+def look(servers: Servers, settings: Settings, ages: OldestJobs) -> Look:
+    """Look at broker and store. Raises their errors."""
+    broker, store = servers.broker, servers.store
+    overview = take_overview(broker, store, settings)
+    oldest = ages.look(
+        overview.queues,
+        taken=messages_taken(store),
+        enqueued=enqueued_at(broker, overview.queues),
+    )
+    return Look(overview, oldest)
+
+
 @dataclass(slots=True)
 class Site:
     """One console; what changes something through it is written to the log."""
@@ -57,7 +79,8 @@ class Site:
     # A broker may have to take letters to show them: one look or change at a time.
     letters: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _seen: tuple[float, Overview] | None = None
+    _ages: OldestJobs = field(default_factory=OldestJobs)
+    _seen: tuple[float, Look] | None = None
     # How many wait for having given a wrong password.
     guesses: int = 0
 
@@ -66,13 +89,11 @@ class Site:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, partial(function, *args, **named))
 
-    async def overview(self) -> Overview:
+    async def look(self) -> Look:
         """Look at everything, once for all who look at this moment."""
         async with self._looking:
             if self._seen is None or time.monotonic() - self._seen[0] > FRESH_SECONDS:
-                found = await self.call(
-                    take_overview, self.servers.broker, self.servers.store, self.settings
-                )
+                found = await self.call(look, self.servers, self.settings, self._ages)
                 self._seen = time.monotonic(), found
             return self._seen[1]
 

@@ -27,6 +27,7 @@ from tasks.messages.outgoing import Outgoing
 from tasks.messages.result import ErrorCode
 from tasks.store.brake import pauses
 from tasks.store.limits import read_standing
+from tasks.store.pulse import TAKEN
 from tests.jobs import ACCOUNT, job_document, make_job
 from tests.memory_servers import MemoryServers, memory_servers
 
@@ -183,6 +184,49 @@ def test_a_worker_is_listed(servers: MemoryServers) -> None:
         assert "1 worker ready" in await text_of(client, "/")
 
     visit(servers, go)
+
+
+def test_how_long_the_oldest_job_waits(
+    servers: MemoryServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first look on, by what workers have taken since; what waits nowhere has no age."""
+    now = [1000.0]
+    monkeypatch.setattr("console.admin.pool.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("console.web.site.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(type(servers.broker), "looks_only", False)
+
+    async def age(client: Client) -> str:
+        row = re.search(
+            r"<td>conversations\.<wbr>jobs</td>(.*)</tr>", await text_of(client, "/live/now")
+        )
+        assert row is not None
+        cells: list[str] = re.findall(r">([^<]*)</td>", row[1])
+        return cells[1]
+
+    async def go(client: Client) -> None:
+        assert await age(client) == "\u2013"
+        put(servers, 2)
+        assert await age(client) == "0:00:00"
+        now[0] += 125
+        put(servers, 1)
+        assert await age(client) == "0:02:05"
+        with servers.broker.taking(JOBS_QUEUE) as taker:
+            for _ in range(2):
+                message = taker.take()
+                assert message is not None
+                message.ack()
+        servers.store.hincrby(TAKEN, JOBS_QUEUE, 2)
+        now[0] += 10
+        assert await age(client) == "0:00:10"
+
+    visit(servers, go)
+
+
+def put(servers: MemoryServers, count: int) -> None:
+    """Enqueue jobs."""
+    one = Outgoing(exchange="", routing_key=JOBS_QUEUE, body=b"{}", message_id="job")
+    with servers.broker.connection() as connection:
+        servers.broker.producer(connection).publish([one] * count)
 
 
 def test_every_answer_has_its_headers(servers: MemoryServers) -> None:
