@@ -18,12 +18,18 @@ from console.jobfiles.csv_columns import Column, Misnamed
 from console.jobfiles.job_file import Entry, UnreadableFile
 from console.jobfiles.naming import Naming
 from console.jobfiles.table import Table, table_of
+from console.jobfiles.xlsx_marks import (
+    CHUNK_BYTES,
+    FORMULA,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    MERGED,
+    Marks,
+    read_marks,
+)
 
 ZIP: Final = b"PK\x03\x04"
 WORKBOOK: Final = "xl/workbook.xml"
-# Excel's own limits.
-MAX_ROWS: Final = 1_048_576
-MAX_COLUMNS: Final = 16_384
 # Excel keeps only this many digits of a number.
 SURE_DIGITS: Final = 15
 # The texts of all cells are in one part of the archive, which openpyxl keeps in memory.
@@ -35,7 +41,6 @@ MAX_PIECE_BYTES: Final = 1024 * 1024
 MAX_ROW_BYTES: Final = 16 * 1024 * 1024
 # How many empty rows may precede the row with the names.
 MAX_BLANK_ROWS: Final = 1000
-CHUNK_BYTES: Final = 256 * 1024
 
 _TEXTS: Final = "xl/sharedStrings.xml"
 _SHEETS: Final = "xl/worksheets/"
@@ -76,6 +81,7 @@ def read_xlsx(
         chosen = _sheet(book, sheet)
         first, names = _names(chosen)
         table = table_of(names, naming)
+        marks = _marks(file, chosen, table)
         # One column more than there are names, to notice cells without a name.
         width = len(names) + 1
         rows = enumerate(
@@ -88,13 +94,25 @@ def read_xlsx(
                 raise _unreadable(error) from None
             if row is None:
                 return
-            entry = _entry(number, row, table, book.epoch, max_bytes)
+            entry = _entry(number, row, table, marks, book.epoch, max_bytes)
             if entry is not None:
                 yield entry
 
 
+def _marks(file: BinaryIO, sheet: Any, table: Table) -> Marks:
+    """Find the cells that a job would lack without a word. Raises UnreadableFile."""
+    columns = [place for place, one in enumerate(table.columns, start=1) if one and one.path]
+    try:
+        with ZipFile(file) as archive:
+            return read_marks(archive, sheet._worksheet_path, WORKBOOK, columns=columns)  # noqa: SLF001
+    except UnreadableFile:
+        raise
+    except Exception as error:  # noqa: BLE001 - zipfile, zlib and expat have many
+        raise _unreadable(error) from None
+
+
 def _entry(
-    number: int, row: Sequence[Any], table: Table, epoch: datetime, max_bytes: int
+    number: int, row: Sequence[Any], table: Table, marks: Marks, epoch: datetime, max_bytes: int
 ) -> Entry | None:
     """Read a row; None if it is empty."""
     cells, fault = [], ""
@@ -105,8 +123,12 @@ def _entry(
         except Misnamed as error:
             fault = fault or f"{one.name if one else f'column {place + 1}'}: {error}"
             cells.append(str(cell.value))
-    if not any(cell.strip() for cell in cells):
+    formula = marks.formula(number)
+    if not formula and not any(cell.strip() for cell in cells):
         return None
+    if place := formula or marks.merged(number):
+        one = table.columns[place - 1]
+        fault = f"{one.name if one else place}: {FORMULA if formula else MERGED}"
     while len(cells) > len(table.columns) and not cells[-1]:
         cells.pop()
     cells += [""] * (len(table.columns) - len(cells))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from console.jobfiles import layers, xlsx_rows
+from console.jobfiles import layers, xlsx_marks, xlsx_rows
 from console.jobfiles.dates import OddDate, as_moment
 from console.jobfiles.job_file import Entry, UnreadableFile
 from console.jobfiles.naming import InvalidNaming, Naming, read_naming
@@ -55,7 +55,11 @@ def fault(path: str, how: FileOptions | None = None) -> str:
     return entry.fault
 
 
-def workbook(*rows: Sequence[object], formats: dict[str, str] | None = None) -> str:
+def workbook(
+    *rows: Sequence[object],
+    formats: dict[str, str] | None = None,
+    merged: Sequence[str] = (),
+) -> str:
     """Save a workbook whose sheet has these rows; returns its name."""
     book = Workbook()
     assert book.active is not None
@@ -63,6 +67,8 @@ def workbook(*rows: Sequence[object], formats: dict[str, str] | None = None) -> 
         book.active.append(list(row))
     for place, shown_as in (formats or {}).items():
         book.active[place].number_format = shown_as
+    for reference in merged:
+        book.active.merge_cells(reference)
     book.save("jobs.xlsx")
     return "jobs.xlsx"
 
@@ -176,6 +182,66 @@ class TestWorkbooks:
         with pytest.raises(UnreadableFile, match=r"'consumerID' names no field.*consumerId"):
             read(workbook(("consumerID",), ("a",)))
 
+    def test_what_merged_cells_show_is_not_left_out_in_silence(self) -> None:
+        """Each row that shows what is only in the first of them; empty rows are still no rows."""
+        name = workbook(
+            ("consumerId", "conversation.skillId", None),
+            ("a", 17, None),
+            ("b", None, None),
+            ("c", 18, None),
+            (None, None, None),
+            merged=("B2:B3", "A5:B9", "B4:C4"),
+        )
+        found = read(name)
+        assert [entry.fault and entry.fault.partition(";")[0] for entry in found] == [
+            None,
+            "conversation.skillId: is merged with another cell",
+            None,
+        ]
+
+    def test_a_formula_that_nobody_calculated_is_not_left_out_in_silence(self) -> None:
+        """As programs write them, openpyxl for one."""
+        name = workbook(
+            ("consumerId", "conversation.skillId", "reason"),
+            ("a", 17, "=1+1"),
+            ("b", "=10+7", None),
+            ("=A3", None, None),
+        )
+        assert [entry.fault for entry in read(name)] == [
+            None,
+            f"conversation.skillId: {xlsx_marks.FORMULA}",
+            f"consumerId: {xlsx_marks.FORMULA}",
+        ]
+
+    @pytest.mark.parametrize(
+        ("cell", "on_opening", "fault"),
+        [
+            ('<c r="B2"><f>6*7</f><v>42</v></c>', "1", None),
+            ("<c><f>6*7</f><v>42</v></c>", "0", None),
+            ('<c r="B2" t="str"><f>""</f><v></v></c>', "0", None),
+            ('<c r="B2"><f>1-1</f><v>0</v></c>', "0", None),
+            ('<c r="B2"><f>A1</f><v>0</v></c>', "1", xlsx_marks.FORMULA),
+            ('<c r="B2"><f>A1</f><v/></c>', "0", xlsx_marks.FORMULA),
+            ('<c><f t="shared" si="0"/></c>', "0", xlsx_marks.FORMULA),
+        ],
+    )
+    def test_a_formula_has_the_value_that_a_spreadsheet_saved(
+        self, cell: str, on_opening: str, fault: str | None
+    ) -> None:
+        """XlsxWriter saves 0, and asks for the value to be worked out on opening."""
+        with zipfile.ZipFile(workbook(("consumerId",), ("a",))) as book:
+            kept = book.read("xl/workbook.xml").decode()
+        sheet = (
+            '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+            '<sheetData><row r="1"><c t="inlineStr"><is><t>consumerId</t></is></c>'
+            '<c t="inlineStr"><is><t>conversation.skillId</t></is></c></row>'
+            f'<row r="2"><c r="A2" t="inlineStr"><is><t>a</t></is></c>{cell}</row>'
+            "</sheetData></worksheet>"
+        )
+        asks = kept.replace('fullCalcOnLoad="1"', f'fullCalcOnLoad="{on_opening}"')
+        (found,) = read(archive({SHEET: sheet.encode(), "xl/workbook.xml": asks.encode()}))
+        assert found.fault == (fault and f"conversation.skillId: {fault}")
+
     def test_it_is_read_from_a_pipe(
         self, servers: MemoryServers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -212,6 +278,11 @@ def archive(parts: dict[str, bytes]) -> str:
 
 SHEET = "xl/worksheets/sheet1.xml"
 TEXTS = "xl/sharedStrings.xml"
+HEADED = (
+    b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    b'<row r="1"><c r="A1" t="inlineStr"><is><t>consumerId</t></is></c></row></sheetData>%s'
+    b"</worksheet>"
+)
 
 
 class TestHostileWorkbooks:
@@ -229,6 +300,10 @@ class TestHostileWorkbooks:
             (TEXTS, b'<!DOCTYPE sst [<!ENTITY a "b">]><sst/>', "declares entities"),
             (SHEET, b"<worksheet><sheetData><row", "cannot be read"),
             ("xl/workbook.xml", b"nonsense", "cannot be read"),
+            (SHEET, HEADED % (b'<mergeCell ref="A1:A1048576"/>' * 3), "again and again"),
+            (SHEET, HEADED % b'<mergeCell ref="A1:ZZZ9"/>', "a cell that no sheet has"),
+            (SHEET, HEADED % b'<mergeCell ref="A1:A9999999"/>', "beyond the last one"),
+            (SHEET, HEADED % b"<mergeCell", "cannot be read"),
         ],
     )
     def test_it_is_refused_in_one_sentence(
