@@ -44,7 +44,7 @@ def load_settings() -> Settings:
         faults = [f"{_variable([name])}: is not JSON; {remedy}" for name in names]
         raise InvalidSettings(faults or ["the environment cannot be read as settings"]) from None
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
+        details = error.errors(include_url=False, include_input=False)
         raise InvalidSettings(sorted(set(_faults(details)))) from None
 
 
@@ -79,7 +79,8 @@ def misspelt() -> list[str]:
 def _faults(details: list[ErrorDetails]) -> Iterator[str]:
     single = os.environ.get(f"{PREFIX}ACCOUNT_ID", "")
     for fault in details:
-        path = [str(part) for part in fault["loc"] if part != "[key]"]
+        # A part of a list has no name of its own.
+        path = [part for part in fault["loc"] if isinstance(part, str) and part != "[key]"]
         if path[:2] == ["accounts", single] and path[-1] in SINGLE_ACCOUNT:
             path = path[2:]
         yield f"{_variable(path)}: {_sentence(fault, path)}"
@@ -93,6 +94,8 @@ def _sentence(fault: ErrorDetails, path: list[str]) -> str:
         near = difflib.get_close_matches(path[-1], known, n=1)
         hint = f"; did you mean {_variable([*path[:-1], near[0]])}?" if near else ""
         return f"is not a setting{hint}"
+    if fault["type"] == "too_short":
+        return f"should have at least {fault['ctx']['min_length']} characters"
     text = fault["msg"]
     if fault["type"] == "value_error":
         return text.removeprefix("Value error, ")

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PositiveInt,
     SecretStr,
+    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -53,7 +54,7 @@ Hosts = Annotated[
 Address = Annotated[str, AfterValidator(values.address)]
 Pauses = Annotated[
     tuple[Seconds, ...],
-    Field(min_length=1, max_length=20),
+    AfterValidator(values.pauses),
     BeforeValidator(values.comma_separated),
     NoDecode,
 ]
@@ -110,7 +111,9 @@ class Settings(BaseSettings):
     trusted_hosts: Hosts = Field(default=LIVEPERSON_SUFFIXES, validate_default=True)
     connect_timeout: Seconds = 5
     read_timeout: Seconds = 30
-    already_open_text: str = Field(default="already has open conversation", min_length=1)
+    already_open_text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = (
+        "already has open conversation"
+    )
 
     unknown_fields: Annotated[Literal["refuse", "pass"], BeforeValidator(values.lower)] = "refuse"
     retry_schedule: Pauses = (5, 10, 15, 120, 240, 480)
@@ -140,6 +143,8 @@ class Settings(BaseSettings):
         if not isinstance(accounts, dict) or not (given or "account_id" in data):
             return data
         account_id = str(data.get("account_id", ""))
+        if not values.ACCOUNT_ID.fullmatch(account_id):
+            return {**data, "account_id": account_id}
         known = accounts.get(account_id, {})
         if not isinstance(known, dict):
             return data

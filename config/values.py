@@ -11,6 +11,9 @@ from config.names import TASK_NAME
 from config.urls import demand_broker, demand_store, with_plain_scheme
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# A name or an address, with a port or without; a suffix begins with a dot.
+HOST = re.compile(r"\.?[\w\[:][\w.:\[\]-]*")
+MAX_PAUSES = 20
 CELERY_TASK = re.compile(r"[\w.:/-]{1,255}")
 
 
@@ -18,6 +21,13 @@ def comma_separated(value: Any) -> Any:
     """Split `a, b` into its parts; lists, which come from a file, are returned unchanged."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def pauses(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Accept the pauses between attempts."""
+    if not 1 <= len(value) <= MAX_PAUSES:
+        raise ValueError(f"must be 1 to {MAX_PAUSES} pauses in seconds, separated by commas")
     return value
 
 
@@ -109,7 +119,6 @@ def address(value: str) -> str:
 
 def trusted_host(value: str) -> str:
     """Accept a host name, or a suffix that begins with a dot."""
-    bare = value.removeprefix(".")
-    if not bare or "/" in bare:
+    if not HOST.fullmatch(value):
         raise ValueError("must be host names or suffixes such as .liveperson.net")
     return value.lower()

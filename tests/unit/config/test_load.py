@@ -121,9 +121,52 @@ def test_all_faults_are_told_together_by_name(monkeypatch: pytest.MonkeyPatch) -
         "OVERTURE_CLIENT_SECRET",
         "OVERTURE_DOMAIN_API_URL",
         "OVERTURE_MAX_RATE",
-        "OVERTURE_RETRY_SCHEDULE__1",
+        "OVERTURE_RETRY_SCHEDULE",
         "OVERTURE_STORE_URL",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RETRY_SCHEDULE", "5;10", "input should be a valid number"),
+        ("RETRY_SCHEDULE", "-1", "input should be greater than 0"),
+        ("RETRY_SCHEDULE", ",", "must be 1 to 20 pauses in seconds, separated by commas"),
+        ("RETRY_SCHEDULE", ",".join("1" * 21), "must be 1 to 20 pauses in seconds"),
+        ("TRUSTED_HOSTS", "*", "must be host names or suffixes"),
+        ("TRUSTED_HOSTS", "*.example.com", "must be host names or suffixes"),
+        ("TRUSTED_HOSTS", "https://example.com", "must be host names or suffixes"),
+        ("TRUSTED_HOSTS", "a b", "must be host names or suffixes"),
+        ("ALREADY_OPEN_TEXT", " ", "string should have at least 1 character"),
+        ("CONSOLE_PASSWORD", "short", "should have at least 12 characters"),
+    ],
+)
+def test_a_fault_is_one_sentence_about_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """Not about the parts of its value, nor in the words of the library."""
+    set_all(monkeypatch, **{name: value})
+    (fault,) = faults()
+    assert fault.startswith(f"OVERTURE_{name}: {said}")
+
+
+@pytest.mark.parametrize("value", ["12 34", "", "../7"])
+def test_an_account_id_that_is_none_is_one_fault(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Under its own name, whether it is wrong or missing beside the credentials."""
+    set_all(monkeypatch, ACCOUNT_ID=value, CLIENT_ID="app", CLIENT_SECRET=SECRET)
+    (fault,) = faults()
+    assert fault.startswith("OVERTURE_ACCOUNT_ID: must be the LivePerson account id")
+
+
+@pytest.mark.parametrize(
+    "value", [".example.com", "a-1.example:8080", "10.0.0.1", "[::1]:8070", "::1", "bücher.example"]
+)
+def test_trusted_hosts_are_names_or_addresses(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """With a port or without."""
+    set_all(monkeypatch, TRUSTED_HOSTS=value)
+    assert load_settings().trusted_hosts == (value,)
 
 
 def test_every_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
