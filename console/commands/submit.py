@@ -135,10 +135,10 @@ def command(
 ) -> int:
     """Put the jobs in FILE on the queue. Use - for standard input.
 
-    FILE contains one JSON job per line, a JSON array of jobs, CSV, or an Excel workbook (.xlsx),
-    packed with gzip or not. It is read as a stream, so it can be of any size. Lines that are not
-    valid jobs are reported, counted, and written with the reason to FILE.rejected.jsonl, those of a
-    table to FILE.rejected.csv as well, to be corrected; all other jobs are still sent.
+    FILE contains one JSON job per line, a JSON array of jobs, or CSV, packed with gzip or not, or
+    is an Excel workbook (.xlsx). It is read as a stream, so it can be of any size. Lines that are
+    not valid jobs are reported, counted, and written with the reason to FILE.rejected.jsonl, those
+    of a table to FILE.rejected.csv as well, to be corrected; all other jobs are still sent.
 
     CSV columns are named by the dotted path of a field: consumerId, profile.firstName,
     conversation.skillId, profile.authenticatedData.lp_sdes.0.info.balance. Text is taken as it is,

@@ -17,9 +17,14 @@ _CODES = ("errorCode", "internalCode")
 
 
 def document(body: bytes) -> Any:
-    """Decode JSON; None if it is not JSON."""
+    """Decode JSON; None if it is not JSON.
+
+    A byte that is not UTF-8 spoils a text, as of a message that was cut off, not the whole answer.
+    """
     try:
         return json.loads(body)
+    except UnicodeDecodeError:
+        return document(body.decode("utf-8", "replace").encode())
     except (ValueError, RecursionError):
         return None
 

@@ -412,6 +412,13 @@ def test_a_cut_off_400_is_not_taken_for_bad_input() -> None:
     assert read(400, whole[: len(whole) // 2]).kind is Kind.UNKNOWN
 
 
+def test_a_400_with_a_byte_that_is_no_utf_8_still_refuses_the_input() -> None:
+    """It would be asked again for a quarter of an hour, to be refused each time."""
+    answer = [PROFILE_SET, item("BAD_REQUEST", msg="?")]
+    body = json.dumps(answer).encode().replace(b"?", b"skill Caf\xe9")
+    assert read(400, body).kind is Kind.REJECTED
+
+
 def test_a_refused_profile_does_not_hide_the_conversation() -> None:
     """Items stand for themselves: the conversation counts, whatever status the batch has."""
     refused = {"code": "BAD_REQUEST", "body": {"msg": "Bad SDE"}, "reqId": PROFILE_ID}

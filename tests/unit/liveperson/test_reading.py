@@ -141,3 +141,18 @@ def test_any_bytes_can_be_read(content: bytes) -> None:
     document = reading.document(content)
     reading.said(document)
     reading.error_code(document)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"msg":"caf\xe9"}', {"msg": "caf\ufffd"}),
+        (b'{"msg":"caf\xc3', None),
+        (b'{"msg":"caf\xc3"}', {"msg": "caf\ufffd"}),
+        (b'\xef\xbb\xbf{"msg":"caf\xe9"}', {"msg": "caf\ufffd"}),
+        (b"\x80", None),
+    ],
+)
+def test_a_byte_that_is_no_utf_8_spoils_a_text_alone(body: bytes, expected: object) -> None:
+    """As of a message that was cut off in the middle of a letter: the answer still counts."""
+    assert reading.document(body) == expected
