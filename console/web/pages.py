@@ -30,6 +30,7 @@ from console.output import Output, Problem
 from console.params import LABEL, NAME
 from console.servers import Servers
 from console.tables import Rows, describe, shortened
+from console.web.charts import hours
 from console.web.site import FOLDER, FORM, MESSAGE_CHARACTERS, SITE, Look, render
 from console.web.words import account_row, parts, sentence
 
@@ -49,20 +50,47 @@ routes = web.RouteTableDef()
 async def now(request: web.Request) -> web.Response:
     """Show how everything stands, with what can be done about it."""
     found = await request.app[SITE].look()
-    return render(request, "now.html", **_now(found), paused=_paused(found.overview))
+    return render(
+        request,
+        "now.html",
+        **_said(found),
+        **_hour(found),
+        **_now(found),
+        paused=_paused(found.overview),
+    )
 
 
 @routes.get("/live/now")
 async def now_live(request: web.Request) -> web.Response:
-    """Show the part of it that changes."""
+    """Show its tables."""
     return render(request, "now_live.html", **_now(await request.app[SITE].look()))
+
+
+@routes.get("/live/said")
+async def said_live(request: web.Request) -> web.Response:
+    """Show its sentence."""
+    return render(request, "said_live.html", **_said(await request.app[SITE].look()))
+
+
+def _said(found: Look) -> dict[str, Any]:
+    return {"said": sentence(found.overview), "at": found.overview.at}
+
+
+@routes.get("/live/hour")
+async def hour_live(request: web.Request) -> web.Response:
+    """Show the charts of the last hour."""
+    return render(request, "hour_live.html", **_hour(await request.app[SITE].look()))
+
+
+def _hour(found: Look) -> dict[str, Any]:
+    drawn, left_out = hours(found.hour)
+    return {"hours": drawn, "left_out": left_out}
 
 
 def _now(found: Look) -> dict[str, Any]:
     overview = found.overview
     return {
         "overview": overview,
-        "said": sentence(overview),
         "accounts": [account_row(one) for one in overview.accounts],
         "oldest": found.oldest,
     }

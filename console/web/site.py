@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from config.settings import Settings
+from console.admin.hour import Minute, read_hour
 from console.admin.overview import Overview, take_overview
 from console.admin.pool import OldestJobs, enqueued_at
 from console.operator import operator
@@ -26,7 +27,7 @@ from console.output import printable
 from console.servers import Servers
 from console.tables import shortened
 from console.web.safety import Gate
-from console.web.words import NOTHING, uptime
+from console.web.words import NOTHING, capital, uptime
 from tasks.store.pulse import messages_taken
 
 P = ParamSpec("P")
@@ -48,10 +49,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the page Now shows; `oldest` is how long the oldest job of a queue has waited, in s."""
+    """What the page Now shows; `oldest` is how long the oldest job of a queue has waited, in s.
+
+    `hour` has the last hour of each account.
+    """
 
     overview: Overview
     oldest: Mapping[str, float]
+    hour: Mapping[str, Sequence[Minute]]
 
 
 def look(servers: Servers, settings: Settings, ages: OldestJobs) -> Look:
@@ -63,7 +68,8 @@ def look(servers: Servers, settings: Settings, ages: OldestJobs) -> Look:
         taken=messages_taken(store),
         enqueued=enqueued_at(broker, overview.queues),
     )
-    return Look(overview, oldest)
+    hour = {one.account_id: read_hour(store, one.account_id) for one in overview.accounts}
+    return Look(overview, oldest, hour)
 
 
 @dataclass(slots=True)
@@ -167,6 +173,7 @@ def _environment() -> Environment:
     made.filters["number"] = lambda value: NOTHING if value is None else f"{value:,}"
     made.filters["rate"] = lambda value: NOTHING if value is None else f"{value:.3g}/s"
     made.filters["short"] = lambda text: shortened(text, MESSAGE_CHARACTERS)
+    made.filters["capital"] = capital
     made.filters["lines"] = _lines
     made.filters["uptime"] = uptime
     made.filters["moments"] = _moments

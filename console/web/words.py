@@ -45,7 +45,7 @@ def sentence(overview: Overview) -> Sentence:
         "waits" if many == 1 else "wait"
     )
     if overview.pauses and (everything := overview.pauses[0]).submission_id is None:
-        return Sentence("paused", f"{_capital(everything.sentence())}; {jobs}, none is lost.")
+        return Sentence("paused", f"{capital(everything.sentence())}; {jobs}, none is lost.")
     if many and not overview.workers:
         return Sentence("trouble", f"No worker runs; {jobs}. Start one: overture worker.")
     for account in overview.accounts:
@@ -59,7 +59,7 @@ def sentence(overview: Overview) -> Sentence:
         return Sentence("trouble", f"Worker {worker} is held up: {said}; {jobs}.")
     for account in overview.accounts:
         if account.standing.holds == "paused":
-            return Sentence("paused", f"{_capital(str(account.standing.cause))}; {jobs}.")
+            return Sentence("paused", f"{capital(str(account.standing.cause))}; {jobs}.")
     workers = counted(len(overview.workers), "worker")
     if not many:
         ready = f"{workers} ready" if overview.workers else "no worker runs"
@@ -145,5 +145,6 @@ def _parts(counts: Mapping[str, int], total: int) -> Iterator[Part]:
         start += width
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """Begin a text with a capital."""
     return f"{text[:1].upper()}{text[1:]}"

@@ -207,7 +207,7 @@ class Together(Script):
 
 def together(store: Redis, *names: str) -> Together:
     """Return scripts joined after the limiter's; the last one answers many calls in one run."""
-    *helpers, each, once, loop = sources(*LIMITER, *names, "account_once", "together")
+    *helpers, each, once, loop = sources(*LIMITER, "minutes", *names, "account_once", "together")
     parts = [*helpers, "local function each(KEYS, ARGV)", each, "end", once, loop]
     return Together(store, "\n".join(parts))
 
@@ -233,6 +233,7 @@ class Keys:
         self.limit = f"{self._prefix}limit"
         self.paused = f"{self._prefix}paused"
         self.in_flight = f"{self._prefix}in-flight"
+        # Also the prefix of the counts of each minute of the last hour.
         self.counts = f"{self._prefix}counts"
         # Prefix of the notes of the jobs that conversations were opened for.
         self.opened = f"{self._prefix}opened"

@@ -104,6 +104,29 @@ def test_what_is_live_and_what_is_local(browser: Browser, played: Scene) -> None
         expect(sentence).not_to_contain_text("Everything is paused", timeout=15_000)
 
 
+def test_the_numbers_behind_a_chart_stay_while_they_are_read(
+    browser: Browser, played: Scene
+) -> None:
+    """They are reached with the keyboard; what is closed is kept up to date."""
+    with page_of(browser, width=WIDTHS[0]) as page:
+        page.goto(played.url)
+        chart = page.get_by_role("img", name="Conversations of account")
+        expect(chart).to_be_visible()
+        part = page.locator("[data-live='/live/hour']")
+        part.locator("summary").focus()
+        page.keyboard.press("Enter")
+        row = part.get_by_role("row").nth(1)
+        expect(row).to_be_visible()
+        row.evaluate("one => { one.dataset.seen = 'yes' }")
+        with page.expect_response(lambda answer: answer.url.endswith("/live/now"), timeout=15_000):
+            pass
+        expect(row).to_have_attribute("data-seen", "yes")
+        page.keyboard.press("Enter")
+        with page.expect_response(lambda answer: answer.url.endswith("/live/hour"), timeout=15_000):
+            pass
+        expect(part.locator("[data-seen]")).to_have_count(0)
+
+
 def test_the_pictures_can_be_taken(browser: Browser, played: Scene, tmp_path: Path) -> None:
     """At one width, from a shorter scene than theirs."""
     take(browser, played, tmp_path, width=WIDTHS[-1])

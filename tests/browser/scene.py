@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tasks.store.connection import Keys, connect
 from tests.broker_client import BrokerClient
-from tests.jobs import ONE_ACCOUNT
+from tests.jobs import ACCOUNT, ONE_ACCOUNT
 from tests.overture_command import overture, start_overture
 from tests.redis_server import RedisServer, free_port
 from tests.simulator_process import SimulatorProcess
@@ -55,6 +58,7 @@ def scene(folder: Path, *, jobs: int) -> Iterator[Scene]:
         client = stack.enter_context(BrokerClient(server.url))
         for _ in range(2):
             stack.enter_context(WorkerProcess(settings, concurrency=24))
+        _fill_hour(server)
         _play(settings, client, simulator, folder, jobs)
         yield Scene(
             url=stack.enter_context(_console(settings)),
@@ -63,6 +67,20 @@ def scene(folder: Path, *, jobs: int) -> Iterator[Scene]:
             consumer=_consumer(0),
             letter="order-server_error-0",
         )
+
+
+def _fill_hour(server: RedisServer) -> None:
+    """Count jobs in the minutes before, as if the workers had run all the hour."""
+    keys, minute = Keys(ACCOUNT), int(time.time() // 60)
+    with connect(server.url) as store:
+        for ago in range(2, 60):
+            name = f"{keys.counts}:{minute - ago}"
+            wave = math.sin(ago / 9)
+            store.hset(name, "created", str(int(420 + 150 * wave + 37 * ago % 60)))
+            store.hset(name, "reused", str(12 + ago % 7))
+            if 20 < ago < 27 or ago % 13 == 0:
+                store.hset(name, "failed:rejected", str(1 + 5 * ago % 8))
+            store.pexpire(name, 1000 * 60 * (66 - ago))
 
 
 def _consumer(number: int) -> str:

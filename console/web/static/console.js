@@ -14,7 +14,8 @@ function tellTime(within) {
 }
 
 async function refresh(part) {
-  if (!document.hidden) {
+  // Whoever reads the numbers behind a chart is not disturbed.
+  if (!document.hidden && !part.querySelector("details[open]")) {
     try {
       const answer = await fetch(part.dataset.live, { redirect: "error" });
       if (answer.ok) {

@@ -1,5 +1,5 @@
 -- Ends an attempt: records its result, releases claim, lock and permit, and informs the limiter.
--- Joined after the limiter's scripts, record.lua, submission.lua and opened.lua (tasks/store/ledger.py).
+-- Joined after the limiter's scripts, minutes.lua, record.lua, submission.lua and opened.lua (tasks/store/ledger.py).
 -- The store may have lost its memory since the attempt began: all that is needed is in the arguments.
 -- KEYS: job, consumer lock, limit, in flight, counts, the consumer's jobs in doubt, the submission's
 --       tally, the account's submissions, the submission's jobs that ended today, the account's notes
@@ -106,5 +106,6 @@ else
   redis.call('SREM', doubts, job_id)
 end
 redis.call('HINCRBY', counts, counter, 1)
+count_minute(counts, counter, now)
 count_ended(tally, submissions, submission, ended, job_id, counter, now, record_ms)
 return { 'ok', note }

@@ -20,4 +20,5 @@ for key_count, argument_count in string.gmatch(ARGV[1], '(%d+) (%d+)') do
   answers[#answers + 1] = answer or false
 end
 write_accounts()
+write_minutes()
 return answers

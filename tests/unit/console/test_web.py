@@ -42,6 +42,7 @@ Visit = Callable[[Client], Awaitable[None]]
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryServers]:
+    monkeypatch.setattr("console.web.site.FRESH_SECONDS", -1.0)
     with memory_servers(monkeypatch) as found:
         with found.broker.connection() as connection:
             found.broker.declare(connection, [JOBS_QUEUE])
@@ -137,7 +138,14 @@ def test_hostile_text_is_text_on_every_page(servers: MemoryServers) -> None:
     servers.store.set(f"overture:worker:{HOSTILE}", json.dumps(said))
 
     async def go(client: Client) -> None:
-        for path in (*PAGES, "/live/now", "/live/submissions", "/live/workers"):
+        for path in (
+            *PAGES,
+            "/live/said",
+            "/live/now",
+            "/live/hour",
+            "/live/submissions",
+            "/live/workers",
+        ):
             page = await text_of(client, path)
             assert is_harmless(page), path
         page = await text_of(client, "/submissions")
@@ -192,7 +200,6 @@ def test_how_long_the_oldest_job_waits(
     """From the first look on, by what workers have taken since; what waits nowhere has no age."""
     now = [1000.0]
     monkeypatch.setattr("console.admin.pool.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("console.web.site.FRESH_SECONDS", -1.0)
     monkeypatch.setattr(type(servers.broker), "looks_only", False)
 
     async def age(client: Client) -> str:
@@ -218,6 +225,30 @@ def test_how_long_the_oldest_job_waits(
         servers.store.hincrby(TAKEN, JOBS_QUEUE, 2)
         now[0] += 10
         assert await age(client) == "0:00:10"
+
+    visit(servers, go)
+
+
+def test_the_last_hour_is_drawn(servers: MemoryServers) -> None:
+    """As charts with a name, and as a table; nothing of it is a style or a script."""
+
+    async def go(client: Client) -> None:
+        assert "None has in the last hour." in await text_of(client, "/")
+        for number in range(4):
+            job = make_job(number)
+            servers.begin(job)
+            code: ErrorCode | None = "rejected" if number == 3 else None
+            servers.end(job, job_document(number), code)
+        page = await text_of(client, "/live/hour")
+        assert is_harmless(page)
+        names = re.findall(r'role="img" aria-label="(\w+) of account 12345678 in each', page)
+        assert names == ["Conversations", "Failures"]
+        assert "created <b>3</b> in all" in page
+        assert "failed <b>1</b> in all" in page
+        rows = re.findall(r"<tr><td>.*?</tr>", page)
+        assert len(rows) == 60
+        cells = [re.findall(r'<td class="n">(\d+)</td>', row) for row in rows]
+        assert [sum(int(cell[at]) for cell in cells) for at in range(3)] == [3, 0, 1]
 
     visit(servers, go)
 
@@ -337,7 +368,7 @@ def test_it_pauses_and_resumes(servers: MemoryServers) -> None:
         assert "everything is paused since" in page
         (found,) = pauses(servers.store, None)
         assert found.by.endswith("through the console from 127.0.0.1")
-        assert "Everything is paused since" in await text_of(client, "/live/now")
+        assert "Everything is paused since" in await text_of(client, "/live/said")
         assert "it goes on" in await post(client, "/resume", account="")
         assert pauses(servers.store, None) == []
         await post(client, "/pause", account=ACCOUNT)
