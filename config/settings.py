@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     health_file: Path | None = None
     metrics_address: Address | None = None
     console_password: SecretStr | None = Field(default=None, min_length=12)
+    console_reader_password: SecretStr | None = Field(default=None, min_length=12)
     one_processor: bool = True
 
     log_format: Annotated[Literal["console", "json"] | None, BeforeValidator(values.lower)] = None

@@ -32,7 +32,8 @@ def command(*, address: str) -> int:
 
     It shows how everything stands, submissions, dead letters, jobs and workers, and pauses,
     resumes, cancels, replays and discards like the commands. Beyond this machine it is served only
-    with a password (OVERTURE_CONSOLE_PASSWORD). What is changed through it is written to the log.
+    with a password (OVERTURE_CONSOLE_PASSWORD; OVERTURE_CONSOLE_READER_PASSWORD for whoever may
+    only look). What is changed through it is written to the log.
     """
     settings = read_settings()
     demand_extra("console", "aiohttp", "jinja2")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final
@@ -22,8 +21,7 @@ from console.output import Output, Problem, counted
 from console.params import LABEL, NAME, Number
 from console.servers import Servers, demand_account, the_account
 from console.web.pages import DISCARDED, ENDED
-from console.web.safety import COOKIE, MAX_GUESSES, WRONG_SECONDS
-from console.web.site import FORM, SESSION, SITE, log, render, who
+from console.web.site import FORM, SESSION, SITE, who
 from tasks.messages.result import ERROR_CODES
 from tasks.store.brake import Scope, pause, resume
 from tasks.store.limits import reset_ceiling, set_ceiling
@@ -220,42 +218,3 @@ def _cut_short(count: Count) -> list[str]:
     if not count.is_cut_short:
         return []
     return [f"stopped after {count.held} dead letters that stay in the queue"]
-
-
-@routes.get("/login")
-async def login(request: web.Request) -> web.Response:
-    """Ask for the password."""
-    return render(request, "login.html")
-
-
-@routes.post("/login")
-async def log_in(request: web.Request) -> web.Response:
-    """Begin a session under a new name, if the password is right."""
-    site = request.app[SITE]
-    if site.guesses >= MAX_GUESSES:
-        raise web.HTTPTooManyRequests
-    if not site.gate.is_password(request[FORM].get("password", "")):
-        log.warning("console.refused", remote=request.remote)
-        site.guesses += 1
-        try:
-            await asyncio.sleep(WRONG_SECONDS)
-        finally:
-            site.guesses -= 1
-        site.gate.tell(request[SESSION], "this is not the password")
-        return render(request, "login.html", status=403)
-    log.info("console.login", remote=request.remote)
-    answer = web.Response(status=303, headers={"Location": "/"})
-    set_session(answer, site.gate.log_in())
-    return answer
-
-
-@routes.post("/logout")
-async def log_out(request: web.Request) -> web.Response:
-    """End a session."""
-    request.app[SITE].gate.log_out(request[SESSION])
-    return web.Response(status=303, headers={"Location": "/"})
-
-
-def set_session(answer: web.StreamResponse, session: str) -> None:
-    """Give a browser the name of its session, which no script and no other site gets."""
-    answer.set_cookie(COOKIE, session, httponly=True, samesite="Strict", path="/")

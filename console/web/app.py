@@ -14,22 +14,26 @@ from config.settings import Settings
 from config.values import host_and_port
 from console.output import Problem
 from console.servers import Servers, diagnosis, errors_of
-from console.web import actions, pages
-from console.web.actions import done, set_session
+from console.web import actions, pages, sessions
+from console.web.actions import done
 from console.web.safety import (
     COOKIE,
     FORM_SECONDS,
     HEADERS,
     MAX_FORM_BYTES,
     Gate,
+    Role,
     is_loopback,
 )
+from console.web.sessions import set_session
 from console.web.site import FORM, SESSION, SITE, Site, render
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
+# What needs more than to look. A form that only shows something has its ids in no address.
+CHANGES: Final = frozenset(one.handler for one in actions.routes if isinstance(one, web.RouteDef))
 # After the signal to end, requests have this long, in seconds.
 END_SECONDS: Final = 2.0
 
@@ -39,18 +43,27 @@ def make_app(servers: Servers, settings: Settings, *, host: str) -> web.Applicat
 
     Beyond this machine it needs one.
     """
-    secret = settings.console_password
+    passwords: dict[Role, str] = {}
+    if settings.console_password:
+        passwords["operator"] = settings.console_password.get_secret_value()
+    if settings.console_reader_password:
+        passwords["reader"] = settings.console_reader_password.get_secret_value()
+    if len({*passwords.values()}) < len(passwords):
+        raise Problem(
+            "OVERTURE_CONSOLE_READER_PASSWORD is the same as OVERTURE_CONSOLE_PASSWORD: give out "
+            "two passwords, or one"
+        )
     loopback = is_loopback(host)
-    if secret is None and not loopback:
+    if not passwords and not loopback:
         raise Problem(
             f"the console is not served at {host} without a password: set "
             "OVERTURE_CONSOLE_PASSWORD, or name an address of this machine alone, as in "
             "--address 127.0.0.1:9466"
         )
-    gate = Gate(password=secret.get_secret_value() if secret else None, loopback=loopback)
+    gate = Gate(passwords=passwords, loopback=loopback)
     app = web.Application(middlewares=[_guard], client_max_size=MAX_FORM_BYTES)
     app[SITE] = Site(servers=servers, settings=settings, gate=gate)
-    app.add_routes([*pages.routes, *actions.routes])
+    app.add_routes([*pages.routes, *actions.routes, *sessions.routes])
     app.on_response_prepare.append(_add_headers)
     app.on_cleanup.append(_end)
     return app
@@ -106,12 +119,16 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    gate, is_change = request.app[SITE].gate, request.method not in {"GET", "HEAD"}
+    gate, is_form = request.app[SITE].gate, request.method not in {"GET", "HEAD"}
     if request.path != "/login" and not gate.may(request[SESSION]):
-        if is_change or request.path.startswith("/live/"):
+        if is_form or request.path.startswith("/live/"):
             return _problem(request, 403, "log in first")
         return web.Response(status=303, headers={"Location": "/login"})
-    if is_change:
+    if request.match_info.handler in CHANGES and not gate.may_change(request[SESSION]):
+        return _problem(
+            request, 403, "you may look, and change nothing: this is a reader's session"
+        )
+    if is_form:
         if request.content_type != FORM_TYPE:
             return _problem(request, 415, "only forms are read")
         try:
@@ -127,17 +144,15 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
                 request, 403, "nothing was changed: this form is of an older page; load it again"
             )
         request[FORM] = form
-    return await _handled(request, handler, is_change=is_change)
+    return await _handled(request, handler, is_form=is_form)
 
 
-async def _handled(
-    request: web.Request, handler: Handler, *, is_change: bool
-) -> web.StreamResponse:
+async def _handled(request: web.Request, handler: Handler, *, is_form: bool) -> web.StreamResponse:
     site = request.app[SITE]
     try:
         return await handler(request)
     except click.ClickException as error:
-        if is_change:
+        if is_form:
             return done(request, _before(request), error.message)
         return _problem(request, 404, error.message)
     except web.HTTPException as error:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Literal
+
+# An operator may see and do everything, a reader see it alone.
+Role = Literal["operator", "reader"]
 
 COOKIE: Final = "overture_console"
 # A session without a request for so long has to log in again, in seconds.
@@ -57,17 +62,17 @@ class Gate:
     the name with a key that nobody else has, so that nothing is kept for whoever only looks.
     """
 
-    def __init__(self, *, password: str | None, loopback: bool) -> None:
+    def __init__(self, *, passwords: Mapping[Role, str], loopback: bool) -> None:
         self.loopback = loopback
-        self._password = password
+        self._passwords = passwords
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, Role]] = OrderedDict()
         self._notices: OrderedDict[str, list[str]] = OrderedDict()
 
     @property
     def asks(self) -> bool:
         """Whether there is a password to give."""
-        return self._password is not None
+        return bool(self._passwords)
 
     def allows_host(self, host_header: str) -> bool:
         """Refuse, on loopback, a name that another site has had point here (DNS rebinding)."""
@@ -85,17 +90,21 @@ class Gate:
         """Tell whether a form came from a page of this session."""
         return hmac.compare_digest(self.token(session).encode(), token.encode())
 
-    def is_password(self, given: str) -> bool:
-        """Compare in a time that tells nothing, whatever the lengths."""
-        wanted = hmac.digest(self._key, (self._password or "").encode(), "sha256")
-        return self.asks and hmac.compare_digest(
-            hmac.digest(self._key, given.encode(), "sha256"), wanted
-        )
+    def role_of(self, given: str) -> Role | None:
+        """Return whose password this is; compares in a time that tells nothing."""
+        found = None
+        for role, password in self._passwords.items():
+            if hmac.compare_digest(self._digest(given), self._digest(password)):
+                found = role
+        return found
 
-    def log_in(self) -> str:
-        """Begin a session that may see and do everything; returns its name."""
+    def _digest(self, text: str) -> bytes:
+        return hmac.digest(self._key, text.encode(), "sha256")
+
+    def log_in(self, role: Role) -> str:
+        """Begin a session of this role; returns its name."""
         session = self.new_session()
-        self._known[session] = time.monotonic()
+        self._known[session] = time.monotonic(), role
         while len(self._known) > MAX_SESSIONS:
             self._known.popitem(last=False)
         return session
@@ -108,13 +117,17 @@ class Gate:
         """Tell whether a session has logged in, where that is asked for."""
         if not self.asks:
             return True
-        seen = self._known.get(session)
-        if seen is None or time.monotonic() - seen > SESSION_SECONDS:
+        seen, role = self._known.get(session, (-math.inf, "reader"))
+        if time.monotonic() - seen > SESSION_SECONDS:
             self._known.pop(session, None)
             return False
-        self._known[session] = time.monotonic()
+        self._known[session] = time.monotonic(), role
         self._known.move_to_end(session)
         return True
+
+    def may_change(self, session: str) -> bool:
+        """Tell whether a session may do more than look."""
+        return self.may(session) and (not self.asks or self._known[session][1] == "operator")
 
     def tell(self, session: str, *sentences: str) -> None:
         """Have the next page of a session say this."""

@@ -131,6 +131,7 @@ def render(
         **values,
         here=request.path,
         may=gate.may(session),
+        may_change=gate.may_change(session),
         asks=gate.asks,
         csrf=lambda: token,
         notices=gate.told(session) if is_page else [],

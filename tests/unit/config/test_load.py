@@ -139,6 +139,7 @@ def test_all_faults_are_told_together_by_name(monkeypatch: pytest.MonkeyPatch) -
         ("TRUSTED_HOSTS", "a b", "must be host names or suffixes"),
         ("ALREADY_OPEN_TEXT", " ", "string should have at least 1 character"),
         ("CONSOLE_PASSWORD", "short", "should have at least 12 characters"),
+        ("CONSOLE_READER_PASSWORD", "short", "should have at least 12 characters"),
     ],
 )
 def test_a_fault_is_one_sentence_about_the_setting(
@@ -177,8 +178,11 @@ def test_every_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
         STORE_URL="redis://:store@host/0",
         ACCOUNTS__7__CLIENT_ID="x",
         ACCOUNTS__7__CLIENT_SECRET="client",
+        CONSOLE_PASSWORD="an operator's",
+        CONSOLE_READER_PASSWORD="only a reader's",
     )
-    assert secrets_of(load_settings()) == {"client", "bro%2Fker", "bro/ker", "store"}
+    consoles = {"an operator's", "only a reader's"}
+    assert secrets_of(load_settings()) == {"client", "bro%2Fker", "bro/ker", "store"} | consoles
 
 
 @pytest.mark.parametrize("url", ["amqp://host//", "amqps://a//;amqp://b//", "PYAMQP://host"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
@@ -21,6 +21,7 @@ from config.settings import Settings
 from console.admin.records import read_record
 from console.output import Problem
 from console.servers import Servers
+from console.web import actions
 from console.web.app import make_app
 from console.web.safety import COOKIE, HEADERS
 from tasks.messages.outgoing import Outgoing
@@ -33,6 +34,7 @@ from tests.memory_servers import MemoryServers, memory_servers
 
 HOSTILE: Final = "<script>alert(1)</script>\"'&\u202e"
 PASSWORD: Final = "correct horse battery"
+READER: Final = "may look at all of it"
 TOKEN: Final = re.compile(r'name="token" value="([0-9a-f]{64})"')
 PAGES: Final = ("/", "/submissions", "/dead-letters", "/search", "/workers")
 
@@ -358,6 +360,69 @@ def test_beyond_this_machine_it_asks_for_a_password(servers: MemoryServers) -> N
 
     visit(servers, go, host="0.0.0.0", console_password=PASSWORD)
     assert pauses(servers.store, None) == []
+
+
+def test_a_reader_looks_and_changes_nothing(servers: MemoryServers) -> None:
+    """Also at a form that was made by hand; ids are still found."""
+    job = make_job(1, submissionId="spring")
+    servers.begin(job)
+    publish(servers, *fail(servers, 2, "rejected", "no"))
+    changes = [one.path for one in actions.routes if isinstance(one, web.RouteDef)]
+    assert {"/pause", "/dead-letters/discard", "/submission/replay", "/job/cancel"} <= {*changes}
+
+    async def log_in(client: Client, password: str) -> str:
+        client.session.cookie_jar.clear()
+        found = TOKEN.search(await text_of(client, "/login"))
+        assert found is not None
+        answer = await client.post("/login", data={"token": found[1], "password": password})
+        return await answer.text()
+
+    async def go(client: Client) -> None:
+        assert "reads only" in await log_in(client, READER)
+        key = groups_of(await text_of(client, "/submission?id=spring"))[0][1]
+        forms = set()
+        for path in (*PAGES, "/submission?id=spring", f"/submission?id=spring&reason={key}"):
+            forms |= {*re.findall(r'action="([^"]+)"', await text_of(client, path))}
+        page = await post(client, "/search", id="job-1")
+        assert "the job of this id" in page
+        forms |= {*re.findall(r'action="([^"]+)"', page)}
+        page = await post(client, "/dead-letters/show", job="job-2")
+        forms |= {*re.findall(r'action="([^"]+)"', page)}
+        assert forms == {"/search", "/dead-letters/show", "/logout"}
+        for path in (*changes, "/%70ause"):
+            page = await post(client, path, account="", submission="spring", job="job-1", count="1")
+            assert "you may look, and change nothing" in page, path
+        assert pauses(servers.store, None) == []
+        assert left(servers) == ["job-2"]
+        assert "reads only" not in await log_in(client, PASSWORD)
+        await post(client, "/pause", account="")
+        assert len(pauses(servers.store, None)) == 1
+        assert "not the password" in await log_in(client, PASSWORD[:-1])
+
+    more = {"console_password": PASSWORD, "console_reader_password": READER}
+    with capture_logs() as lines:
+        visit(servers, go, host="0.0.0.0", **more)
+    roles = [one["role"] for one in lines if one["event"] == "console.login"]
+    assert roles == ["reader", "operator"]
+    same = {**more, "console_reader_password": PASSWORD}
+    with pytest.raises(Problem, match="the same"):
+        visit(servers, lambda _: asyncio.sleep(0), **same)
+
+
+def test_with_a_readers_password_alone_nobody_changes_anything(servers: MemoryServers) -> None:
+    """On loopback as well, where nobody else is asked."""
+
+    async def go(client: Client) -> None:
+        answer = await client.get("/", allow_redirects=False)
+        assert answer.headers["Location"] == "/login"
+        found = TOKEN.search(await text_of(client, "/login"))
+        assert found is not None
+        await client.post("/login", data={"token": found[1], "password": READER})
+        assert 'action="/pause"' not in await text_of(client, "/")
+        assert "change nothing" in await post(client, "/pause", account="")
+
+    visit(servers, go, console_reader_password=READER)
+    visit(servers, go, host="0.0.0.0", console_reader_password=READER)
 
 
 def test_it_pauses_and_resumes(servers: MemoryServers) -> None:
