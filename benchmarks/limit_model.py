@@ -78,6 +78,17 @@ def _strays(share: float, times: int = 1, retry_after: float = 0) -> Scenario:
     )
 
 
+def _longer(name: str, server: Callable[[], Server], rate: float, last: int) -> Scenario:
+    return Scenario(
+        name=f"{name}, ceiling ten times that",
+        server=server,
+        ceiling=10 * rate,
+        possible=rate,
+        first=last // 3,
+        last=last,
+    )
+
+
 def _changing(
     name: str, rate: float, *steps: tuple[float, float], first: int, last: int
 ) -> Scenario:
@@ -140,6 +151,20 @@ SCENARIOS: Final = (
         server=lambda: Sliding(50),
         ceiling=500,
         possible=50,
+    ),
+    _longer("500 in any ten seconds", lambda: Sliding(500, 10), 50, 180),
+    _longer("600 in each minute of the clock", lambda: Window(600, 60), 10, 360),
+    *(
+        Scenario(
+            name=f"everything refused for {seconds} s, 50/s known: the next 10th to 30th second",
+            server=bucket(1e6, 1),
+            ceiling=50,
+            possible=50,
+            changes=((30, lambda: Window(0)), (30 + seconds, bucket(1e6, 1))),
+            first=40 + seconds,
+            last=60 + seconds,
+        )
+        for seconds in (5, 60)
     ),
     _strays(0.001),
     _strays(0.01),

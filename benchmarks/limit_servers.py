@@ -36,33 +36,34 @@ class Bucket:
 
 
 class Window:
-    """`rate` calls in each second of the clock."""
+    """So many calls in each window of the clock, a second unless said."""
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._second, self._count = -1, 0
+    def __init__(self, most: int, seconds: float = 1) -> None:
+        self._most, self._seconds = most, seconds
+        self._window, self._count = -1.0, 0
 
     def enter(self, now: float) -> bool:
-        if int(now) != self._second:
-            self._second, self._count = int(now), 0
+        window = now // self._seconds
+        if window != self._window:
+            self._window, self._count = window, 0
         self._count += 1
-        return self._count <= self._rate
+        return self._count <= self._most
 
     def leave(self) -> None:
         pass
 
 
 class Sliding:
-    """`rate` calls in any second; with `strict` those that are refused count, too."""
+    """So many calls in any second, or other time; `strict` counts those that are refused, too."""
 
-    def __init__(self, rate: int, *, strict: bool = False) -> None:
-        self._rate, self._strict = rate, strict
+    def __init__(self, most: int, seconds: float = 1, *, strict: bool = False) -> None:
+        self._most, self._seconds, self._strict = most, seconds, strict
         self._calls: deque[float] = deque()
 
     def enter(self, now: float) -> bool:
-        while self._calls and self._calls[0] <= now - 1:
+        while self._calls and self._calls[0] <= now - self._seconds:
             self._calls.popleft()
-        free = len(self._calls) < self._rate
+        free = len(self._calls) < self._most
         if free or self._strict:
             self._calls.append(now)
         return free

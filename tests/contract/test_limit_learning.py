@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from benchmarks.limit_servers import Bucket, Cap, Server, Window
+from benchmarks.limit_servers import Bucket, Cap, Server, Sliding, Window
 from benchmarks.limit_simulation import OurLimiter, Pool, Run, Simulation
 from tests.redis_server import RedisServer
 
@@ -93,6 +93,38 @@ def test_a_limit_that_falls_to_a_quarter_and_comes_back_is_followed(
     assert seen.goodput(cut + 5, back) >= 0.9 * limit / 4
     whole = (at for at in range(back, 70) if seen.goodput(at, at + 5) >= 0.9 * limit)
     assert next(whole) - back <= 15
+
+
+@pytest.mark.parametrize("out", [2, 5, 60])
+def test_a_time_in_which_nothing_passes_teaches_no_level(store: Redis, out: int) -> None:
+    """What was used before is used again within 18 s; every eighth is a test, at last."""
+    begins, back = 25, 25 + out
+    changes = ((begins, Window(0)), (back, Bucket(1e6, 1)))
+    seen = run(store, Bucket(1e6, 1), ceiling=LIMIT, seconds=back + 45, changes=changes)
+    assert sum(seen.refused[begins + 3 : back]) <= out
+    assert seen.goodput(back + 18, back + 45) >= 0.95 * LIMIT
+
+
+def test_a_retry_after_is_heeded_where_nothing_passes(store: Redis) -> None:
+    """Nobody asks before that time."""
+    changes = ((25, Window(0)), (29, Bucket(1e6, 1)))
+    pool = Pool(retry_after=10)
+    seen = run(store, Bucket(1e6, 1), ceiling=LIMIT, seconds=60, changes=changes, pool=pool)
+    assert sum(seen.accepted[28:35]) == 0
+    assert seen.goodput(45, 60) >= 0.95 * LIMIT
+
+
+@pytest.mark.parametrize(
+    ("server", "limit", "seconds", "goodput"),
+    [(Sliding(500, 10), 50, 180, 0.7), (Window(600, 60), 10, 240, 0.9)],
+)
+def test_a_limit_by_a_longer_time_is_used_too(
+    store: Redis, server: Server, limit: float, seconds: int, goodput: float
+) -> None:
+    """It is used up early, and nothing passes for the rest of that time."""
+    seen = run(store, server, ceiling=10 * limit, seconds=seconds)
+    assert seen.goodput(60, seconds) >= goodput * limit
+    assert seen.refused_share(60, seconds) <= 0.25
 
 
 def test_a_limit_by_the_clock_second_is_found_too(store: Redis) -> None:

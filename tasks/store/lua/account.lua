@@ -19,12 +19,13 @@ local LEARNED = {
   'before', 'share', 'strays', 'alike', 'stood', 'usual', 'usual_at', 'flow',
   'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
   'places', 'lowest', 'crowded', 'crowded_from', 'doubts', 'met', 'asked',
+  'denied', 'denied_from', 'shut_level', 'shut_lever', 'open_at',
 }
 local TIMES = {
   'seen', 'flow_at', 'tat', 'backlog', 'parked', 'pause', 'waited_at', 'full_at', 'failing_since', 'probe_at',
-  'since', 'opened', 'try_at', 'usual_at', 'fell_at', 'raised_at',
+  'since', 'opened', 'try_at', 'usual_at', 'fell_at', 'raised_at', 'denied_from', 'open_at',
 }
-local TEXTS = { lever = true, state = true, prober = true, shut_by = true, cause = true, rules = true }
+local TEXTS = { lever = true, shut_lever = true, state = true, prober = true, shut_by = true, cause = true, rules = true }
 for _, name in ipairs(LEARNED) do
   FIELDS[#FIELDS + 1] = name
 end

@@ -2,7 +2,7 @@
 -- is explained, with these names, in docs/limits.md.
 --
 -- An account's `level` is what may be asked of LivePerson: calls a second or, where `lever` says
--- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise`, `settle` or `check`.
+-- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise`, `settle`, `check` or `shut`.
 
 local SECOND_MS = 1000  -- what is accepted is measured over so long; slots are booked so far ahead
 local LATE_MS = 100     -- a slot this late is made up for; later ones are lost, so nobody bursts
@@ -128,6 +128,66 @@ local function keep(a, now, level, wait)
   put(a, 'wait', wait)
   put(a, 'try_at', now + wait)
   set_level(a, now, level, 'keep')
+end
+
+-- Nothing passes, which says nothing of how much may be asked: only what is asked for now and then
+-- can tell when something passes again.
+local function shut(a, now)
+  put(a, 'shut_lever', a.lever)
+  put(a, 'lever', nil)
+  put(a, 'learned_at', a.shut_level)
+  put(a, 'learned_from', 1)
+  if a.asked then
+    put(a, 'pause', now + a.asked)
+  end
+  set_level(a, now, 1, 'shut')
+  put(a, 'try_at', now + SECOND_MS)
+  note(a, 'limit.learned', a.learned_at, 1)
+end
+
+-- Something passes again. A limit by a longer time than a second is used up early in each such time,
+-- so the level becomes what it allowed on average since it was last open.
+local function reopen(a, now)
+  local was = a.level
+  local part = (a.denied_from - a.open_at) / math.max(1, now - a.open_at)
+  put(a, 'lever', a.shut_lever)
+  put(a, 'tat', now) -- the slots of now and then are far apart
+  put(a, 'fell_at', now)
+  put(a, 'open_at', now)
+  keep(a, now, a.lever == 'in_flight' and a.shut_level or math.max(part, 1 / GROW) * a.shut_level, SECOND_MS)
+  note(a, 'limit.raised', was)
+end
+
+-- Looks for a time in which nothing at all passes: calls that left one after the other, all refused.
+local function deny(a, now, left, again, retry_after_ms)
+  if a.state == 'shut' then
+    if left >= a.since then
+      set_level(a, now, a.level / 2, 'shut')
+      put(a, 'try_at', now + SECOND_MS / a.level)
+    end
+    if retry_after_ms > 0 then
+      put(a, 'pause', now + retry_after_ms)
+    end
+  elseif again == '0' then
+    if not a.denied then
+      put(a, 'denied_from', left)
+      put(a, 'shut_level', a.level or rate_ceiling(a))
+    end
+    put(a, 'denied', (a.denied or 0) + 1)
+    if a.denied >= CALLS / 2 and now - a.denied_from >= SECOND_MS then
+      shut(a, now)
+    end
+  end
+end
+
+local function admit(a, now, left)
+  if left < (a.denied_from or 0) then
+    return
+  end
+  if a.state == 'shut' then
+    reopen(a, now)
+  end
+  put(a, 'denied', nil)
 end
 
 -- It is time to try: lower, where more was refused than is usual; else higher.
@@ -288,6 +348,10 @@ end
 
 -- A second was measured.
 local function weigh(a, now)
+  if a.accepted == 0 then
+    measure(a, now)
+    return
+  end
   local flow = SECOND_MS * a.accepted / (now - a.opened)
   local asked = SECOND_MS * (a.accepted + a.refused) / (now - a.opened)
   local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
@@ -352,6 +416,17 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     return
   end
   left = tonumber(left)
+  if was_refused and retry_after_ms > 0 then
+    put(a, 'asked', math.max(a.asked or 0, retry_after_ms))
+  end
+  if was_refused then
+    deny(a, now, left, again, retry_after_ms)
+  else
+    admit(a, now, left)
+  end
+  if a.state == 'shut' then
+    return
+  end
   -- A level is measured from its first accepted call on: until then the bucket, or the second, that
   -- the one before used up may be to blame.
   local early = left < (a.since or 0) or a.state and not a.opened and was_refused and now < a.since + SECOND_MS
@@ -374,6 +449,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'wait', SECOND_MS)
     set_level(a, now, rate_in_force(a), 'start')
     put(a, 'since', left)
+    put(a, 'open_at', left)
   elseif a.state == 'keep' and now >= a.try_at and a.level < ceiling(a)
     and a.evidence < 4 * SURE then
     try(a, now)
@@ -387,9 +463,6 @@ local function learn(a, now, record, was_refused, retry_after_ms)
   else
     put(a, 'accepted', a.accepted + 1)
     put(a, 'places', a.places + place)
-  end
-  if was_refused and retry_after_ms > 0 then
-    put(a, 'asked', math.max(a.asked or 0, retry_after_ms))
   end
   if again == '0' or (a.share or 0) >= MOST then
     put(a, 'firsts', a.firsts + 1)
