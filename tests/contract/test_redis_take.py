@@ -14,6 +14,7 @@ from worker.broker.message import body_of
 from worker.broker.redis.channel import WAIT_SECONDS
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE
 from worker.broker.redis.layout import Depth, queue_depths
+from worker.broker.redis.passing import PARSER
 
 # A server looks at its timeouts ten times a second.
 SOON_SECONDS = WAIT_SECONDS + 0.25
@@ -178,6 +179,13 @@ def test_a_server_that_forgot_the_script_is_told_it_again(url: str, client: Redi
         client.script_flush()
         publish(url, ["job"])
         assert bodies(consumer.receive(1)) == ["job"]
+
+
+def test_a_worker_reads_with_the_parser_that_can_pass_over_an_answer(url: str) -> None:
+    """The store is read with hiredis, which redis-py would use here as well."""
+    with RedisConsumer(url) as consumer:
+        connection = consumer.channel.client.connection_pool.get_connection()
+        assert isinstance(connection._parser, PARSER)
 
 
 def test_one_message_can_be_asked_for(url: str, client: Redis) -> None:

@@ -11,7 +11,7 @@ import pytest
 from redis import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from worker.broker.redis.passing import pass_over
+from worker.broker.redis.passing import PARSER, pass_over
 
 MIN_BYTES = 1000
 Ends = tuple[Any, socket.socket]
@@ -22,7 +22,7 @@ def ends() -> Iterator[Ends]:
     """Give redis-py's connection, and the server's end of it."""
     ours, theirs = socket.socketpair()
     make: Any = Connection
-    connection = make(socket_timeout=5)
+    connection = make(socket_timeout=5, parser_class=PARSER)
     connection._sock = ours
     connection._parser.on_connect(connection)
     with ours, theirs:

@@ -22,7 +22,7 @@ from worker.broker.message import BEGINNING_BYTES
 from worker.broker.redis.envelope import most_element_bytes, read_envelope
 from worker.broker.redis.layout import Layout, queue_script
 from worker.broker.redis.leases import LeaseKeeper, keeper_for
-from worker.broker.redis.passing import pass_over
+from worker.broker.redis.passing import PARSER, pass_over
 from worker.broker.redis.primary import PrimaryChannel
 from worker.broker.redis.qos import LeasingQoS
 
@@ -97,6 +97,9 @@ class LeasingChannel(PrimaryChannel):
             (address, user, self._layout, self.lease_seconds), self._new_keeper
         )
         self.keeper.attach()
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's signature
+        return {**super()._connparams(asynchronous), "parser_class": PARSER}
 
     def defer(self, delivery_tag: str, seconds: float) -> None:
         """Put a message off: the server delivers it again after `seconds`. For any thread.
