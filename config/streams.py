@@ -27,6 +27,9 @@ MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 # How long a process waits at its end for its last lines to be written.
 LAST_LINES_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.005
+# For how long lines gather after a write: to wake this thread costs the one that logs more than a
+# line does.
+GATHER_SECONDS: Final = 0.01
 
 log = structlog.get_logger()
 
@@ -134,8 +137,10 @@ class InBackground(Unfailing):
                 self._is_asleep = not lines
             if not lines:
                 self._is_called.acquire()
-            elif self._write_out(b"".join(lines)) and self.dropped > self._told:
+                continue
+            if self._write_out(b"".join(lines)) and self.dropped > self._told:
                 self._tell()
+            time.sleep(GATHER_SECONDS)
 
     def _tell(self) -> None:
         """Log how many lines were dropped, now that writing works; again later, if it does not."""
