@@ -5,6 +5,7 @@ Sources: OpenTelemetry's semantic conventions for HTTP (stable), and for messagi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -26,10 +27,12 @@ from tasks.tracing import NO_IDS, Processing, Tracing
 # Messages have W3C's headers, whatever format the user's SDK uses otherwise.
 W3C: Final = TraceContextTextMapPropagator()
 PORTS: Final = {"https": 443, "http": 80}
+# How often to look for a provider, which may be set at any time; each look reads the environment.
+LOOK_SECONDS: Final = 1.0
 
 
 class OpenTelemetry(Tracing):
-    """Makes the spans, once there is a provider to collect them; each job checks for one.
+    """Makes the spans, once there is a provider to collect them.
 
     `system` is the broker's name in the semantic conventions.
     """
@@ -39,6 +42,7 @@ class OpenTelemetry(Tracing):
         # The tracer uses a provider that is set later, too.
         self._tracer = trace.get_tracer("overture", VERSION)
         self._is_on = False
+        self._look_at = 0.0
 
     def process(self, queue: str, work: Work) -> Processing:
         """Return a span in the producer's trace; a job with a `notBefore` gets its own, linked."""
@@ -125,7 +129,8 @@ class OpenTelemetry(Tracing):
         return ended
 
     def _has_provider(self) -> bool:
-        if not self._is_on:
+        if not self._is_on and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
             provider = trace.get_tracer_provider()
             self._is_on = not isinstance(provider, trace.ProxyTracerProvider)
         return self._is_on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from tasks.tracing import UNTRACED
 from tests.job_world import World, job_world
 from tests.jobs import ACCOUNT, job_document
 from tests.scripted_liveperson import Script, created, page, refused_item
-from worker.spans import OpenTelemetry
+from worker.spans import LOOK_SECONDS, OpenTelemetry
 
 TRACE_ID, PRODUCER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACE = {"traceparent": f"00-{TRACE_ID}-{PRODUCER}-01", "tracestate": "rojo=1"}
@@ -333,3 +334,19 @@ def test_nothing_is_made_where_nobody_collects_it() -> None:
     ended = spans.call("GET", "", service="", resends=0)
     assert ended is nothing.call("GET", "", service="", resends=0)
     assert spans.here() is None
+
+
+def test_a_provider_that_comes_later_is_found(
+    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for every second, since a look reads the environment."""
+    del exporter
+    provider, seconds = trace.get_tracer_provider(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    spans = OpenTelemetry("redis")
+    assert not spans._has_provider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    assert not spans._has_provider()
+    seconds[0] += LOOK_SECONDS
+    assert spans._has_provider()
