@@ -149,16 +149,16 @@ class LivePersonClient:
             request_id=conversation_id,
             already_open_text=self._already_open_text,
         )
-        cause = cause_of(
-            self._services.place(_SERVICE),
-            status=response.status,
-            code=answer.error_code,
-            is_page=is_page(answer.kind, response.status),
-        )
-        if answer.kind is not Kind.CREATED:
-            answer = replace(answer, cause=cause)
         if answer.kind is Kind.CREATED:
             self.app_tokens.accepted()
+        else:
+            cause = cause_of(
+                self._services.place(_SERVICE),
+                status=response.status,
+                code=answer.error_code,
+                is_page=is_page(answer.kind, response.status),
+            )
+            answer = replace(answer, cause=cause)
         is_not_found = answer.http_status == 404 and answer.kind in OF_THE_ACCOUNT
         if is_not_found and self.domains.has_moved(_SERVICE, origin):
             answer = replace(answer, kind=Kind.NOT_SENT, message="HTTP 404: the service has moved")

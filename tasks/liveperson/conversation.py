@@ -17,6 +17,7 @@ PROFILE = "userprofile.SetUserProfile"
 CONVERSATION = "cm.ConsumerRequestConversation"
 ALREADY_OPEN_TEXT = "already has open conversation"
 _SUCCESS = frozenset({200, 201})
+_NAMED: Mapping[str, int] = {status.name: status.value for status in HTTPStatus}
 _OF_THE_PROFILE = "; of the profile: "
 _ERROR_FIELDS = ("errorCode", "title", "details", "msg")
 _STALE: Mapping[int, Literal["app", "consumer"]] = {40102: "app", 40105: "app", 40103: "consumer"}
@@ -149,8 +150,7 @@ def _status(item: Any) -> int | None:
     """Read an item's `code`: a name as on HTTP (`OK`), or a number as on the WebSocket."""
     code = _get(item, "code")
     if isinstance(code, str):
-        named = HTTPStatus.__members__.get(code.strip().upper())
-        return named.value if named else reading.number(code)
+        return _NAMED.get(code.strip().upper()) or reading.number(code)
     return code if isinstance(code, int) else None
 
 

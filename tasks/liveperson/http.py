@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -64,6 +64,14 @@ class HttpResponse:
     body: bytes
 
 
+class _Session(Session):
+    """A session of requests that never follows a redirect, nor prepares to."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Return nothing."""
+        return iter(())
+
+
 class Http:
     """Makes calls over kept-alive connections; threads share one.
 
@@ -93,7 +101,7 @@ class Http:
         )
         # A real session of requests, so that instrumentation of requests works. Its own pools are
         # never used; all that threads share of it is the adapter.
-        self._session = Session()
+        self._session = _Session()
         self._session.trust_env = False
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, adapter)

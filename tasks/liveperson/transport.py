@@ -51,15 +51,6 @@ def innermost(error: BaseException) -> BaseException:
     return innermost(inner) if inner else error
 
 
-class WholeResponse(Response):
-    """A response with its whole body in `raw`; redirects are not followed."""
-
-    @property
-    def is_redirect(self) -> bool:
-        """Return False, so that requests prepares nothing for following it."""
-        return False
-
-
 class Connection:
     """One kept-alive connection to an origin, `https://host` or `http://host`."""
 
@@ -118,7 +109,7 @@ class Connection:
         self._used_at = time.monotonic()
         if self._proxy is not None and answer.head.status == _PROXY_REFUSES:
             raise BeforeSending(f"the proxy {self._proxy} asks for credentials (HTTP 407)")
-        response = WholeResponse()
+        response = Response()
         response.request, response.url = request, str(request.url)
         response.status_code = answer.head.status
         response.headers = answer.head.headers  # type: ignore[assignment] # they are only read
