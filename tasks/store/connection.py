@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
@@ -33,6 +34,8 @@ MILLISECONDS: Final = 1000
 
 # How many bytes of the digest of a job's id are in its key.
 KEY_BYTES: Final = 12
+# How many of these are kept: a worker asks for that of each job in hand several times.
+KEPT_NAMES: Final = 1024
 
 # The timeout of the store's answers; without an answer nothing is sent to LivePerson.
 ANSWER_SECONDS: Final = 5.0
@@ -222,6 +225,11 @@ def tag_of(key: str) -> str:
     return f"{{{key.partition('{')[2].partition('}')[0]}}}"
 
 
+@lru_cache(maxsize=KEPT_NAMES)
+def _short(job_id: str) -> str:
+    return urlsafe_b64encode(sha256(job_id.encode()).digest()[:KEY_BYTES]).decode()
+
+
 class Keys:
     """The names of all keys of an account.
 
@@ -246,8 +254,7 @@ class Keys:
 
     def job(self, job_id: str) -> str:
         """Return the key of a job's record; its length does not depend on the id's."""
-        digest = sha256(job_id.encode()).digest()[:KEY_BYTES]
-        return f"{self._prefix}j:{urlsafe_b64encode(digest).decode()}"
+        return f"{self._prefix}j:{_short(job_id)}"
 
     def old_job(self, job_id: str) -> str:
         """Return the key of a job's record in the format of older versions."""

@@ -152,7 +152,16 @@ _NAMES: Final = (
     "integrationVersion browser browserVersion timeZone deviceManufacture deviceModel id reasonId "
     "reason externalConversationId businessCases intents name confidence "
 )
-_ORDER: Final = {name: place for place, name in enumerate(_NAMES.split())}
+
+
+class _Order(dict[str, int]):
+    """The place of each name; all others come after them."""
+
+    def __missing__(self, name: str) -> int:
+        return len(self)
+
+
+_ORDER: Final = _Order((name, place) for place, name in enumerate(_NAMES.split()))
 
 
 class Unreadable(Exception):
@@ -194,7 +203,7 @@ def pack(job: Job, outcome: Outcome) -> bytes:
     text = squeeze(orjson.dumps(told))
     head = unhexlify(short_digest(job)) + _check(text, outcome.body)
     spelling = b"" if again == outcome.body else _deflate(outcome.body, again, wbits=15, level=4)
-    return head + _deflate(text, _USUAL, wbits=12, level=8) + spelling
+    return head + _deflate(text, _USUAL, wbits=12, level=4) + spelling
 
 
 def read(record: bytes) -> Finished:
@@ -268,11 +277,10 @@ def _facts(job: Job, body: bytes) -> tuple[dict[str, Any] | None, bytes]:
         message = None
     if not isinstance(message, dict) or None in message.values():
         return None, _made(job, None)
-    given = _given(job, message)
-    facts = {
-        name: None if name in given and given[name] == value else value
-        for name, value in message.items()
-    }
+    given, facts = _given(job, message), dict(message)
+    for name, value in given.items():
+        if name in message and message[name] == value:
+            facts[name] = None
     if isinstance(received := message.get("job"), dict):
         # The rest of it comes from the job; differences are in the spelling.
         facts["job"] = {name: received[name] for name in _KEPT if name in received}
@@ -285,7 +293,10 @@ def _made(job: Job, facts: Mapping[str, Any] | None) -> bytes:
 
 def _put_together(facts: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
     # Values that were read from JSON do not need the checks of dumps_compact.
-    made = {name: given.get(name) if value is None else value for name, value in facts.items()}
+    made = dict(facts)
+    for name, value in given.items():
+        if name in made and made[name] is None:
+            made[name] = value
     if isinstance(kept := facts.get("job"), dict):
         made["job"] = {**given["job"], **kept}
     return orjson.dumps(made)
@@ -313,8 +324,11 @@ def _in_order(value: Any) -> Any:
         return [_in_order(one) for one in value]
     if not isinstance(value, dict):
         return value
-    names = sorted(value, key=lambda name: _ORDER.get(name, len(_ORDER)))
-    return {name: _in_order(value[name]) for name in names}
+    parts = {name: value[name] for name in sorted(value, key=_ORDER.__getitem__)}
+    for name, part in parts.items():
+        if isinstance(part, dict | list):
+            parts[name] = _in_order(part)
+    return parts
 
 
 def _read(record: bytes) -> tuple[Finished, bytes, bytes]:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
 from redis import Redis
@@ -79,6 +80,7 @@ class Ledger:
         # Each account's ceiling in the last `begin`, for a store that has lost its memory since.
         self._ceilings: dict[str, Ceiling] = {}
         self._store = store
+        self._keys = cache(Keys)
         self._batches = ScriptBatches(store, copies=copies)
         self._begin = together(store, "record", "submission", "opened", "begin")
         self._finish = together(store, "record", "submission", "opened", "finish")
@@ -108,7 +110,7 @@ class Ledger:
         kept for the job's next attempt, and for the consumer's next job unless that names a
         visitor. A wait of more than `patience` seconds becomes a Defer.
         """
-        keys = Keys(job.account_id)
+        keys = self._keys(job.account_id)
         asked = {
             "owner": owner,
             "digest": short_digest(job),
@@ -215,12 +217,12 @@ class Ledger:
 
     def abandon(self, job: Job, owner: str) -> None:
         """End the claim after a bug of ours: the next delivery counts one lost worker."""
-        names = [Keys(job.account_id).job(job.job_id)]
+        names = [self._keys(job.account_id).job(job.job_id)]
         self._batches.post(self._abandon, names, [owner], lambda _: None)
 
     def opener(self, account_id: str, conversation_id: str) -> str:
         """Return the id of the job that a conversation was opened for; empty if unknown."""
-        keys = Keys(account_id)
+        keys = self._keys(account_id)
         names = [keys.opened, keys.old_conversation(conversation_id)]
         days = math.ceil(self._record_ms / MILLISECONDS / DAY_SECONDS) + 1
         note, old = self._opener(names, [note_name(conversation_id), days])
@@ -239,7 +241,7 @@ class Ledger:
 
         `waits_for` is recorded unless a delivery has the job; `at_least` is in seconds.
         """
-        keys = Keys(job.account_id)
+        keys = self._keys(job.account_id)
         args: list[Any] = [
             ceiling.rate,
             ceiling.in_flight,
@@ -263,7 +265,7 @@ class Ledger:
 
     def note_wait(self, job: Job, *, seconds: float, waits_for: str) -> None:
         """Record how long a job waits before it is begun, and for what."""
-        keys = Keys(job.account_id)
+        keys = self._keys(job.account_id)
         args: list[Any] = [
             seconds * MILLISECONDS,
             waits_for,
@@ -282,7 +284,7 @@ class Ledger:
 
     def mark_published(self, account_id: str, job_id: str) -> None:
         """Record that the broker has the outcome, in the background."""
-        self._batches.gather(self._published, Keys(account_id).job(job_id), group=account_id)
+        self._batches.gather(self._published, self._keys(account_id).job(job_id), group=account_id)
 
     def close(self, *, seconds: float) -> None:
         """Flush pending writes; wait at most `seconds`."""
@@ -304,7 +306,7 @@ class Ledger:
         due: float = 0,
         waits_for: str = "",
     ) -> tuple[list[str], list[bytes]]:
-        keys = Keys(job.account_id)
+        keys = self._keys(job.account_id)
         ceiling = self._ceilings.get(job.account_id)
         told = {
             "owner": owner,
