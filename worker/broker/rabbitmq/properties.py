@@ -8,9 +8,10 @@ RabbitMQ's letters for the types in tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,6 +25,7 @@ from worker.broker.message import (
 )
 
 HEADERS: Final = "application_headers"
+FLAGS_KEPT: Final = 256
 
 _FLAGS: Final = Struct(">H")
 _LENGTH: Final = Struct(">I")
@@ -70,9 +72,7 @@ def read_properties(octets: bytes, start: int) -> tuple[dict[str, Any], tuple[st
     left_out = LeftOut()
     try:
         flags, at = _flags(octets, start)
-        for place, (name, kind) in enumerate(_PROPERTIES):
-            if not flags & 1 << 15 - place:
-                continue
+        for name, kind in _present(flags):
             if kind == "s":
                 text, at = _short(octets, at, len(octets))
                 try:
@@ -89,6 +89,12 @@ def read_properties(octets: bytes, start: int) -> tuple[dict[str, Any], tuple[st
     except _Broken:
         left_out.add("what follows them")
     return properties, left_out.names()
+
+
+@lru_cache(maxsize=FLAGS_KEPT)
+def _present(flags: int) -> Sequence[tuple[str, Any]]:
+    """Return the properties that are there; most producers set the same ones each time."""
+    return [one for place, one in enumerate(_PROPERTIES) if flags & 1 << 15 - place]
 
 
 def _flags(octets: bytes, start: int) -> tuple[int, int]:

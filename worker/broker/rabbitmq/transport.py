@@ -73,14 +73,17 @@ class Buffering:
 
         Raises UnexpectedFrame.
         """
-        if self._missing() > 0:
+        came, start = self._came, self._at + HEAD.size
+        if len(came) < start:
             return None
-        kind, channel, size = HEAD.unpack_from(self._came, self._at)
-        start = self._at + HEAD.size
-        self._at = start + size + 1
-        if self._came[start + size] != FRAME_END:
+        kind, channel, size = HEAD.unpack_from(came, self._at)
+        end = start + size
+        if len(came) <= end:
+            return None
+        if came[end] != FRAME_END:
             raise UnexpectedFrame("a frame does not end where it says")
-        return kind, channel, self._came[start : start + size]
+        self._at = end + 1
+        return kind, channel, came[start:end]
 
     def fill(self, most: int = CHUNK_BYTES) -> None:
         """Read once, with the socket's timeout; raises TimeoutError, and OSError at the end."""
