@@ -16,7 +16,7 @@ STEP: Final = 10
 BAR: Final = 8
 HEIGHT: Final = 100.0
 # A chart of its own have so many accounts, those with the most jobs.
-MAX_ACCOUNTS: Final = 4
+MAX_ACCOUNTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 
 from console.admin.hour import MINUTES, Minute
 from console.web.charts import HEIGHT, MAX_ACCOUNTS, Series, hours
+from console.web.site import ENVIRONMENT
 
 
 def hour(**last: int) -> list[Minute]:
@@ -60,6 +61,17 @@ def test_what_never_happened_is_not_drawn() -> None:
     assert [(one.words, [series.words for series in one.series]) for one in drawn.charts] == [
         ("Failures", ["failed"])
     ]
+
+
+def test_the_charts_of_many_accounts_are_small() -> None:
+    """With everything in every minute; a page has 100 KB, and more than this on it."""
+    whole = [
+        Minute(60 * number, {"created": 60_000, "reused": 6_000 + number, "failed:expired": 600})
+        for number in range(MINUTES)
+    ]
+    drawn, left_out = hours({str(number): whole for number in range(20)})
+    page = ENVIRONMENT.get_template("hour_live.html").render(hours=drawn, left_out=left_out)
+    assert len(page) < 65_000
 
 
 def test_many_accounts_are_drawn_together_and_the_busiest_alone() -> None:
