@@ -170,7 +170,9 @@ class JobConsumer(Consumer):
 
     def _cancel(self) -> None:
         connection = cast("Any", self)
-        ignore_errors(connection, self.task_consumer.cancel)
+        # There is none before the first connection, and between two.
+        if self.task_consumer is not None:
+            ignore_errors(connection, self.task_consumer.cancel)
         while self._untouched:
             ignore_errors(connection, self._untouched.pop().requeue)
 

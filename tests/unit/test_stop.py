@@ -15,6 +15,7 @@ from celery.worker import state
 
 from tasks.stopping import Shutdown
 from tests.waiting import wait_until
+from worker.consumer import JobConsumer
 from worker.stop import Stop
 
 DRAIN_SECONDS = 30.0
@@ -105,3 +106,12 @@ def test_whoever_listens_to_celery_hears_of_it(ending: Ending) -> None:
     ending.ask(signal.SIGTERM)
     wait_until(lambda: heard, "it is told")
     assert heard == [("worker@here", "SIGTERM", "Warm", 0)]
+
+
+def test_a_signal_before_the_first_connection_finds_nothing_to_cancel() -> None:
+    """The worker ends in good order, without a traceback."""
+    consumer = JobConsumer.__new__(JobConsumer)
+    consumer.hub = SimpleNamespace(call_soon=lambda call: call())
+    consumer.task_consumer = None
+    consumer._untouched = []
+    consumer.stop_taking()
