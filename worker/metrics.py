@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -42,6 +44,10 @@ STATUSES: Final = frozenset(
     | {425, 429, 451, 499, 500, 501, 502, 503, 504}
 )
 NO_ANSWER: Final = "none"
+# How many measurements are kept before they are added up, if nobody scrapes meanwhile.
+MAX_NOTED: Final = 1000
+
+Add = Callable[[Any], None]
 
 
 class WorkerState(Protocol):
@@ -117,11 +123,13 @@ class WorkerMetrics(Measures):
             ["why"],
             registry=self._registry,
         )
-        # A look-up here takes a third of the time of the library's.
-        self._jobs_of: dict[tuple[str, str], Counter] = {}
-        self._attempts_of: dict[tuple[str, str], Counter] = {}
-        self._repeats_of: dict[str, Counter] = {}
-        self._calls_of: dict[tuple[str, int | None], Histogram] = {}
+        # What adds to a series; a look-up here takes a third of the time of the library's.
+        self._jobs_of: dict[tuple[str, str], Add] = {}
+        self._attempts_of: dict[tuple[str, str], Add] = {}
+        self._repeats_of: dict[str, Add] = {}
+        self._calls_of: dict[tuple[str, int | None], Add] = {}
+        # What was measured and not added yet. A deque, because that needs no lock among threads.
+        self._measured: deque[tuple[Add, Any]] = deque()
         self._begin_at_zero(accounts)
 
     def _begin_at_zero(self, accounts: Collection[str]) -> None:
@@ -141,6 +149,7 @@ class WorkerMetrics(Measures):
 
     def page(self, accept: str) -> Page:
         """Return all metrics in the format that the client accepts."""
+        self._add_up()
         write, content_type = choose_encoder(accept)
         return Page(body=write(self._registry), content_type=content_type)
 
@@ -151,45 +160,63 @@ class WorkerMetrics(Measures):
         found = self._calls_of.get((service, status))
         if found is None:
             label = status_label(status)
-            found = self._calls_of[service, status] = self._calls.labels(service, label)
-        found.observe(seconds)
+            found = self._calls_of[service, status] = self._calls.labels(service, label).observe
+        self._note(found, seconds)
 
     def attempted(self, account_id: str, kind: str) -> None:
         """Count an attempt."""
-        self._attempt(account_id, kind).inc()
+        self._note(self._attempt(account_id, kind), 1)
 
     def permitted(self, seconds: float) -> None:
         """Observe a wait."""
-        self._permit_seconds.observe(seconds)
+        self._note(self._permit_seconds.observe, seconds)
 
     def repeats(self, why: str) -> None:
         """Count a job that was put off."""
         found = self._repeats_of.get(why)
         if found is None:
-            found = self._repeats_of[why] = self._repeats.labels(why)
-        found.inc()
+            found = self._repeats_of[why] = self._repeats.labels(why).inc
+        self._note(found, 1)
 
     def ended(self, account_id: str, counter: str, enqueued_at: str | None) -> None:
         """Count an outcome, and observe how long the job took, if that is known."""
-        self._job(account_id, counter).inc()
+        self._note(self._job(account_id, counter), 1)
         if enqueued_at is not None:
-            seconds = time.time() - datetime.fromisoformat(enqueued_at).timestamp()
-            # A producer's clock may be ahead of ours.
-            self._job_seconds.observe(max(0.0, seconds))
+            self._note(self._took, (enqueued_at, time.time()))
 
-    def _job(self, account_id: str, counter: str) -> Counter:
+    def _took(self, moments: tuple[str, float]) -> None:
+        enqueued_at, ended_at = moments
+        seconds = ended_at - datetime.fromisoformat(enqueued_at).timestamp()
+        # A producer's clock may be ahead of ours.
+        self._job_seconds.observe(max(0.0, seconds))
+
+    def _job(self, account_id: str, counter: str) -> Add:
         found = self._jobs_of.get((account_id, counter))
         if found is None:
             outcome, _, code = counter.partition(":")
-            found = self._jobs.labels(account_id, outcome, code)
-            self._jobs_of[account_id, counter] = found
+            found = self._jobs_of[account_id, counter] = self._jobs.labels(
+                account_id, outcome, code
+            ).inc
         return found
 
-    def _attempt(self, account_id: str, kind: str) -> Counter:
+    def _attempt(self, account_id: str, kind: str) -> Add:
         found = self._attempts_of.get((account_id, kind))
         if found is None:
-            found = self._attempts_of[account_id, kind] = self._attempts.labels(account_id, kind)
+            found = self._attempts.labels(account_id, kind).inc
+            self._attempts_of[account_id, kind] = found
         return found
+
+    def _note(self, add: Add, measured: object) -> None:
+        """Keep what was measured; many are added in a row in a third of the time."""
+        self._measured.append((add, measured))
+        if len(self._measured) >= MAX_NOTED:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        with suppress(IndexError):
+            while True:
+                add, measured = self._measured.popleft()
+                add(measured)
 
 
 def status_label(status: int | None) -> str:

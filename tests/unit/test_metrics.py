@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Final
 
 import pytest
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks.messages.outgoing import rfc3339
 from tasks.messages.result import ERROR_CODES
 from tests.documents import codes, read, rows, section
-from worker.metrics import WorkerMetrics, status_label
+from worker.metrics import MAX_NOTED, WorkerMetrics, status_label
 
 ACCOUNT: Final = "12345678"
 
@@ -142,3 +143,19 @@ def test_every_metric_is_explained(metrics: WorkerMetrics) -> None:
         for family in text_string_to_metric_families(text)
         if not family.name.startswith("process_")
     }
+
+
+def test_many_measurements_are_added_up_without_a_scrape(metrics: WorkerMetrics) -> None:
+    """So that they take no memory, by whichever threads measure."""
+
+    def measure() -> None:
+        for _ in range(MAX_NOTED):
+            metrics.permitted(0.3)
+
+    threads = [Thread(target=measure) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(metrics._measured) < MAX_NOTED
+    assert scraped(metrics)["overture_permit_wait_seconds_count"] == 4 * MAX_NOTED
