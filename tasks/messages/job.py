@@ -156,6 +156,12 @@ def _with_context_type(conversation: Conversation) -> Conversation:
 
 
 def _oddities(complete: JobDocument) -> Iterator[str]:
+    for name, value in (("jobId", complete["jobId"]), ("consumerId", complete["consumerId"])):
+        if value != value.strip():
+            yield (
+                f"{name}: begins or ends with a blank, so that it is not the same as without it; "
+                "it is sent as it is"
+            )
     yield from client_properties.oddities(complete.get("clientProperties", {}))
     context = cast("JsonObject", complete["conversation"].get("conversationContext", {}))
     language = context.get("lang")

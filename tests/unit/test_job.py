@@ -279,6 +279,14 @@ def test_passing_is_about_names_within_livepersons_objects(
             "clientProperties.ipAddress: is no IPv4 address",
         ),
         (
+            {"consumerId": "c-1\u00a0"},
+            "consumerId: begins or ends with a blank, so that it is not the same as without it",
+        ),
+        (
+            {"jobId": " order-1"},
+            "jobId: begins or ends with a blank, so that it is not the same as without it",
+        ),
+        (
             {"conversation": {"conversationContext": {"lang": "English (US)"}}},
             "conversation.conversationContext.lang: is no language tag such as en-US",
         ),
