@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 from celery import Task
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from config.names import TASK_NAME
 from tasks.account import Account
@@ -155,13 +155,15 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
             delivery.requeue()
             return None
         job = work.job
-        with (
-            self._tracing.process(delivery.queue, work) as span,
-            bound_contextvars(job_id=job.job_id, account=job.account_id, **span.ids),
-        ):
-            if not work.trace and span.trace:
-                work = replace(work, trace=span.trace)
-            return self._work(work, delivery, span)
+        with self._tracing.process(delivery.queue, work) as span:
+            # At a third of the cost of `bound_contextvars`.
+            bound = bind_contextvars(job_id=job.job_id, account=job.account_id, **span.ids)
+            try:
+                if not work.trace and span.trace:
+                    work = replace(work, trace=span.trace)
+                return self._work(work, delivery, span)
+            finally:
+                reset_contextvars(**bound)
 
     def _read(self, delivery: Delivery) -> Work | Outcome:
         message = delivery.received
