@@ -87,7 +87,7 @@ def read_answer(
     message = _said(blamed, prefix=f"HTTP {status}")
     about_profile = next((item for item in items if _get(item, "reqId") == profile_id), None)
     code = next((code for item in blamed if (code := reading.error_code(item))), None)
-    if _status(ours) not in _SUCCESS and already_open_text.casefold() in message.casefold():
+    if already_open_text.casefold() in message.casefold():
         kind = Kind.ALREADY_OPEN
     elif status == 400 and (_is_cut_off(body, document) or (is_batch and not blamed)):
         # The part that is missing may be the item of an open conversation.

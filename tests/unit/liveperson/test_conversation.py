@@ -213,9 +213,10 @@ def test_documented_refusals(status: int, name: str, expected: Answer) -> None:
         "already has open conversation",
     ],
 )
-def test_an_open_conversation_is_known_by_its_text(status: int, text: str) -> None:
-    """Neither case nor the apostrophe matter, nor does the HTTP status around it."""
-    assert read(status, [PROFILE_SET, item("BAD_REQUEST", msg=text)]).kind is Kind.ALREADY_OPEN
+@pytest.mark.parametrize("code", ["BAD_REQUEST", "OK", 200, None])
+def test_an_open_conversation_is_known_by_its_text(status: int, text: str, code: Any) -> None:
+    """Neither case nor the apostrophe matter, nor do HTTP status and code around it."""
+    assert read(status, [PROFILE_SET, item(code, msg=text)]).kind is Kind.ALREADY_OPEN
 
 
 def test_the_text_of_an_open_conversation_is_a_setting() -> None:
