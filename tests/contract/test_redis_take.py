@@ -7,6 +7,7 @@ import time
 
 import pytest
 from redis import Redis
+from redis._parsers.socket import SocketBuffer
 
 from config.names import JOBS_QUEUE, account_queue
 from tests.redis_consumer import RedisConsumer, bodies, publish
@@ -14,7 +15,6 @@ from worker.broker.message import body_of
 from worker.broker.redis.channel import WAIT_SECONDS
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE
 from worker.broker.redis.layout import Depth, queue_depths
-from worker.broker.redis.passing import PARSER
 
 # A server looks at its timeouts ten times a second.
 SOON_SECONDS = WAIT_SECONDS + 0.25
@@ -181,11 +181,11 @@ def test_a_server_that_forgot_the_script_is_told_it_again(url: str, client: Redi
         assert bodies(consumer.receive(1)) == ["job"]
 
 
-def test_a_worker_reads_with_the_parser_that_can_pass_over_an_answer(url: str) -> None:
+def test_a_worker_reads_with_a_parser_that_can_pass_over_an_answer(url: str) -> None:
     """The store is read with hiredis, which redis-py would use here as well."""
     with RedisConsumer(url) as consumer:
         connection = consumer.channel.client.connection_pool.get_connection()
-        assert isinstance(connection._parser, PARSER)
+        assert isinstance(connection._parser._buffer, SocketBuffer)
 
 
 def test_one_message_can_be_asked_for(url: str, client: Redis) -> None:

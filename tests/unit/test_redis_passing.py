@@ -17,12 +17,12 @@ MIN_BYTES = 1000
 Ends = tuple[Any, socket.socket]
 
 
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    """Give redis-py's connection, and the server's end of it."""
+@pytest.fixture(params=[2, 3])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    """Give redis-py's connection in either version of the protocol, and the server's end of it."""
     ours, theirs = socket.socketpair()
     make: Any = Connection
-    connection = make(socket_timeout=5, parser_class=PARSER)
+    connection = make(socket_timeout=5, parser_class=PARSER, protocol=request.param)
     connection._sock = ours
     connection._parser.on_connect(connection)
     with ours, theirs:
@@ -41,11 +41,12 @@ def test_a_large_answer_is_passed_over_and_the_next_one_read(ends: Ends) -> None
     assert connection.read_response(disable_decoding=True) == b"ab"
 
 
-@pytest.mark.parametrize("answer", [b"$2\r\nab\r\n", b"_\r\n", b"-ERR no\r\n", b"*0\r\n"])
+@pytest.mark.parametrize("answer", [b"$2\r\nab\r\n", b"", b"-ERR no\r\n", b"*0\r\n"])
 def test_any_other_answer_is_left_as_it_is(ends: Ends, answer: bytes) -> None:
     """It is read as ever."""
     connection, theirs = ends
-    theirs.sendall(answer + b"+OK\r\n")
+    nothing = b"_\r\n" if connection.protocol == 3 else b"$-1\r\n"
+    theirs.sendall((answer or nothing) + b"+OK\r\n")
     assert not pass_over(connection, least=MIN_BYTES)
     try:
         connection.read_response(disable_decoding=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis._parsers import _RESP3Parser
+from redis._parsers import _RESP2Parser
 from redis._parsers.socket import SocketBuffer
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-# The parser of a connection whose answers can be passed over. hiredis, redis-py's other one, is
-# faster, but cannot skip an answer.
-PARSER: Final = _RESP3Parser
+# The parser of a connection whose answers can be passed over; redis-py exchanges it for its sister
+# where RESP3 is spoken. hiredis, which redis-py would take by itself, cannot skip an answer.
+PARSER: Final = _RESP2Parser
 CHUNK_BYTES: Final = 256 * 1024
 _BULK: Final = b"$"
 _LINE_END: Final = b"\r\n"
