@@ -207,7 +207,7 @@ class WorkerMetrics(Measures):
         return found
 
     def _note(self, add: Add, measured: object) -> None:
-        """Keep what was measured; many are added in a row in a third of the time."""
+        """Keep what was measured: among all else that a job needs, to add it takes longer."""
         self._measured.append((add, measured))
         if len(self._measured) >= MAX_NOTED:
             self._add_up()
