@@ -12,10 +12,12 @@ import structlog
 from tasks.line import Gate
 from tasks.liveperson.client import LivePersonClient
 from tasks.messages.outgoing import later
-from tasks.store.ledger import Ceiling
+from tasks.store.ledger import Ceiling, Feedback
 
 # The reasons that are logged; the others are the limiter's usual work.
 REMARKABLE: Final = frozenset({"pause", "circuit", "credentials"})
+# What a test of a held account comes back with when it has passed.
+CLOSES: Final = frozenset({"ok", "throttled"})
 REMEDY: Final = (
     "correct the client id and secret, or what LivePerson allows them; a changed secret file or "
     "settings file is read again by itself, environment variables only at a restart"
@@ -79,3 +81,14 @@ class Account:
     ceiling: Ceiling
     gate: Gate = field(default_factory=Gate)
     hold: Hold = field(default_factory=Hold)
+
+    def recorded(self, feedback: Feedback, *, probing: bool, asked: float) -> None:
+        """Note that the ledger has recorded an attempt, which frees its permit.
+
+        If the attempt was the test of a held account and passed, the hold has ended. `asked` is
+        when the ledger was asked to record it, on the monotonic clock.
+        """
+        self.gate.freed()
+        # Not sooner: until the ledger knows, it tells other threads that the account is held.
+        if probing and feedback in CLOSES:
+            self.hold.ends(asked=asked)

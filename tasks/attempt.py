@@ -94,13 +94,15 @@ MESSAGES: Final[Mapping[str, str]] = {
 class Record:
     """The job has its outcome: record it, then publish it. `feedback` is for the limiter.
 
-    `enqueued_at` is RFC 3339: when it was enqueued, or else first seen.
+    `enqueued_at` is RFC 3339: when it was enqueued, or else first seen. `probing` says whether the
+    job tested a held account.
     """
 
     outcome: Outcome
     enqueued_at: str
     feedback: Feedback
     cause: str
+    probing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +255,6 @@ class Try:
             resends=self._claim.sent - 1,
         )
         self._is_sent = True
-        if self._claim.probing and is_taken(self._answer.kind):
-            self.account.hold.ends(asked=time.monotonic())
 
     def _not_ours(self, begun: Beginning) -> Step:
         """Return the step for a job that this delivery may not work on."""
@@ -472,13 +472,14 @@ class Try:
         waits_for: str = "",
     ) -> Step | None:
         """Release the job; returns a step if another delivery has taken it or ended it."""
-        work = self.work
+        work, asked = self.work, time.monotonic()
+        told = self._feedback if feedback is None else feedback
         recorded = retry_store(
             lambda: self._ledger.release(
                 work.job,
                 work.owner,
                 attempts=attempts,
-                feedback=self._feedback if feedback is None else feedback,
+                feedback=told,
                 cause=cause or self._cause,
                 retry_after=retry_after,
                 visit=self._visit,
@@ -488,7 +489,7 @@ class Try:
             ),
             until=self._shutdown.over,
         )
-        self.account.gate.freed()
+        self.account.recorded(told, probing=self._claim.probing, asked=asked)
         match recorded:
             case Recorded(outcome):
                 return Publish(outcome)
@@ -592,6 +593,7 @@ class Try:
             enqueued_at=self._enqueued_at,
             feedback=self._feedback,
             cause=self._cause,
+            probing=self._claim.probing,
         )
 
     def _dead_letter(self, code: ErrorCode, message: str, **facts: Any) -> Outcome:

@@ -252,10 +252,11 @@ class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want 
 
     def _record(self, step: Record, work: Work, delivery: Delivery) -> None:
         """Record the outcome, then publish it; this thread waits for neither."""
-        gate, origin = self._accounts[work.job.account_id].gate, self._tracing.here()
+        account, asked = self._accounts[work.job.account_id], time.monotonic()
+        origin = self._tracing.here()
 
         def recorded(found: Recorded | Lost) -> None:
-            gate.freed()
+            account.recorded(step.feedback, probing=step.probing, asked=asked)
             if isinstance(found, Recorded):
                 self._measure(found.outcome, work, step.enqueued_at)
                 self._publish(found.outcome, delivery, origin=origin)
