@@ -32,7 +32,7 @@ ASK = """
 local now = tonumber(ARGV[1])
 local a = recall(KEYS[1], now)
 give(a, tonumber(ARGV[2]), tonumber(ARGV[3]))
-local wait = permit(a, KEYS[2], now, tonumber(ARGV[4]), 1e6)
+local wait = permit(a, KEYS[2], now, tonumber(ARGV[4]), 1000)
 local record = not wait and depart(a, KEYS[2], now, ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1')
 save(a, KEYS[1])
 return wait and { tostring(wait[1]), tostring(wait[2]) } or record
@@ -100,7 +100,7 @@ class Pool:
     An answer takes `latency`, give or take the share `jitter`; a 429 `refusal`, and says to come
     back after `retry_after`. Waking a thread takes `overhead` on average. `demand` is jobs a second
     at a time; None is an endless backlog. The share `strays` of the jobs is refused `stray_times`
-    times at whatever pace.
+    times at whatever pace. A call takes a worker `work` of its processor, one after the other.
     """
 
     workers: int = 2
@@ -110,6 +110,7 @@ class Pool:
     refusal: float = 0.004
     retry_after: float = 0.0
     overhead: float = 0.0015
+    work: float = 0.0
     demand: Callable[[float], float] | None = None
     strays: float = 0.0
     stray_times: int = 1
@@ -168,6 +169,7 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._free = [pool.slots] * pool.workers
         self._asks = [False] * pool.workers
+        self._works_until = [0.0] * pool.workers
         # Who waits for a request to end has a number, so that it asks once: then, or in due course.
         self._polls: list[tuple[int, Job] | None] = [None] * pool.workers
         self._ready: deque[Job] = deque()
@@ -225,7 +227,7 @@ class Simulation:
         answer = self._limiter.ask(now, call, 0, again=job.row > 0)
         if isinstance(answer, str):
             self._asks[worker] = False
-            self._at(now + 0.001, self._arrive, worker, call, answer, job)
+            self._leave(now, worker, call, answer, job)
             self._next(now, worker)
             return
         wait, booked = answer
@@ -255,13 +257,19 @@ class Simulation:
         call = next(self._numbers)
         answer = self._limiter.ask(now, call, slot, again=job.row > 0)
         if isinstance(answer, str):
-            self._at(now + 0.001, self._arrive, worker, call, answer, job)
+            self._leave(now, worker, call, answer, job)
         elif answer[1]:
             self._at(now + answer[0] + self._wake(), self._claim, worker, answer[1], job)
         else:
             self._free[worker] += 1
             self._ready.appendleft(job)
             self._next(now, worker)
+
+    def _leave(self, now: float, worker: int, call: int, record: str, job: Job) -> None:
+        """Send a call, once the worker has the processor for it."""
+        self._works_until[worker] = max(now, self._works_until[worker]) + self._pool.work
+        at = self._works_until[worker] + 0.001
+        self._at(at, self._arrive, worker, call, record, job)
 
     def _arrive(self, now: float, worker: int, call: int, record: str, job: Job) -> None:
         pool, server = self._pool, self._server

@@ -14,7 +14,7 @@ from tasks.measures import UNMEASURED, Measures
 from tasks.messages.intake import Work
 from tasks.stopping import Shutdown
 from tasks.store.answers import Beginning, Defer, Go, Held, Wait
-from tasks.store.ledger import Ledger, Purpose
+from tasks.store.ledger import MAX_AHEAD_SECONDS, Ledger, Purpose
 from tasks.store.pulse import Pulse
 from tasks.store.retrying import retry_store
 
@@ -22,7 +22,9 @@ from tasks.store.retrying import retry_store
 FLIGHT_POLL_SECONDS: Final = 0.02
 # The longest time between two questions of a waiting thread: limits can change.
 MAX_SLEEP_SECONDS: Final = 1.0
-# A thread leaves the line this long before its booked time, so that the next one can ask.
+# A thread leaves the line this long before its booked time, so that the next one can ask; and who
+# asks without standing in line books no further ahead. Few times are booked, so that a lower limit
+# takes effect at once; but more than one, so that a thread that wakes late does not delay the next.
 AHEAD_SECONDS: Final = 0.1
 # As `patience`: never wait. A wait for a request in flight counts as 0 s, so 0 would allow it.
 NO_WAIT_SECONDS: Final = -1.0
@@ -103,7 +105,7 @@ class Permits:
         came_at = time.monotonic()
         begun: Beginning | Wait | None = None
         if purpose == "prepare" or account.gate.is_free():
-            begun = self._ask(work, account, purpose, patience=self._patience)
+            begun = self._ask(work, account, purpose, patience=self._patience, ahead=AHEAD_SECONDS)
         if begun is None or isinstance(begun, Wait):
             self.waiting.append(None)
             try:
@@ -148,8 +150,6 @@ class Permits:
                 if not isinstance(begun, Wait):
                     return begun
                 if begun.booked:
-                    # Few times are booked ahead, so that a lower limit takes effect at once; but
-                    # more than one, so that a thread that wakes late does not delay the next.
                     self._shutdown.sleep(max(0.0, begun.left() - AHEAD_SECONDS))
                     return begun
                 wait = begun
@@ -171,6 +171,7 @@ class Permits:
         booked: float = 0,
         visit: str = "",
         patience: float = NO_WAIT_SECONDS,
+        ahead: float = MAX_AHEAD_SECONDS,
     ) -> Beginning | Wait:
         dead_owner = ""
         while True:
@@ -185,6 +186,7 @@ class Permits:
                     dead_owner=dead_owner,  # noqa: B023 - called before it changes
                     visit=visit,
                     patience=patience,
+                    ahead=ahead,
                 ),
                 until=self._shutdown.draining,
             )

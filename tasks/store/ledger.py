@@ -34,6 +34,8 @@ CLAIM_SECONDS: Final = 120.0
 # How long a job without an outcome is kept at least: longer than any retry delay.
 OPEN_SECONDS: Final = 7 * 86_400.0
 DAY_SECONDS: Final = 86_400
+# The furthest ahead that a permit's time is booked.
+MAX_AHEAD_SECONDS: Final = 1.0
 # In-flight permits outlive the longest call by this much.
 FLIGHT_MARGIN_SECONDS: Final = 5.0
 
@@ -101,6 +103,7 @@ class Ledger:
         dead_owner: str = "",
         visit: str = "",
         patience: float,
+        ahead: float = MAX_AHEAD_SECONDS,
     ) -> Beginning | Wait:
         """Claim the job and, to `send` it, take a permit and record the attempt.
 
@@ -108,7 +111,8 @@ class Ledger:
         without using up a retry. A paused job waits too, unless the purpose is `claim`. `booked` is
         the time that an earlier Wait booked. A claim of `dead_owner` may be taken over. `visit` is
         kept for the job's next attempt, and for the consumer's next job unless that names a
-        visitor. A wait of more than `patience` seconds becomes a Defer.
+        visitor. A wait of more than `patience` seconds becomes a Defer. A time is booked that is at
+        most `ahead` seconds away.
         """
         keys = self._keys(job.account_id)
         asked = {
@@ -126,6 +130,7 @@ class Ledger:
             "lease_ms": int(CLAIM_SECONDS * MILLISECONDS),
             "record_ms": self._open_ms,
             "patience": patience * MILLISECONDS,
+            "ahead": min(patience, ahead) * MILLISECONDS,
             "max_losses": self._max_losses,
             "repeat_unknown": self._repeat_unknown,
             "visit": visit,

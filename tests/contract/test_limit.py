@@ -13,7 +13,7 @@ from redis import Redis
 from console.admin.records import read_record
 from tasks.store.answers import Claim, Claimed, Defer, Go, Wait
 from tasks.store.connection import Keys
-from tasks.store.ledger import Ceiling, Feedback, Ledger
+from tasks.store.ledger import MAX_AHEAD_SECONDS, Ceiling, Feedback, Ledger
 from tasks.store.limits import read_standing, reset_ceiling, set_ceiling
 from tests.jobs import ACCOUNT, make_job
 from tests.ledger_records import recorded_fields
@@ -41,7 +41,14 @@ class Pool:
         )
         self.jobs = 0
 
-    def ask(self, *, booked: float = 0, patience: float = 600, failing: bool = False) -> object:
+    def ask(
+        self,
+        *,
+        booked: float = 0,
+        patience: float = 600,
+        ahead: float = MAX_AHEAD_SECONDS,
+        failing: bool = False,
+    ) -> object:
         """Ask to send one more job."""
         self.jobs += 1
         return self._ledger.begin(
@@ -51,6 +58,7 @@ class Pool:
             purpose="fail" if failing else "send",
             booked=booked,
             patience=patience,
+            ahead=ahead,
         )
 
     def go(self, *, booked: float = 0) -> int:
@@ -133,6 +141,17 @@ def test_slots_are_an_interval_apart(pool: Pool) -> None:
     assert round(waits[0].seconds, 3) == 0.1
     assert [wait.booked for wait in waits[10:]] == [0, 0, 0, 0]
     assert {round(wait.seconds, 3) for wait in waits[10:]} == {1.1}
+
+
+def test_a_thread_may_ask_for_a_near_slot_alone(pool: Pool) -> None:
+    """Whoever does not stand in line: a lower limit is to take effect at once."""
+    at_rate(pool, 10)
+    pool.go()
+    pool.ask(ahead=0.1)
+    further = pool.ask(ahead=0.1)
+    assert isinstance(further, Wait)
+    assert (further.booked, round(further.seconds, 3)) == (0, 0.2)
+    assert round(pool.wait().seconds, 3) == 0.2  # it took none
 
 
 def test_a_booked_slot_is_honoured_when_it_is_due(pool: Pool) -> None:

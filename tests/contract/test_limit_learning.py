@@ -143,6 +143,17 @@ def test_a_cap_on_calls_at_a_time_is_found(store: Redis) -> None:
     assert seen.goodput(15, 90) >= 0.9 * cap / latency
 
 
+def test_a_rate_that_looked_like_a_cap_is_found(store: Redis) -> None:
+    """A number in flight is no limit where calls below it are refused."""
+    pool = Pool(latency=0.5, jitter=0.5)
+    changes = ((30, Bucket(18, 0.2)),)
+    seen = run(store, Cap(10), ceiling=100, pool=pool, seconds=120, changes=changes)
+    assert [width for at, width in seen.widths if at < 30][-1] == 10
+    assert seen.widths[-1][1] == 200
+    assert seen.goodput(60, 120) >= 0.9 * 18
+    assert seen.refused_share(60, 120) <= 0.01
+
+
 def test_a_rate_that_nobody_uses_does_not_run_away(store: Redis) -> None:
     """Half the limit is asked for: the rate stays where something was learned of it."""
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tasks.attempt import Record
-from tasks.store.answers import Claimed, Defer, Go
+from tasks.store.answers import Claimed, Defer, Go, Wait
 from tasks.store.ledger import Ceiling
 from tests.job_world import ALIVE, World, job_world
 from tests.jobs import make_job
+from tests.waiting import wait_until
 
 Make = Callable[..., AbstractContextManager[World]]
 
@@ -51,6 +52,31 @@ def test_a_reserved_moment_is_waited_for_in_the_thread(
         begun = world.rules.permits.begin(world.work(make_job()), world.account)
         assert isinstance(begun, Go)
         assert 0.3 < sum(slept) <= 0.5
+
+
+def test_few_slots_are_booked_ahead(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads wait: a limit that falls applies to those that have no slot yet."""
+    with make(rate=20) as world:
+        begin_other(world)
+        permits, over = world.rules.permits, threading.Event()
+        monkeypatch.setattr(world.shutdown, "sleep", lambda _seconds: over.wait(10))
+        threads = [
+            threading.Thread(target=permits.begin, args=(world.work(make_job(n)), world.account))
+            for n in range(3, 13)
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(permits.waiting) == len(threads), "all wait")
+        ceiling = world.account.ceiling
+        next_slot = world.ledger.begin(
+            make_job(99), f"{ALIVE}/99", ceiling=ceiling, purpose="send", patience=9, ahead=0
+        )
+        assert isinstance(next_slot, Wait)
+        assert next_slot.seconds <= 0.1 + 2 / ceiling.rate
+        monkeypatch.setattr(world.shutdown, "sleep", lambda _seconds: world.clock.advance(0.01))
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_longer_wait_is_the_brokers(make: Make) -> None:

@@ -12,6 +12,7 @@
 --   rate, cap, booked: the account's ceilings, and the time that was booked for it
 --   flight_ms, lease_ms, record_ms
 --   patience: how long the caller waits at most, in ms
+--   ahead: how far ahead a time may be booked, in ms
 --   max_losses: how many workers may be lost with the job
 --   repeat_unknown: may it be sent again after an attempt of unknown fate?
 --   visit
@@ -204,7 +205,7 @@ if ahead then
   return put_off(account, first, ahead, 'pace')
 end
 bring_near(in_flight, now, flight_ms)
-local wait = permit(account, in_flight, now, ask.booked, patience)
+local wait = permit(account, in_flight, now, ask.booked, ask.ahead)
 if wait then
   -- A job that waits for credentials is put off, so that it gets a token for the new ones.
   if wait[1] > patience or wait[3] == 'credentials' then

@@ -4,7 +4,7 @@
 -- An account's `level` is what may be asked of LivePerson: calls a second or, where `lever` says
 -- `in_flight`, calls at a time. Its `state` is `start`, `keep`, `raise`, `settle`, `check` or `shut`.
 
-local SECOND_MS = 1000  -- what is accepted is measured over so long; slots are booked so far ahead
+local SECOND_MS = 1000  -- what is accepted is measured over so long
 local LATE_MS = 100     -- a slot this late is made up for; later ones are lost, so nobody bursts
 local CALLS = 20        -- ... and over so many calls; half of them are a second's to start with, or
 local STEP = 0.03       -- a level is kept so far below what was accepted, and first raised so far
@@ -31,10 +31,10 @@ end
 
 -- The pace: a generic cell rate algorithm with reservations. Returns when the next slot is, and
 -- books it, unless that is too far away.
-local function book(a, now, patience)
+local function book(a, now, ahead)
   local late = (a.tat or 0) < now - LATE_MS
   local due = late and now or a.tat
-  local booked = due <= now + math.min(SECOND_MS, math.max(0, patience))
+  local booked = due <= now + math.max(0, ahead)
   if booked then
     put(a, 'tat', due + SECOND_MS / rate_in_force(a))
   end
@@ -42,7 +42,7 @@ local function book(a, now, patience)
 end
 
 -- Returns nil when the request may go now, or {wait in ms, booked slot or 0, what holds it}.
-local function permit(a, in_flight, now, slot, patience)
+local function permit(a, in_flight, now, slot, ahead)
   if (a.pause or 0) > now then
     return { a.pause - now, 0, 'pause' }
   end
@@ -61,7 +61,7 @@ local function permit(a, in_flight, now, slot, patience)
   end
 
   if slot >= now + 1 or slot < now - math.max(LATE_MS, SECOND_MS / rate_in_force(a)) then
-    local due, booked = book(a, now, patience)
+    local due, booked = book(a, now, ahead)
     if due >= now + 1 then
       put(a, 'waited_at', now)
       return { due - now, booked and due or 0, 'rate' }
@@ -254,8 +254,25 @@ local function cut(a, now, flow)
   end
 end
 
+-- It is not the number in flight that is limited; the next guess needs twice as many refusals.
+local function free_places(a, now, flow)
+  put(a, 'lever', nil)
+  put(a, 'doubts', math.min(5, (a.doubts or 0) + 1))
+  put(a, 'alike', 0)
+  set_level(a, now, (1 - STEP) * flow, 'check')
+end
+
 local function alarm(a, now, flow)
   local refused = share_refused(a)
+  if a.lever == 'in_flight' and a.state == 'keep' then
+    -- Below a cap nothing is refused: a rate is, as soon as answers come faster.
+    put(a, 'before', flow / (1 - math.min(MOST, refused)))
+    put(a, 'share', math.max(refused, 0.01))
+    put(a, 'strays', math.max(least_refused(a), 0.01))
+    put(a, 'stood', 1)
+    free_places(a, now, flow)
+    return
+  end
   local alike = a.state == 'keep' and a.share and refused > a.share / 2 and refused < 2 * a.share
   put(a, 'before', alike and math.max(a.before, a.level) or a.level)
   put(a, 'alike', alike and 1 or 0)
@@ -277,10 +294,18 @@ local function give_up(a, now, above)
   keep(a, now, level, math.min(GROW * a.wait, longest))
 end
 
+-- What was accepted above `base` since the level is raised. That is less than the level says where the
+-- pool cannot send so much.
+local function passed_above(a, now)
+  local took = a.opened and now - a.opened or 0
+  local flow = took > 0 and math.min(a.level, SECOND_MS * a.accepted / took) or a.level
+  return a.above + math.max(0, (flow - a.base) * (now - a.since))
+end
+
 -- A raised level was refused. The bucket is empty now: what passed above `base` holds without a
 -- burst, or a bucket had saved it.
 local function stop_raising(a, now)
-  local above = a.above + (a.level - a.base) * math.max(0, now - a.since)
+  local above = passed_above(a, now)
   if supposes_a_cap(a, now) then
     return
   end
@@ -297,7 +322,7 @@ local function what_holds(a, flow)
 end
 
 local function rise(a, now)
-  put(a, 'above', a.above + (a.level - a.base) * (now - a.since))
+  put(a, 'above', passed_above(a, now))
   if a.level >= ceiling(a) then
     local base = a.base
     keep(a, now, a.level, WAIT_MS)
@@ -332,10 +357,7 @@ local function conclude(a, now, flow)
   end
   put(a, 'alike', a.alike + 1)
   if a.lever == 'in_flight' then
-    put(a, 'lever', nil)
-    put(a, 'doubts', math.min(5, (a.doubts or 0) + 1))
-    put(a, 'alike', 0)
-    set_level(a, now, (1 - STEP) * flow, 'check')
+    free_places(a, now, flow)
   elseif a.alike >= 2 and least_refused(a) < MOST then
     put(a, 'usual', math.max(usual(a), share_refused(a)))
     put(a, 'usual_at', now)
