@@ -45,9 +45,11 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: set[Link] = set()
-        self._listener: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._delay_seconds = 0.0
+        self._is_over = False
 
     def __enter__(self) -> Self:
         self._flows.set()
@@ -110,23 +112,35 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(call(), self._loop).result(ANSWER_SECONDS)
 
     async def _listen(self) -> None:
-        listening = self._bound(self.port)
-        self._listener = await asyncio.start_server(self._connect, sock=listening, backlog=1024)
+        self._listening = self._bound(self.port)
+        self._listening.settimeout(0)
+        self._listening.listen(1024)
+        self._loop.add_reader(self._listening, self._accept, self._listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        # Not by asyncio's server: what it has accepted just before it is closed stays open.
+        with suppress(OSError):
+            accepted, _ = listening.accept()
+            task = self._loop.create_task(self._connect(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
+        self._is_over = True
         await self._cut()
         self._flows.set()
-        if others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others, timeout=ANSWER_SECONDS / 2)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ANSWER_SECONDS / 2)
 
     async def _reset(self) -> None:
         for link in list(self._links):
             link.reset()
 
     async def _cut(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
         await self._reset()
 
     async def _blackhole(self) -> None:
@@ -140,10 +154,11 @@ class Proxy:
     async def _restore(self) -> None:
         self._delay_seconds = 0.0
         self._flows.set()
-        if self._listener is None:
+        if self._listening is None:
             await self._listen()
 
-    async def _connect(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _connect(self, accepted: socket.socket) -> None:
+        reader, client = await asyncio.open_connection(sock=accepted)
         await self._flows.wait()
         try:
             answers, server = await asyncio.open_connection(HOST, self._target_port)
@@ -151,6 +166,9 @@ class Proxy:
             reset(client)
             return
         link = Link(client, server)
+        if self._is_over:
+            link.reset()
+            return
         self._links.add(link)
         try:
             async with asyncio.TaskGroup() as group:

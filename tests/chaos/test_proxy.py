@@ -7,6 +7,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -118,3 +119,17 @@ def test_ended_connections_are_forgotten(proxy: Proxy) -> None:
         ask(client)
         assert proxy.connections == 1
     wait_until(lambda: proxy.connections == 0, "the connection is forgotten")
+
+
+def test_it_leaves_no_connection_open(proxy: Proxy) -> None:
+    """Not even one that comes while it ends; an open one would fail whatever test runs next."""
+    for _ in range(20):
+        clients = [socket.socket() for _ in range(20)]
+        with Proxy(proxy.port) as ending:
+            for client in clients:
+                client.settimeout(0)
+                client.connect_ex((HOST, ending.port))
+        for client in clients:
+            client.settimeout(5)
+            with client, suppress(OSError):
+                assert client.recv(1) == b""
