@@ -28,13 +28,16 @@ SMALL_RATE = 3
 
 
 class Bench:
-    """The scenarios; `quick` shortens them."""
+    """The scenarios; `quick` shortens them. `alone` leaves plain Celery out."""
 
-    def __init__(self, stage: Stage, report: Report, *, quick: bool, folder: Path) -> None:
+    def __init__(
+        self, stage: Stage, report: Report, *, quick: bool, alone: bool, folder: Path
+    ) -> None:
         self._stage = stage
         self._runs = Runs(stage)
         self._report = report
         self._quick = quick
+        self._alone = alone
         self._folder = folder
 
     def known(self) -> None:
@@ -48,7 +51,7 @@ class Bench:
                 self._row(name, "overture", workers, seen, limit, WARM_UP, seconds)
                 if limit == 50:
                     lines.append(accepted_line(f"Overture, {workers} workers", seen))
-            for strategy in ("retries", "rate_limit"):
+            for strategy in () if self._alone else ("retries", "rate_limit"):
                 for workers in (2,) if self._quick else (1, 4):
                     share = f"{limit / workers:g}/s" if strategy == "rate_limit" else ""
                     seen = self._runs.celery(limit, workers, seconds, rate_limit=share)
@@ -66,8 +69,9 @@ class Bench:
         for limit, workers in ((50, 2),) if self._quick else ((50, 1), (50, 4), (200, 4)):
             seen = self._runs.overture(limit, workers, 30, max_rate=FAR * limit)
             self._row(f"unknown limit, {limit}/s", "overture", workers, seen, limit, LEARNED, 30)
-        plain = self._runs.celery(50, 2, 20)
-        self._row("unknown limit, 50/s", "Celery retries", 2, plain, 50, LEARNED, 20)
+        if not self._alone:
+            plain = self._runs.celery(50, 2, 20)
+            self._row("unknown limit, 50/s", "Celery retries", 2, plain, 50, LEARNED, 20)
 
     def strays(self) -> None:
         """Meet refusals that have nothing to do with the pace."""
@@ -103,7 +107,7 @@ class Bench:
             name = f"{limit}/s falls to 1/{part} of it"
             self._report.row(name, "overture", workers, low, share, notes)
             self._report.row("  restored", "overture", workers, None, None, f"90 % after {whole} s")
-            if (limit, part) == (50, 4):
+            if (limit, part) == (50, 4) and not self._alone:
                 plain = self._runs.celery(limit, workers, seconds, changes=changes)
                 share = plain.refused_share(learn + 5, learn + cut)
                 self._report.row(name, "Celery retries", workers, None, share)
@@ -140,8 +144,9 @@ class Bench:
             limit, 2, seconds, max_rate=10 * limit, max_in_flight=100, cap=cap
         )
         self._row(f"cap of {cap}, unknown", "overture", 2, seen, limit, CAPPED, seconds)
-        seen = self._runs.celery(limit, 2, 15, cap=cap)
-        self._row(f"cap of {cap}, unknown", "Celery retries", 2, seen, limit, WARM_UP, 15)
+        if not self._alone:
+            seen = self._runs.celery(limit, 2, 15, cap=cap)
+            self._row(f"cap of {cap}, unknown", "Celery retries", 2, seen, limit, WARM_UP, 15)
 
     def fair(self) -> None:
         """Let 19 accounts have what they get alone, beside one with a hundred times as much."""
@@ -212,13 +217,20 @@ def main() -> None:
     """Run the scenarios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter")
+    parser.add_argument("--alone", action="store_true", help="without plain Celery")
     parser.add_argument("--only", help="known, learned, strays, changing, concurrent or fair")
     parser.add_argument("--times", type=int, default=1, help="how often to run each")
     parser.add_argument("--plots", type=Path, default=DOCS, help="folder for the SVG files")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         stage = Stage(stack, "--any-account", "--latency", LATENCY)
-        bench = Bench(stage, Report(), quick=arguments.quick, folder=arguments.plots)
+        bench = Bench(
+            stage,
+            Report(),
+            quick=arguments.quick,
+            alone=arguments.alone,
+            folder=arguments.plots,
+        )
         for name, scenario in scenarios(bench):
             for _ in range(arguments.times if arguments.only in {None, name} else 0):
                 scenario()

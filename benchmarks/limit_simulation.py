@@ -22,7 +22,7 @@ from tasks.store.connection import LIMITER, sources
 # Long enough ago that nothing the limiter remembers is in the future, ms.
 EPOCH_MS = 1.7e12
 POLL_SECONDS = 0.02
-AHEAD_SECONDS = 0.1
+AHEAD_SECONDS = 0.25
 LONGEST_SLEEP_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 FLIGHT_MS = 40_000

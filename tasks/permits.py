@@ -24,8 +24,8 @@ FLIGHT_POLL_SECONDS: Final = 0.02
 MAX_SLEEP_SECONDS: Final = 1.0
 # A thread leaves the line this long before its booked time, so that the next one can ask; and who
 # asks without standing in line books no further ahead. Few times are booked, so that a lower limit
-# takes effect at once; but more than one, so that a thread that wakes late does not delay the next.
-AHEAD_SECONDS: Final = 0.1
+# takes effect at once; but enough that threads that wake late, on a busy machine, delay no other.
+AHEAD_SECONDS: Final = 0.25
 # As `patience`: never wait. A wait for a request in flight counts as 0 s, so 0 would allow it.
 NO_WAIT_SECONDS: Final = -1.0
 # How long a submission counts as having a pace after one of its jobs was put off for it.

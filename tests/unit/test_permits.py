@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.attempt import Record
+from tasks.permits import AHEAD_SECONDS
 from tasks.store.answers import Claimed, Defer, Go, Wait
 from tasks.store.ledger import Ceiling
 from tests.job_world import ALIVE, World, job_world
@@ -72,7 +73,7 @@ def test_few_slots_are_booked_ahead(make: Make, monkeypatch: pytest.MonkeyPatch)
             make_job(99), f"{ALIVE}/99", ceiling=ceiling, purpose="send", patience=9, ahead=0
         )
         assert isinstance(next_slot, Wait)
-        assert next_slot.seconds <= 0.1 + 2 / ceiling.rate
+        assert next_slot.seconds <= AHEAD_SECONDS + 2 / ceiling.rate
         monkeypatch.setattr(world.shutdown, "sleep", lambda _seconds: world.clock.advance(0.01))
         over.set()
         for thread in threads:
