@@ -190,6 +190,17 @@ local function admit(a, now, left)
   put(a, 'denied', nil)
 end
 
+-- Raises the level by a share of it; `spare` is what a bucket may have saved, in calls a second × ms.
+local function climb(a, now, step, spare)
+  put(a, 'spare', spare)
+  put(a, 'base', a.level)
+  put(a, 'passed', a.level)
+  put(a, 'step', step)
+  put(a, 'above', 0)
+  set_level(a, now, (1 + step) * a.level, 'raise')
+  put(a, 'raised_at', a.since)
+end
+
 -- It is time to try: lower, where more was refused than is usual; else higher.
 local function try(a, now)
   local calls, refusals = a.calls + a.firsts, a.refusals + a.first_refused
@@ -202,14 +213,8 @@ local function try(a, now)
     put(a, 'share', nil)
     -- What a bucket may have saved meanwhile, where the level is two steps too low.
     local gained = (1 + 2 * STEP) * a.level * (now - a.since) / SECOND_MS - calls
-    put(a, 'spare', math.min(gained * SECOND_MS, a.level * BURST_MS))
     put(a, 'clean', refusals == 0 and 1 or nil)
-    put(a, 'base', a.level)
-    put(a, 'passed', a.level)
-    put(a, 'step', STEP)
-    put(a, 'above', 0)
-    set_level(a, now, (1 + STEP) * a.level, 'raise')
-    put(a, 'raised_at', a.since)
+    climb(a, now, STEP, math.min(gained * SECOND_MS, a.level * BURST_MS))
   end
 end
 
@@ -411,8 +416,13 @@ local function weigh(a, now)
     -- With the bucket empty, what was accepted is what the limit allows.
     local base, level = a.base, what_holds(a, flow)
     if level > (1 + STEP) * base then
-      keep(a, now, level, SECOND_MS)
-      note(a, 'limit.raised', base)
+      if level == a.level then
+        note(a, 'limit.raised', base)
+        climb(a, now, GROW ^ 2 * STEP, 0) -- all of it passed, from an empty bucket: there may be more
+      else
+        keep(a, now, level, SECOND_MS)
+        note(a, 'limit.raised', base)
+      end
     else
       give_up(a, now, a.above)
     end
