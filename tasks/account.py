@@ -17,7 +17,7 @@ from tasks.store.ledger import Ceiling, Feedback
 # The reasons that are logged; the others are the limiter's usual work.
 REMARKABLE: Final = frozenset({"pause", "circuit", "credentials"})
 # What a test of a held account comes back with when it has passed.
-CLOSES: Final = frozenset({"ok", "throttled"})
+PASSED: Final = frozenset({"ok", "throttled"})
 REMEDY: Final = (
     "correct the client id and secret, or what LivePerson allows them; a changed secret file or "
     "settings file is read again by itself, environment variables only at a restart"
@@ -90,5 +90,5 @@ class Account:
         """
         self.gate.freed()
         # Not sooner: until the ledger knows, it tells other threads that the account is held.
-        if probing and feedback in CLOSES:
+        if probing and feedback in PASSED:
             self.hold.ends(asked=asked)

@@ -418,7 +418,9 @@ local function weigh(a, now)
     if level > (1 + STEP) * base then
       if level == a.level then
         note(a, 'limit.raised', base)
-        climb(a, now, GROW ^ 2 * STEP, 0) -- all of it passed, from an empty bucket: there may be more
+        -- All of it passed, from an empty bucket: there may be more. If not so much, less is tried soon.
+        put(a, 'wait', SECOND_MS / GROW)
+        climb(a, now, GROW ^ 2 * STEP, 0)
       else
         keep(a, now, level, SECOND_MS)
         note(a, 'limit.raised', base)
