@@ -124,11 +124,14 @@ class Bench:
 
     def concurrent(self) -> None:
         """Keep below a cap on requests at a time, known and not; also while a worker is killed."""
-        cap, latency = 10, 0.1
-        limit, seconds = round(cap / latency), 12 if self._quick else 20
+        cap, seconds = 10, 12 if self._quick else 20
         stage = self._stage
+        limit = self._runs.possible(cap, 10)
+        self._report.row(
+            f"cap of {cap} at a time", "nothing but calls", 1, None, None, f"{limit:.1f}/s"
+        )
         stage.clean(maxConcurrent=cap)
-        stage.fill(jobs(limit * seconds * 2))
+        stage.fill(jobs(round(limit * seconds * 2)))
         with stage.overture(2, max_rate=10 * limit, max_in_flight=cap) as workers:
             stage.watch(seconds / 2)
             workers[0].kill()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from benchmarks.limit_pool import ACCOUNT, Seen, Stage, jobs
 from tasks.store.limits import read_standing
+from tests.simulator_client import Client
 
 # An answer takes 100 ms, give or take 20; a burst is what may come at once after a quiet time.
 LATENCY = "100:20"
@@ -76,6 +77,29 @@ class Runs:
         stage.fill_plain(_backlog(limit, seconds))
         with stage.celery(workers, rate_limit=rate_limit), Changing(stage, changes):
             return stage.watch(seconds)
+
+    def possible(self, cap: int, seconds: int) -> float:
+        """Return the calls a second of `cap` threads that do nothing but call.
+
+        It is less than `cap` ÷ latency, by what LivePerson and the way there take.
+        """
+        self._prepare(0, cap)
+        over = threading.Event()
+
+        def call(consumer: str) -> None:
+            client = Client(self._stage.liveperson.url)
+            headers = client.tokens(consumer)
+            while not over.is_set():
+                client.create(headers).raise_for_status()
+
+        threads = [threading.Thread(target=call, args=(f"c-{one}",)) for one in range(cap)]
+        for thread in threads:
+            thread.start()
+        seen = self._stage.watch(seconds)
+        over.set()
+        for thread in threads:
+            thread.join()
+        return seen.goodput(2, seconds)
 
     def _prepare(self, limit: float, cap: int | None) -> None:
         if cap is None:

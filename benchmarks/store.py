@@ -18,10 +18,10 @@ from redis import Redis
 
 from benchmarks.jobs import job as document
 from benchmarks.machine import description
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now
-from tasks.messages.result import Attempt
 from tasks.store.answers import Go
 from tasks.store.connection import connect
 from tasks.store.ledger import Ceiling, Ledger

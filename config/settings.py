@@ -31,15 +31,15 @@ from config.sources import NESTED, PREFIX, FileSource, FolderSource
 from config.urls import is_redis
 
 # Sanity bounds; larger values are typing mistakes, and may be too large for the store.
-HIGHEST_RATE: Final = 100_000
-MOST_IN_FLIGHT: Final = 100_000
+MAX_RATE: Final = 100_000
+MAX_IN_FLIGHT: Final = 100_000
 MAX_SECONDS: Final = 31 * 24 * 60 * 60
 MAX_DAYS: Final = 36_500
 MAX_REPLICAS: Final = 10
 MAX_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
 
-Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
-InFlight = Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)]
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE)]
+InFlight = Annotated[int, Field(ge=1, le=MAX_IN_FLIGHT)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 TaskName = Annotated[str, AfterValidator(values.task_name)]
 AccountId = Annotated[str, AfterValidator(values.account_id)]

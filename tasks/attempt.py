@@ -30,10 +30,10 @@ from tasks.liveperson.engagement import (
 )
 from tasks.liveperson.tokens import Tokens
 from tasks.measures import UNMEASURED, Measures
+from tasks.messages.dead_letter import Attempt, ErrorCode
 from tasks.messages.intake import Work
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now, rfc3339
-from tasks.messages.result import Attempt, ErrorCode
 from tasks.permits import Permits
 from tasks.retry import (
     PROBE,
@@ -48,6 +48,7 @@ from tasks.retry import (
     Throttled,
     throttled_pause,
 )
+from tasks.steps import Drop, Later, Publish, Record, Soon, Step
 from tasks.stopping import Shutdown
 from tasks.store.answers import (
     Beginning,
@@ -88,56 +89,6 @@ MESSAGES: Final[Mapping[str, str]] = {
     "in_doubt": "a request was sent, and whether it opened a conversation could not be determined",
     "internal_error": "too many workers were lost while working on the job",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The job has its outcome: record it, then publish it. `feedback` is for the limiter.
-
-    `enqueued_at` is RFC 3339: when it was enqueued, or else first seen. `probing` says whether the
-    job tested a held account.
-    """
-
-    outcome: Outcome
-    enqueued_at: str
-    feedback: Feedback
-    cause: str
-    probing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """The job's outcome is recorded already, or needs no record: publish it."""
-
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Retry in `seconds`; the broker holds the message meanwhile.
-
-    `cause` names service, host, and error or HTTP status, if a call has failed.
-    """
-
-    seconds: float
-    why: str
-    cause: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Soon:
-    """Retry in `seconds`, in the same thread; `why` as in `Later`."""
-
-    seconds: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """The job has had its outcome, which was erased since: acknowledge the message only."""
-
-
-Step = Record | Publish | Later | Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ A message is received, attempted until it has an outcome, recorded, published an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from celery import Task
@@ -17,22 +17,14 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from config.names import TASK_NAME
 from tasks.account import Account
-from tasks.attempt import (
-    CLAIMED_RETRY_SECONDS,
-    Drop,
-    Later,
-    Publish,
-    Record,
-    Rules,
-    Soon,
-    Step,
-    Try,
-)
-from tasks.messages.intake import Received, Work, read_work
+from tasks.attempt import CLAIMED_RETRY_SECONDS, Rules, Try
+from tasks.delivery import Delivery, Publisher
+from tasks.messages.intake import Work, read_work
 from tasks.messages.job import AS_DOCUMENTED, Reading
 from tasks.messages.outcome import REPEATED, Outcome, broken
-from tasks.messages.outgoing import Outgoing, later
+from tasks.messages.outgoing import later
 from tasks.messages.trace import trace_of
+from tasks.steps import Drop, Later, Publish, Record, Soon, Step
 from tasks.stopping import Stopping
 from tasks.store.answers import Lost, Recorded
 from tasks.store.connection import StoreError
@@ -50,47 +42,6 @@ NOT_BEFORE: Final = "notBefore"
 MIN_WAIT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
-
-
-class Delivery(Protocol):
-    """One message in hand. Call one of `ack`, `requeue` and `defer`, once, from any thread."""
-
-    @property
-    def body(self) -> bytes:
-        """The message's body."""
-
-    @property
-    def received(self) -> Received:
-        """The message in the form that is read here."""
-
-    @property
-    def queue(self) -> str:
-        """The jobs queue that it came from."""
-
-    @property
-    def enqueued_at(self) -> str | None:
-        """When the producer enqueued the job, if the message says so: RFC 3339."""
-
-    def ack(self) -> None:
-        """Acknowledge the message soon: the connection's thread writes it."""
-
-    def requeue(self) -> None:
-        """Hand the message back: another worker may take it at once."""
-
-    def defer(self, seconds: float) -> None:
-        """Put the message off: the broker delivers it again after `seconds`."""
-
-
-class Publisher(Protocol):
-    """Publishes outcomes, in its own thread."""
-
-    def send(
-        self,
-        message: Outgoing,
-        confirmed: Callable[[], object],
-        handed_back: Callable[[], object] | None = None,
-    ) -> None:
-        """Queue a message; calls `confirmed` once the broker has it, or `handed_back` if never."""
 
 
 class CreateConversation(Task):  # type: ignore[type-arg] # Celery's types want what it is called with

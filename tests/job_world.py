@@ -14,16 +14,17 @@ import pytest
 from fakeredis import FakeServer
 
 from tasks.account import Account
-from tasks.attempt import Rules, Soon, Step, Try
+from tasks.attempt import Rules, Try
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
 from tasks.measures import UNMEASURED, Measures
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.intake import Work
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
-from tasks.messages.result import Attempt
 from tasks.permits import Permits
 from tasks.retry import Policy
+from tasks.steps import Soon, Step
 from tasks.stopping import Shutdown
 from tasks.store.answers import Claimed, Go
 from tasks.store.brake import Brake

@@ -16,9 +16,9 @@ from fakeredis import FakeServer
 
 from config.names import CREATED_KEY, FAILED_KEY, JOBS_QUEUE
 from console import main
+from tasks.messages.dead_letter import ErrorCode
 from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
-from tasks.messages.result import ErrorCode
 from tasks.store.answers import Cancelled
 from tasks.store.ledger import Ceiling, Ledger
 from tests.finishing import finish

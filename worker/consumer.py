@@ -95,7 +95,7 @@ class JobConsumer(Consumer):
                 message,
                 queue=queue,
                 in_hand=self._in_hand,
-                sender=publisher,
+                publisher=publisher,
             )
             self._in_hand.add(delivery)
             self.received_at = time.monotonic()

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from config.version import VERSION
 from tasks.liveperson.answer import Kind
 from tasks.measures import Measures
-from tasks.messages.result import ERROR_CODES
+from tasks.messages.dead_letter import ERROR_CODES
 from worker.serving import Page
 
 # Upper bounds of buckets, in seconds. LivePerson usually answers within a second; a call ends

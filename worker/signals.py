@@ -18,9 +18,9 @@ from celery.exceptions import Retry
 from celery.worker.request import Request
 
 from config.names import FAILED_KEY, TASK_NAME
-from tasks.attempt import Drop, Later, Step
 from tasks.create_conversation import CreateConversation
 from tasks.messages.intake import Work
+from tasks.steps import Drop, Later, Step
 from worker.broker.delivery import Delivery
 
 OF_A_TASK: Final = (

@@ -10,10 +10,10 @@ from hashlib import sha256
 from typing import Any, Final, cast
 
 from tasks.messages.call import read_outcome
+from tasks.messages.dead_letter import DeadLetter, dead_letter_id
 from tasks.messages.intake import Malformed, Received, read
 from tasks.messages.json_text import MalformedJSON, dumps_compact
 from tasks.messages.outgoing import rfc3339
-from tasks.messages.result import DeadLetter, dead_letter_id
 
 # RabbitMQ's header on a message that it has moved itself.
 DEATH_HEADER: Final = "x-death"

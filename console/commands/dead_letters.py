@@ -35,7 +35,7 @@ from console.output import Output, Problem, complain, counted, printable, say
 from console.params import NAME, JobsQueue
 from console.servers import open_servers, read_settings
 from console.tables import Column, at
-from tasks.messages.result import ERROR_CODES
+from tasks.messages.dead_letter import ERROR_CODES
 
 COLUMNS: Final = (
     Column("jobId", lambda letter: letter["id"], width=36),

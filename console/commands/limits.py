@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
+from config.settings import MAX_IN_FLIGHT, MAX_RATE
 from console.admin.overview import AccountView, view_account
 from console.admin.records import known_accounts
 from console.help import Suggesting, examples
@@ -52,10 +52,10 @@ def show(*, form: Literal["text", "json"], output: Path | None) -> None:
 @account_option
 @click.option(
     "--max-rate",
-    type=Number(min=0, min_open=True, max=HIGHEST_RATE),
+    type=Number(min=0, min_open=True, max=MAX_RATE),
     help="Conversations per second.",
 )
-@click.option("--max-in-flight", type=click.IntRange(1, MOST_IN_FLIGHT), help="Requests in flight.")
+@click.option("--max-in-flight", type=click.IntRange(1, MAX_IN_FLIGHT), help="Requests in flight.")
 @click.option("--reset", is_flag=True, help="Return to the limits in the settings.")
 def set_(
     *, account: str | None, max_rate: float | None, max_in_flight: int | None, reset: bool

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from config.names import JOBS_QUEUE
-from config.settings import HIGHEST_RATE, MOST_IN_FLIGHT
+from config.settings import MAX_IN_FLIGHT, MAX_RATE
 from console.admin.chosen import Choice, Count, discard_chosen, letters_at, replay_chosen
 from console.admin.dead_letters import Dead
 from console.admin.discard import Discarder
@@ -22,12 +22,12 @@ from console.params import LABEL, NAME, Number
 from console.servers import Servers, demand_account, the_account
 from console.web.pages import DISCARDED, ENDED
 from console.web.site import FORM, SESSION, SITE, who
-from tasks.messages.result import ERROR_CODES
+from tasks.messages.dead_letter import ERROR_CODES
 from tasks.store.brake import Scope, pause, resume
 from tasks.store.limits import reset_ceiling, set_ceiling
 
-RATE: Final = Number(min=0, min_open=True, max=HIGHEST_RATE)
-IN_FLIGHT: Final = Number(min=1, max=MOST_IN_FLIGHT)
+RATE: Final = Number(min=0, min_open=True, max=MAX_RATE)
+IN_FLIGHT: Final = Number(min=1, max=MAX_IN_FLIGHT)
 
 routes = web.RouteTableDef()
 

@@ -11,11 +11,11 @@ from typing import Any, Final, cast
 from pydantic import TypeAdapter, ValidationError
 
 from config.names import TASK_NAME
+from tasks.messages.dead_letter import Cut
 from tasks.messages.fields.kinds import Moment
 from tasks.messages.job import AS_DOCUMENTED, InvalidJob, Job, Reading, parse_job
 from tasks.messages.json_text import MalformedJSON, loads_strict
 from tasks.messages.outcome import Outcome, invalid, malformed
-from tasks.messages.result import Cut
 from tasks.messages.trace import Trace, trace_of
 
 # A message with any other type is refused unread, above all pickle.

@@ -8,20 +8,19 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from config.names import EXCHANGE_NAME, FAILED_KEY
+from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, REUSED_KEY
 from tasks.messages.call import CALL_BYTES, argument_of, as_call, call_body
-from tasks.messages.job import InvalidJob, Job
-from tasks.messages.json_text import dumps_compact
-from tasks.messages.outgoing import Outgoing, now
-from tasks.messages.result import (
+from tasks.messages.dead_letter import (
     Attempt,
     Cut,
     DeadLetter,
     ErrorCode,
-    Result,
     cut_down,
     dead_letter_id,
 )
+from tasks.messages.job import InvalidJob, Job
+from tasks.messages.json_text import dumps_compact
+from tasks.messages.outgoing import Outgoing, now
 from tasks.messages.trace import NO_TRACE, Trace
 
 # The `counter` of an outcome that was recorded, and counted, before.
@@ -76,28 +75,32 @@ def opened(
     For a reused conversation, `opened_with` are the client properties of the job that opened it.
     """
     is_ours = status == "created"
-    result = Result(
-        job_id=job.job_id,
-        account_id=job.account_id,
-        consumer_id=job.consumer_id,
-        lp_consumer_id=lp_consumer_id,
-        status=status,
-        conversation_id=conversation_id,
-        attempts=attempts,
-        enqueued_at=enqueued_at,
-        created_at=now(),
-        resolved_by=resolved_by,
-        client_properties=job.client_properties if is_ours else opened_with,
-        campaign_info=conversation.get("campaignInfo") if is_ours else None,
-        conversation_context=conversation.get("conversationContext") if is_ours else None,
-        submission_id=job.submission_id,
-        metadata=job.metadata,
-    )
+    fields = {
+        "jobId": job.job_id,
+        "accountId": job.account_id,
+        "consumerId": job.consumer_id,
+        "lpConsumerId": lp_consumer_id,
+        "status": status,
+        "conversationId": conversation_id,
+        # The main dialog of a conversation has the conversation's id (LivePerson's guide).
+        "dialogId": conversation_id,
+        "attempts": attempts,
+        "enqueuedAt": enqueued_at,
+        "createdAt": now(),
+        "resolvedBy": resolved_by,
+        "clientProperties": job.client_properties if is_ours else opened_with,
+        "campaignInfo": conversation.get("campaignInfo") if is_ours else None,
+        "conversationContext": conversation.get("conversationContext") if is_ours else None,
+        "submissionId": job.submission_id,
+        "metadata": job.metadata,
+    }
+    # What does not apply is left out.
+    message = {name: value for name, value in fields.items() if value is not None}
     return Outcome(
         message_id=job.job_id,
         account_id=job.account_id,
-        routing_key=result.routing_key,
-        body=dumps_compact(result.to_dict()),
+        routing_key=CREATED_KEY if is_ours else REUSED_KEY,
+        body=dumps_compact(message),
         counter=status,
         created_id=conversation_id if is_ours else "",
         trace=trace,

@@ -17,11 +17,11 @@ from typing import Any, Final, Literal
 
 from redis import Redis
 
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import Outcome
 from tasks.messages.outgoing import now
-from tasks.messages.result import Attempt
 from tasks.store.answers import Beginning, Defer, Lost, Recorded, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
 from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text, together

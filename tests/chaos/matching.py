@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
-from tasks.messages.result import ERROR_CODES
+from tasks.messages.dead_letter import ERROR_CODES
 from tests.chaos.received import Received
 from tests.chaos.submissions import Submission
 

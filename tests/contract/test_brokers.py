@@ -66,7 +66,9 @@ class Hands:
             if (message := self._taker.take()) is not None:
                 make = self._broker.delivery
                 found.append(
-                    make(message, queue=JOBS_QUEUE, in_hand=self._in_hand, sender=self._publisher)
+                    make(
+                        message, queue=JOBS_QUEUE, in_hand=self._in_hand, publisher=self._publisher
+                    )
                 )
                 self._in_hand.add(found[-1])
             return len(found) == count

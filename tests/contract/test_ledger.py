@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from console.admin.records import cancel
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
-from tasks.messages.result import Attempt
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Recorded, Wait
 from tasks.store.connection import Keys
 from tasks.store.ledger import Ceiling, Ledger, Purpose

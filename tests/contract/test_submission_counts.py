@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 
 from console.admin.records import cancel, read_record, reopen
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
-from tasks.messages.result import Attempt
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go
 from tasks.store.connection import Keys, text
 from tasks.store.ledger import Ceiling, Ledger, Purpose

@@ -9,13 +9,14 @@ from typing import Any, NoReturn, cast
 import pytest
 
 from tasks.account import Account
-from tasks.attempt import Later, Rules, Try
+from tasks.attempt import Rules, Try
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.engagement import LookupFailed, Visit
+from tasks.messages.dead_letter import Attempt
 from tasks.messages.intake import Work
-from tasks.messages.result import Attempt
 from tasks.retry import Again, Decision, Hold, LookUp, Policy
+from tasks.steps import Later
 from tasks.stopping import Shutdown
 from tasks.store.answers import Claim, Defer
 from tasks.store.ledger import Ceiling, Ledger

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.attempt import Later, Record
+from tasks.steps import Later, Record
 from tasks.stopping import Stopping
 from tasks.store.answers import Go
 from tasks.store.brake import Scope, pause, resume

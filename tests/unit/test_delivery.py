@@ -54,7 +54,7 @@ def delivery(kind: type[Delivery], sender: Sender, **message: Any) -> tuple[Deli
         action()
 
     in_hand = InHand(at_once, at_once, enough=2, multiple=False)
-    found = kind(given, queue="conversations.jobs", in_hand=in_hand, sender=sender)
+    found = kind(given, queue="conversations.jobs", in_hand=in_hand, publisher=sender)
     in_hand.add(found)
     return found, channel
 

@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.messages.dead_letter import ERROR_CODES, Attempt
 from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now
-from tasks.messages.result import ERROR_CODES, Attempt
 from tasks.store.finished import (
     Unreadable,
     pack,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.messages.dead_letter import Cut
 from tasks.messages.intake import Contents, Malformed, Received, read
-from tasks.messages.result import Cut
 
 JOB = {"jobId": "order-1", "consumerId": "c-1"}
 EMBED: dict[str, object] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

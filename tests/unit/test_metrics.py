@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tasks.messages.dead_letter import ERROR_CODES
 from tasks.messages.outgoing import rfc3339
-from tasks.messages.result import ERROR_CODES
 from tests.documents import codes, read, rows, section
 from worker.metrics import MAX_NOTED, WorkerMetrics, status_label
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.attempt import Later, Record
+from tasks.steps import Later, Record
 from tasks.store.connection import Keys
 from tests.job_world import World, job_world
 from tests.jobs import ACCOUNT, make_job

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.attempt import Record
 from tasks.permits import AHEAD_SECONDS
+from tasks.steps import Record
 from tasks.store.answers import Claimed, Defer, Go, Wait
 from tasks.store.ledger import Ceiling
 from tests.job_world import ALIVE, World, job_world

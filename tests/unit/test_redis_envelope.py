@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport import virtual
 
-from tasks.messages.result import Cut
+from tasks.messages.dead_letter import Cut
 from tests.odd_messages import ON_REDIS
 from worker.broker.message import BEGINNING_BYTES, MAX_VALUES, bound, most_body_bytes, received
 from worker.broker.redis.envelope import RAW_CONTENT_TYPE, read_envelope

@@ -1,15 +1,16 @@
 """The messages out: results and dead letters."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
 
+from tasks.messages.dead_letter import Attempt, DeadLetter, dead_letter_id
 from tasks.messages.fields.examples import EXAMPLES
 from tasks.messages.job import parse_job
 from tasks.messages.json_text import dumps_compact, loads_strict
-from tasks.messages.outcome import failed, opened
-from tasks.messages.result import Attempt, DeadLetter, Result, dead_letter_id
+from tasks.messages.outcome import Outcome, failed, opened
 
 ATTEMPT = Attempt(
     at="2026-01-31T09:00:01.250Z",
@@ -30,17 +31,18 @@ def test_an_attempt_is_read_as_the_ledger_holds_it() -> None:
     assert Attempt.from_dict(old).cause == ""
 
 
-def result(**changes: object) -> Result:
-    fields: dict[str, object] = {
-        "job_id": "order-4711",
-        "account_id": "12345678",
-        "consumer_id": "c-1",
-        "status": "created",
-        "conversation_id": "8602832d",
-        "attempts": 1,
-        "created_at": "2026-01-31T09:00:01.250Z",
-    }
-    return Result(**(fields | changes))  # type: ignore[arg-type]  # a table of keyword arguments
+def result(status: Literal["created", "reused"] = "created", **given: Any) -> Outcome:
+    job = parse_job({"jobId": "order-4711", "consumerId": "c-1", **given}, accounts=["12345678"])
+    return opened(
+        job,
+        status=status,
+        conversation_id="8602832d",
+        lp_consumer_id=None,
+        attempts=1,
+        enqueued_at="2026-01-31T09:00:00.000Z",
+        resolved_by=None,
+        conversation=job.conversation,
+    )
 
 
 def dead_letter(**changes: object) -> DeadLetter:
@@ -54,7 +56,10 @@ def dead_letter(**changes: object) -> DeadLetter:
 
 def test_a_result_leaves_out_what_does_not_apply() -> None:
     """The smallest result holds nothing that is null; its dialog is its conversation."""
-    assert result().to_dict() == {
+    message = json.loads(result().body)
+    created_at = message.pop("createdAt")
+    assert datetime.now(UTC) - datetime.fromisoformat(created_at) < timedelta(minutes=1)
+    assert message == {
         "jobId": "order-4711",
         "accountId": "12345678",
         "consumerId": "c-1",
@@ -62,40 +67,53 @@ def test_a_result_leaves_out_what_does_not_apply() -> None:
         "conversationId": "8602832d",
         "dialogId": "8602832d",
         "attempts": 1,
-        "createdAt": "2026-01-31T09:00:01.250Z",
+        "enqueuedAt": "2026-01-31T09:00:00.000Z",
     }
 
 
 def test_a_result_holds_all_that_the_next_stage_needs() -> None:
     """Every field has the name and the order of the contract."""
     message = EXAMPLES["result"][0]
-    made = result(
-        consumer_id=message["consumerId"],
-        lp_consumer_id=message["lpConsumerId"],
-        conversation_id=message["conversationId"],
-        enqueued_at=message["enqueuedAt"],
-        client_properties=message["clientProperties"],
-        campaign_info=message["campaignInfo"],
-        conversation_context=message["conversationContext"],
-        submission_id=message["submissionId"],
-        metadata=message["metadata"],
+    of_the_job = ("jobId", "consumerId", "clientProperties", "submissionId", "metadata")
+    job = parse_job(
+        {
+            **{name: message[name] for name in of_the_job},
+            "conversation": {
+                name: message[name] for name in ("campaignInfo", "conversationContext")
+            },
+        },
+        accounts=[message["accountId"]],
     )
-    assert dumps_compact(made.to_dict()) == dumps_compact(message)
+    outcome = opened(
+        job,
+        status="created",
+        conversation_id=message["conversationId"],
+        lp_consumer_id=message["lpConsumerId"],
+        attempts=message["attempts"],
+        enqueued_at=message["enqueuedAt"],
+        resolved_by=None,
+        conversation=job.conversation,
+    )
+    made = json.loads(outcome.body)
+    assert {**made, "createdAt": message["createdAt"]} == message
+    assert list(made) == list(message)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"a": None, "b": [0, False, ""]}])
 def test_metadata_comes_back_untouched(metadata: dict[str, object]) -> None:
     """Empty and null values within the metadata are the producer's own."""
-    assert result(metadata=metadata).to_dict()["metadata"] == metadata
+    assert json.loads(result(metadata=metadata).body)["metadata"] == metadata
 
 
 @pytest.mark.parametrize(
     ("status", "routing_key"),
     [("created", "conversation.created"), ("reused", "conversation.reused")],
 )
-def test_a_results_status_is_its_routing_key(status: str, routing_key: str) -> None:
+def test_a_results_status_is_its_routing_key(
+    status: Literal["created", "reused"], routing_key: str
+) -> None:
     """Consumers can bind to the one or the other."""
-    assert result(status=status).routing_key == routing_key
+    assert result(status).routing_key == routing_key
 
 
 def test_a_dead_letter_holds_the_job_as_it_was_received() -> None:

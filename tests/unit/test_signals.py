@@ -101,7 +101,7 @@ class Worker:
         )
         in_hand = InHand(lambda how: how(), lambda how: how(), enough=2, multiple=False)
         sender: Any = Publisher()
-        delivery = MemoryDelivery(message, queue=JOBS_QUEUE, in_hand=in_hand, sender=sender)
+        delivery = MemoryDelivery(message, queue=JOBS_QUEUE, in_hand=in_hand, publisher=sender)
         in_hand.add(delivery)
         work = self.task.receive(delivery)
         assert work is not None

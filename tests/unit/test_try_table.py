@@ -26,10 +26,10 @@ from typing import Any, Final
 import pytest
 
 from console.admin.records import cancel, reopen
-from tasks.attempt import Drop, Later, Publish, Record, Soon, Step
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.http import FateUnknown, NotSent
 from tasks.messages.intake import Work
+from tasks.steps import Drop, Later, Publish, Record, Soon, Step
 from tasks.stopping import Stopping
 from tasks.store.ledger import Ceiling
 from tests.job_world import ALIVE, LOST, RECORDED, World, job_world

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kombu import Message
 
+from tasks.delivery import Publisher
 from tasks.messages.intake import Received
-from tasks.messages.outgoing import Outgoing
 from worker.broker.in_hand import InHand
 from worker.broker.message import body_of, received
 
 ENQUEUED_HEADER: Final = "enqueued-at"
 
 
-class Sender(Protocol):
-    """What a delivery needs of the publisher."""
-
-    def send(
-        self,
-        message: Outgoing,
-        confirmed: Callable[[], object],
-        handed_back: Callable[[], object] | None = None,
-    ) -> None:
-        """Queue a message; calls `confirmed` once the broker has it, or `handed_back` if never."""
-
-
 class Delivery(ABC):
     """One message in hand. Call one of `ack`, `requeue` and `defer`, once, from any thread."""
 
-    def __init__(self, message: Message, *, queue: str, in_hand: InHand, sender: Sender) -> None:
+    def __init__(
+        self, message: Message, *, queue: str, in_hand: InHand, publisher: Publisher
+    ) -> None:
         self.message = message
         self._in_hand = in_hand
-        self._sender = sender
+        self._publisher = publisher
         self.queue = queue
         self.channel: Any = message.channel
         self.tag: Any = message.delivery_tag

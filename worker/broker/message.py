@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from kombu import Message
 
+from tasks.messages.dead_letter import Cut
 from tasks.messages.intake import Received
-from tasks.messages.result import Cut
 from worker.broker import compression
 
 # A body up to this size is kept whole, even if it is too long for a job: its dead letter then

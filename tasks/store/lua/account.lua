@@ -15,7 +15,7 @@ local FIELDS = {
 }
 local LEARNED = {
   'lever', 'level', 'state', 'since', 'opened', 'try_at', 'wait', 'fell_at', 'learned_at', 'learned_from',
-  'base', 'step', 'passed', 'above', 'spare', 'clean', 'raised_at',
+  'base', 'step', 'passed', 'above', 'spare', 'clean', 'saved', 'raised_at',
   'before', 'share', 'strays', 'alike', 'stood', 'usual', 'usual_at', 'flow',
   'accepted', 'refused', 'firsts', 'first_refused', 'calls', 'refusals', 'evidence', 'verdict',
   'places', 'lowest', 'crowded', 'crowded_from', 'doubts', 'met', 'asked',

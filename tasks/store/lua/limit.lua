@@ -86,12 +86,14 @@ local function measure(a, opened)
   put(a, 'lowest', nil)
 end
 
--- Only calls that leave at the new level tell of it: not those that have their slot already.
+-- Only calls that leave at the new level tell of it: not those that have their slot already. Where a
+-- raised level was refused, the last of these may be late.
 local function set_level(a, now, level, state)
   local least = a.lever == 'in_flight' and 1 or SECOND_MS / WAIT_MS
+  local late = state == 'settle' and LATE_MS or 0
   put(a, 'level', math.max(least, math.min(level, ceiling(a))))
   put(a, 'state', state)
-  put(a, 'since', math.max(now, math.min(a.tat or 0, now + SECOND_MS)))
+  put(a, 'since', math.max(now, math.min(a.tat or 0, now + SECOND_MS)) + late)
   for _, sum in ipairs({ 'calls', 'refusals', 'evidence', 'verdict' }) do
     put(a, sum, 0)
   end
@@ -190,6 +192,11 @@ local function admit(a, now, left)
   put(a, 'denied', nil)
 end
 
+-- A limit that fell may come back.
+local function fell_lately(a, now)
+  return now - (a.fell_at or 0) <= WAIT_MS * GROW ^ 2
+end
+
 -- Raises the level by a share of it; `spare` is what a bucket may have saved, in calls a second × ms.
 local function climb(a, now, step, spare)
   put(a, 'spare', spare)
@@ -214,7 +221,8 @@ local function try(a, now)
     -- What a bucket may have saved meanwhile, where the level is two steps too low.
     local gained = (1 + 2 * STEP) * a.level * (now - a.since) / SECOND_MS - calls
     put(a, 'clean', refusals == 0 and 1 or nil)
-    climb(a, now, STEP, math.min(gained * SECOND_MS, a.level * BURST_MS))
+    local most = fell_lately(a, now) and a.saved and 2 * math.max(a.saved, CALLS / 4 * SECOND_MS) or math.huge
+    climb(a, now, STEP, math.min(gained * SECOND_MS, a.level * BURST_MS, most))
   end
 end
 
@@ -285,16 +293,12 @@ local function alarm(a, now, flow)
   cut(a, now, flow)
 end
 
--- A limit that fell may come back.
-local function fell_lately(a, now)
-  return now - (a.fell_at or 0) <= WAIT_MS * GROW ^ 2
-end
-
 -- A bucket explains what passed above `base`: back to it, or a little higher, where nothing was refused
 -- at it. The bucket was empty when `base` was found, so what it had saved tells how much higher.
 local function give_up(a, now, above)
   local longest = fell_lately(a, now) and WAIT_MS or GROW * WAIT_MS
   local gained = a.clean and a.spare > 0 and 2 * STEP * above / a.spare or 0
+  put(a, 'saved', above)
   local level = a.lever == 'in_flight' and a.passed or (1 + math.min(STEP / GROW, gained)) * a.base
   keep(a, now, level, math.min(GROW * a.wait, longest))
 end
@@ -349,6 +353,7 @@ local function conclude(a, now, flow)
   if a.verdict >= SURE then
     if a.learned_at and a.level < (1 - MOST) * a.before then
       put(a, 'fell_at', now)
+      put(a, 'saved', nil)
     end
     put(a, 'learned_at', a.before)
     put(a, 'learned_from', a.share)
@@ -517,7 +522,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
   local calls, passed = a.accepted + a.refused, a.opened and now - a.opened
   -- While nothing is refused, a second need not be over: at the start, and after a fall.
   local soon = a.first_refused == 0
-    and (a.state == 'start' or a.state == 'raise' and a.step <= GROW * STEP and fell_lately(a, now))
+    and (a.state == 'start' or a.state == 'raise' and fell_lately(a, now))
   if passed >= SECOND_MS / (soon and 2 or 1) and calls >= CALLS / (soon and 4 or 1) then
     weigh(a, now)
   end

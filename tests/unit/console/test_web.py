@@ -24,8 +24,8 @@ from console.servers import Servers
 from console.web import actions
 from console.web.app import make_app
 from console.web.safety import COOKIE, HEADERS
+from tasks.messages.dead_letter import ErrorCode
 from tasks.messages.outgoing import Outgoing
-from tasks.messages.result import ErrorCode
 from tasks.store.brake import pauses
 from tasks.store.limits import read_standing
 from tasks.store.pulse import TAKEN

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Final
 
-from tasks.messages.result import ERROR_CODES
+from tasks.messages.dead_letter import ERROR_CODES
 from tasks.store.rights import STORE_RIGHTS
 from tests.documents import ROOT, codes, read, rows, section
 from worker.broker.redis.rights import BROKER_RIGHTS

@@ -42,7 +42,7 @@ class RabbitDelivery(Delivery):
 
     def defer(self, seconds: float) -> None:
         """Publish a delayed copy, and acknowledge this message once the copy is confirmed."""
-        self._sender.send(self._later(seconds), self.ack, self.requeue)
+        self._publisher.send(self._later(seconds), self.ack, self.requeue)
 
     def _later(self, seconds: float) -> Outgoing:
         message = self.message

@@ -15,7 +15,7 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 
-from tasks.messages.result import Cut
+from tasks.messages.dead_letter import Cut
 from worker.broker.message import (
     BEGINNING_BYTES,
     COMPRESSION,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from kombu.utils.json import loads
 
-from tasks.messages.result import Cut
+from tasks.messages.dead_letter import Cut
 from worker.broker.message import (
     BEGINNING_BYTES,
     MAX_DEPTH,

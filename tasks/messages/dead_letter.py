@@ -1,4 +1,4 @@
-"""Results and dead letters: what each job ends as."""
+"""Attempts at a job, and the dead letter of one without a conversation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal, Self, cast
 
-from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
+from config.names import FAILED_KEY
 from tasks.messages.fields.messages import (
     ERROR_CODES,
     AttemptMessage,
@@ -17,7 +17,6 @@ from tasks.messages.fields.messages import (
     DeadMessage,
     ErrorCode,
     ErrorMessage,
-    ResultMessage,
 )
 from tasks.messages.job import readable_job_id
 from tasks.messages.json_text import dumps_compact
@@ -28,15 +27,12 @@ __all__ = [
     "Cut",
     "DeadLetter",
     "ErrorCode",
-    "Result",
     "cut_down",
     "dead_letter_id",
 ]
 
 # What a broker may count in addition to the body.
 _MARGIN_BYTES: Final = 16
-
-_ROUTING_KEYS: Final = {"created": CREATED_KEY, "reused": REUSED_KEY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,57 +94,6 @@ class Attempt:
             outcome=record["outcome"],
             cause=record.get("cause") or "",
             note=record.get("note", ""),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """An open conversation; times are RFC 3339 in UTC, to the millisecond."""
-
-    job_id: str
-    account_id: str
-    consumer_id: str
-    status: Literal["created", "reused"]
-    conversation_id: str
-    attempts: int
-    created_at: str
-    enqueued_at: str | None = None
-    lp_consumer_id: str | None = None
-    resolved_by: str | None = None
-    client_properties: Mapping[str, Any] | None = field(default=None, repr=False)
-    campaign_info: Mapping[str, Any] | None = field(default=None, repr=False)
-    conversation_context: Mapping[str, Any] | None = field(default=None, repr=False)
-    submission_id: str | None = None
-    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
-
-    @property
-    def routing_key(self) -> str:
-        """The routing key, which is also the message's `type`."""
-        return _ROUTING_KEYS[self.status]
-
-    def to_dict(self) -> ResultMessage:
-        """Return the message, without the fields that do not apply."""
-        message = {
-            "jobId": self.job_id,
-            "accountId": self.account_id,
-            "consumerId": self.consumer_id,
-            "lpConsumerId": self.lp_consumer_id,
-            "status": self.status,
-            "conversationId": self.conversation_id,
-            # The main dialog of a conversation has the conversation's id (LivePerson's guide).
-            "dialogId": self.conversation_id,
-            "attempts": self.attempts,
-            "enqueuedAt": self.enqueued_at,
-            "createdAt": self.created_at,
-            "resolvedBy": self.resolved_by,
-            "clientProperties": self.client_properties,
-            "campaignInfo": self.campaign_info,
-            "conversationContext": self.conversation_context,
-            "submissionId": self.submission_id,
-            "metadata": self.metadata,
-        }
-        return cast(
-            "ResultMessage", {name: value for name, value in message.items() if value is not None}
         )
 
 
