@@ -122,13 +122,14 @@ def _whatever_it_holds(renderers: Sequence[Processor]) -> Processor:
     """
 
     def render(logger: WrappedLogger, name: str, event: Any) -> Any:
-        known = {key: event.get(key) for key in ("event", "level", "at", "job_id", "account")}
+        line: Any = dict(event)  # renderers take out what they write
         try:
             for renderer in renderers:
-                event = renderer(logger, name, event)
+                line = renderer(logger, name, line)
         except Exception as error:  # noqa: BLE001 - whatever a value does when it is shown
+            known = {key: event.get(key) for key in ("event", "level", "at", "job_id", "account")}
             return json.dumps({**known, "not_shown": type(error).__name__}, default=object.__repr__)
-        return event
+        return line
 
     return render
 

@@ -506,7 +506,7 @@ class Try:
 
     def _opened(self, status: str, conversation_id: str, resolved_by: str | None = None) -> Record:
         """Return the result, to be recorded."""
-        opened_with = None
+        enqueued_at, opened_with = self._enqueued_at, None
         if status == "reused":
             opened_with = retry_store(
                 lambda: self._ledger.opened_with(self.work.job.account_id, conversation_id),
@@ -518,13 +518,13 @@ class Try:
             conversation_id=conversation_id,
             lp_consumer_id=self._tokens.lp_consumer_id if self._tokens else None,
             attempts=self._claim.sent,
-            enqueued_at=self._enqueued_at,
+            enqueued_at=enqueued_at,
             resolved_by=resolved_by,
             conversation=self._conversation,
             opened_with=opened_with,
             trace=self.work.trace,
         )
-        return self._record(outcome)
+        return self._record(outcome, enqueued_at)
 
     def _failed(self, code: ErrorCode) -> Record:
         """Return the dead letter, to be recorded."""
@@ -536,12 +536,12 @@ class Try:
             error_code=answer.error_code if answer else None,
             attempts=self._history,
         )
-        return self._record(outcome)
+        return self._record(outcome, self._enqueued_at)
 
-    def _record(self, outcome: Outcome) -> Record:
+    def _record(self, outcome: Outcome, enqueued_at: str) -> Record:
         return Record(
             outcome=outcome,
-            enqueued_at=self._enqueued_at,
+            enqueued_at=enqueued_at,
             feedback=self._feedback,
             cause=self._cause,
             probing=self._claim.probing,

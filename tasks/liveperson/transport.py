@@ -28,6 +28,8 @@ IDLE_SECONDS = 4.0
 
 
 _TLS_PORT = 443
+# A new response makes a jar for cookies, which takes longer than all else in it.
+_BLANK = Response()
 _PROXY_REFUSES = 407
 # The process, or the machine, has no file descriptor left.
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -109,7 +111,8 @@ class Connection:
         self._used_at = time.monotonic()
         if self._proxy is not None and answer.head.status == _PROXY_REFUSES:
             raise BeforeSending(f"the proxy {self._proxy} asks for credentials (HTTP 407)")
-        response = Response()
+        response = Response.__new__(Response)
+        vars(response).update(vars(_BLANK), history=[])
         response.request, response.url = request, str(request.url)
         response.status_code = answer.head.status
         response.headers = answer.head.headers  # type: ignore[assignment] # they are only read

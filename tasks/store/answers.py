@@ -151,10 +151,11 @@ def beginning(job: Job, answer: Sequence[Any]) -> Beginning | Wait:
 
 
 def _claim(facts: Sequence[Any]) -> Claim:
-    seen, history, sent, losses, visit, is_doubted, alone, probing = facts
+    seen, told, sent, losses, visit, is_doubted, alone, probing = facts
+    history = json.loads(f"[{text(told)}]") if told else ()  # empty for nearly all
     return Claim(
         seen_at=datetime.fromtimestamp(float(seen) / MILLISECONDS, UTC),
-        history=tuple(Attempt.from_dict(item) for item in json.loads(f"[{text(history)}]")),
+        history=tuple(map(Attempt.from_dict, history)),
         sent=int(sent),
         losses=int(losses),
         visit=text(visit),

@@ -20,7 +20,7 @@ from redis import ConnectionPool, Redis
 from redis.commands.core import Script
 from redis.exceptions import AskError, MovedError, NoScriptError
 
-from tasks.store.cluster import look_again, place_named_in, place_of
+from tasks.store.cluster import look_again, place_finder, place_named_in
 from tasks.store.connection import StoreError, Together, tag_of
 from tasks.store.replies import NoReplicas, classify, report
 
@@ -119,6 +119,7 @@ class ScriptBatches:
     def __init__(self, store: Redis, *, copies: int = 0) -> None:
         """Have `copies` replicas confirm the writes of a call that is to be `copied`."""
         self._store = store
+        self._place_of = place_finder(store)
         self._copies = copies
         self._lanes: dict[str, _Lane] = {}
         self._lane_lock = threading.Lock()
@@ -201,7 +202,7 @@ class ScriptBatches:
                 told.get(timeout=max(0.0, deadline - time.monotonic()))
 
     def _put(self, call: _Call) -> None:
-        self._lane(*place_of(self._store, call.keys)).put(call)
+        self._lane(*self._place_of(call.keys)).put(call)
 
     def _lane(self, name: str, pool: ConnectionPool) -> _Lane:
         if (lane := self._lanes.get(name)) is not None:
@@ -209,17 +210,16 @@ class ScriptBatches:
         with self._lane_lock:
             return self._lanes.setdefault(name, _Lane(name, pool, self, copies=self._copies))
 
-    def sealed(self, call: _Call) -> _Call:
+    def seal(self, call: _Call) -> None:
         """End the gathering of keys for a call, which is sent now."""
-        if not call.group:
-            return call
-        with self._gather_lock:
-            del self._gathering[call.group]
-        return replace(call, group="")
+        if call.group:
+            with self._gather_lock:
+                # A call that has moved to another server is sealed twice.
+                self._gathering.pop(call.group, None)
 
     def belongs(self, call: _Call, lane: str) -> bool:
         """Tell whether a call still belongs to this lane; if not, put it into its new one."""
-        if not call.keys or place_of(self._store, call.keys)[0] == lane:
+        if not call.keys or self._place_of(call.keys)[0] == lane:
             return True
         self._put(call)
         return False
@@ -288,7 +288,8 @@ class _Lane:
                 calls.append(self._waiting.get_nowait())
         except queue.Empty:
             pass
-        calls = list(map(self._batches.sealed, calls))
+        for call in calls:
+            self._batches.seal(call)
         if self._again and time.monotonic() >= self._again_at:
             again, self._again = self._again, []
             calls = [one for one in again if self._batches.belongs(one, self._name)] + calls

@@ -27,6 +27,9 @@ from redis.retry import Retry
 from config.redis_urls import Cluster
 from tasks.store.replies import WrongServer
 
+# The name of a server, and the pool of connections to it.
+Place = tuple[str, ConnectionPool]
+
 # The timeout of connecting to a node; the others can be asked instead.
 CONNECT_SECONDS: Final = 1.5
 # How often a command is redirected, or tried on another node.
@@ -90,21 +93,28 @@ def needs_asking(store: Redis) -> bool:
     return isinstance(store, RedisCluster)
 
 
-def place_of(store: Redis, keys: Sequence[str]) -> tuple[str, ConnectionPool]:
-    """Return the name of the server that has these keys, and the pool of connections to it.
+def place_finder(store: Redis) -> Callable[[Sequence[str]], Place]:
+    """Return the function that tells which server has some keys.
 
-    Without keys, or if no server has them now, it is any node.
+    Without keys, or if no server has them now, it is any node. Whether the store is a cluster is
+    asked once: its class is a protocol, and comparing with one takes microseconds.
     """
     if not isinstance(store, RedisCluster):
-        return "", store.connection_pool
-    node: Any = store.get_default_node()
-    if keys:
-        with contextlib.suppress(SlotNotCoveredError):
-            node = store.get_node_from_key(keys[0])
-    return node.name, _pool(store, node)
+        place = "", store.connection_pool
+        return lambda _: place
+    cluster: Any = store
+
+    def place_of(keys: Sequence[str]) -> Place:
+        node = cluster.get_default_node()
+        if keys:
+            with contextlib.suppress(SlotNotCoveredError):
+                node = cluster.get_node_from_key(keys[0])
+        return node.name, _pool(cluster, node)
+
+    return place_of
 
 
-def place_named_in(store: Redis, error: AskError) -> tuple[str, ConnectionPool] | None:
+def place_named_in(store: Redis, error: AskError) -> Place | None:
     """Return the server that a redirection names, and its pool; None if it is not known yet.
 
     After MOVED the slot is looked for there from then on.

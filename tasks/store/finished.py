@@ -24,6 +24,7 @@ from binascii import hexlify, unhexlify
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ _KEPT: Final = ("consumerId", "submissionId")
 NOTE_BYTES: Final = 8
 # The length of a consumer's name in the notes; if two have the same, the jobs' records tell.
 CONSUMER_BYTES: Final = 6
+# How many of the consumers' notes are remembered: each job in hand needs its own twice.
+KEPT_NOTES: Final = 1024
 STATES: Final = {b"d": "done", b"p": "published"}
 
 _SEEN: Final = slice(1, 7)
@@ -254,6 +257,7 @@ def consumer_name(consumer_id: str) -> bytes:
     return sha256(consumer_id.encode()).digest()[:CONSUMER_BYTES]
 
 
+@lru_cache(maxsize=KEPT_NOTES)
 def consumer_note(consumer_id: str, job_id: str) -> bytes:
     """Return the name of the note of a consumer's job."""
     return consumer_name(consumer_id) + write_note(job_id)
