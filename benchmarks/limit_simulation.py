@@ -23,10 +23,10 @@ from tasks.store.connection import LIMITER, sources
 EPOCH_MS = 1.7e12
 POLL_SECONDS = 0.02
 AHEAD_SECONDS = 0.25
-LONGEST_SLEEP_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
+MAX_SLEEP_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 60.0
 FLIGHT_MS = 40_000
-LOOK_SECONDS = 0.25
+NOTE_SECONDS = 0.25
 
 ASK = """
 local now = tonumber(ARGV[1])
@@ -125,7 +125,7 @@ class Job:
 
     def pause(self) -> float:
         """Return how long it waits after a 429, as tasks/retry.py has it, in seconds."""
-        return min(2.0 ** (self.row - 1), LONGEST_PAUSE_SECONDS)
+        return min(2.0 ** (self.row - 1), MAX_PAUSE_SECONDS)
 
 
 @dataclass(slots=True)
@@ -236,7 +236,7 @@ class Simulation:
             self._at(now + max(0, wait - AHEAD_SECONDS), self._let_next_ask, worker)
             self._at(now + wait + self._wake(), self._claim, worker, booked, job)
         elif wait:
-            pause = min(wait, LONGEST_SLEEP_SECONDS)
+            pause = min(wait, MAX_SLEEP_SECONDS)
             self._at(now + pause + self._wake(), self._ask, worker, job)
         else:
             self._polls[worker] = (call, job)
@@ -303,7 +303,7 @@ class Simulation:
         rate, width = self._limiter.answer(
             now, call, record, accepted=accepted, retry_after=retry_after
         )
-        if not self._run.rates or now > self._run.rates[-1][0] + LOOK_SECONDS:
+        if not self._run.rates or now > self._run.rates[-1][0] + NOTE_SECONDS:
             self._run.rates.append((now, rate))
             self._run.widths.append((now, width))
         if accepted:

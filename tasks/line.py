@@ -6,7 +6,7 @@ import heapq
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 # Sorts the highest priority first, and then the earliest delivery.
@@ -91,12 +91,14 @@ class Seats:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def seat(self, account_id: str) -> Iterator[bool]:
+    def seat(self, account_id: str) -> AbstractContextManager[bool]:
         """Take a slot for an account; False if it has its share already."""
+        return self._seat(account_id) if self._shared else nullcontext(enter_result=True)
+
+    @contextmanager
+    def _seat(self, account_id: str) -> Iterator[bool]:
         with self._lock:
-            free = self._slots - self._taken.total()
-            admitted = not self._shared or self._taken[account_id] < free
+            admitted = self._taken[account_id] < self._slots - self._taken.total()
             self._taken[account_id] += admitted
         try:
             yield admitted

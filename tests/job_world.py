@@ -158,7 +158,7 @@ class World:
     def end(
         self, job: Job, owner: str, *kinds: str, feedback: Feedback = "", cause: str = ""
     ) -> None:
-        """Have it let go of the job after such attempts, each with its note: "unknown:probe"."""
+        """Have it release the job after such attempts, each with its note: "unknown:probe"."""
         pairs = [kind.partition(":")[::2] for kind in kinds]
         attempts = [
             Attempt(at=AT, http_status=STATUS.get(kind), outcome=kind, note=note)

@@ -28,7 +28,7 @@ from tasks.tracing import NO_IDS, Processing, Tracing
 W3C: Final = TraceContextTextMapPropagator()
 PORTS: Final = {"https": 443, "http": 80}
 # How often to look for a provider, which may be set at any time; each look reads the environment.
-LOOK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
 
 
 class OpenTelemetry(Tracing):
@@ -130,7 +130,7 @@ class OpenTelemetry(Tracing):
 
     def _has_provider(self) -> bool:
         if not self._is_on and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._look_at = time.monotonic() + POLL_SECONDS
             provider = trace.get_tracer_provider()
             self._is_on = not isinstance(provider, trace.ProxyTracerProvider)
         return self._is_on

@@ -41,7 +41,7 @@ ASKING: Final = ("ASKING",)
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     """A script, its keys and arguments, and the callback for its answer, or an error.
 

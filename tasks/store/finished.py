@@ -71,6 +71,7 @@ _UUID_LENGTH, _MOMENT_LENGTH = 36, 24
 _HEX_MARKS: Final = {64: b"\x02", 32: b"\x03", 16: b"\x04"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_NESTED: Final = (dict, list)
 
 # Usual facts, the most frequent last. Never change this text: a record can be read only with the
 # text that it was written with.
@@ -328,11 +329,11 @@ def _in_order(value: Any) -> Any:
         return [_in_order(one) for one in value]
     if not isinstance(value, dict):
         return value
-    parts = {name: value[name] for name in sorted(value, key=_ORDER.__getitem__)}
-    for name, part in parts.items():
-        if isinstance(part, dict | list):
-            parts[name] = _in_order(part)
-    return parts
+    names = sorted(value, key=_ORDER.__getitem__)
+    return {
+        name: _in_order(part) if isinstance(part := value[name], _NESTED) else part
+        for name in names
+    }
 
 
 def _read(record: bytes) -> tuple[Finished, bytes, bytes]:

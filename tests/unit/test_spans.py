@@ -28,7 +28,7 @@ from tasks.tracing import UNTRACED
 from tests.job_world import World, job_world
 from tests.jobs import ACCOUNT, job_document
 from tests.scripted_liveperson import Script, created, page, refused_item
-from worker.spans import LOOK_SECONDS, OpenTelemetry
+from worker.spans import POLL_SECONDS, OpenTelemetry
 
 TRACE_ID, PRODUCER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACE = {"traceparent": f"00-{TRACE_ID}-{PRODUCER}-01", "tracestate": "rojo=1"}
@@ -348,5 +348,5 @@ def test_a_provider_that_comes_later_is_found(
     assert not spans._has_provider()
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     assert not spans._has_provider()
-    seconds[0] += LOOK_SECONDS
+    seconds[0] += POLL_SECONDS
     assert spans._has_provider()

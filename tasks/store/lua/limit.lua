@@ -11,7 +11,7 @@ local STEP = 0.03       -- a level is kept so far below what was accepted, and f
 local GROW = 3          -- each further step is so many times as large; an account starts two below
 local BURST_MS = 1500   -- a bucket gives a second's calls at once, and refills while it is measured
 local USUAL = 0.005     -- the share of calls that anybody's limit refuses now and then
-local MOST = 0.15       -- refusals of a larger share are never taken for strays
+local MAX_STRAYS = 0.15 -- refusals of a larger share are never taken for strays
 local SURE = 3          -- evidence, as the natural logarithm of odds: 20 to 1
 local WAIT_MS = 8000    -- so long after it was found a level is raised, to see whether it still holds
 
@@ -241,7 +241,7 @@ local function supposes_a_cap(a, now)
   end
   put(a, 'lever', 'in_flight')
   put(a, 'before', a.level)
-  put(a, 'share', math.max(MOST, share_refused(a)))
+  put(a, 'share', math.max(MAX_STRAYS, share_refused(a)))
   put(a, 'alike', 0)
   put(a, 'stood', nil)
   put(a, 'crowded', nil)
@@ -279,7 +279,7 @@ local function alarm(a, now, flow)
   local refused = share_refused(a)
   if a.lever == 'in_flight' and a.state == 'keep' then
     -- Below a cap nothing is refused: a rate is, as soon as answers come faster.
-    put(a, 'before', flow / (1 - math.min(MOST, refused)))
+    put(a, 'before', flow / (1 - math.min(MAX_STRAYS, refused)))
     put(a, 'share', math.max(refused, 0.01))
     put(a, 'strays', math.max(least_refused(a), 0.01))
     put(a, 'stood', 1)
@@ -296,7 +296,11 @@ end
 -- A bucket explains what passed above `base`: back to it, or a little higher, where nothing was refused
 -- at it. The bucket was empty when `base` was found, so what it had saved tells how much higher.
 local function give_up(a, now, above)
-  local longest = fell_lately(a, now) and WAIT_MS or GROW * WAIT_MS
+  local longest = GROW * WAIT_MS
+  if fell_lately(a, now) then
+    -- A try costs a refusal or two: one in a hundred calls.
+    longest = math.min(WAIT_MS, math.max(2 / GROW * WAIT_MS, SECOND_MS / (2 * USUAL) / a.base))
+  end
   local gained = a.clean and a.spare > 0 and 2 * STEP * above / a.spare or 0
   put(a, 'saved', above)
   local level = a.lever == 'in_flight' and a.passed or (1 + math.min(STEP / GROW, gained)) * a.base
@@ -351,7 +355,7 @@ end
 -- At a lower level fewer were refused: it is the limit. Or as many, twice: they are not about it.
 local function conclude(a, now, flow)
   if a.verdict >= SURE then
-    if a.learned_at and a.level < (1 - MOST) * a.before then
+    if a.learned_at and a.level < (1 - MAX_STRAYS) * a.before then
       put(a, 'fell_at', now)
       put(a, 'saved', nil)
     end
@@ -368,7 +372,7 @@ local function conclude(a, now, flow)
   put(a, 'alike', a.alike + 1)
   if a.lever == 'in_flight' then
     free_places(a, now, flow)
-  elseif a.alike >= 2 and least_refused(a) < MOST then
+  elseif a.alike >= 2 and least_refused(a) < MAX_STRAYS then
     put(a, 'usual', math.max(usual(a), share_refused(a)))
     put(a, 'usual_at', now)
     keep(a, now, a.before, WAIT_MS)
@@ -386,7 +390,7 @@ local function weigh(a, now)
   end
   local flow = SECOND_MS * a.accepted / (now - a.opened)
   local asked = SECOND_MS * (a.accepted + a.refused) / (now - a.opened)
-  local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MOST) * a.level
+  local used = a.lever == 'in_flight' and a.met or a.lever ~= 'in_flight' and asked >= (1 - MAX_STRAYS) * a.level
   local is_too_high = a.evidence >= 4 * SURE
   put(a, 'flow', flow)
   if not used then
@@ -433,7 +437,7 @@ local function weigh(a, now)
     else
       give_up(a, now, a.above)
     end
-  elseif is_too_high and (a.state == 'raise' or share_refused(a) >= MOST or not used) then
+  elseif is_too_high and (a.state == 'raise' or share_refused(a) >= MAX_STRAYS or not used) then
     alarm(a, now, flow)
   elseif not supposes_a_cap(a, now) then
     if used then
@@ -503,7 +507,7 @@ local function learn(a, now, record, was_refused, retry_after_ms)
     put(a, 'accepted', a.accepted + 1)
     put(a, 'places', a.places + place)
   end
-  if again == '0' or (a.share or 0) >= MOST then
+  if again == '0' or (a.share or 0) >= MAX_STRAYS then
     put(a, 'firsts', a.firsts + 1)
     put(a, 'first_refused', a.first_refused + (was_refused and 1 or 0))
     if a.state == 'check' then
