@@ -355,7 +355,8 @@ end
 -- At a lower level fewer were refused: it is the limit. Or as many, twice: they are not about it.
 local function conclude(a, now, flow)
   if a.verdict >= SURE then
-    if a.learned_at and a.level < (1 - MAX_STRAYS) * a.before then
+    -- A level that was found too high at the start has not fallen.
+    if a.learned_at and now - (a.open_at or 0) > WAIT_MS and a.level < (1 - MAX_STRAYS) * a.before then
       put(a, 'fell_at', now)
       put(a, 'saved', nil)
     end
