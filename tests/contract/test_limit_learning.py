@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -93,6 +94,21 @@ def test_a_limit_that_falls_to_a_quarter_and_comes_back_is_followed(
     assert seen.goodput(cut + 5, back) >= 0.9 * limit / 4
     whole = (at for at in range(back, 70) if seen.goodput(at, at + 5) >= 0.9 * limit)
     assert next(whole) - back <= 15
+
+
+@pytest.mark.parametrize("back", [45.75, 51])
+def test_a_limit_that_comes_back_from_half_is_used_within_ten_seconds(
+    store: Redis, back: float
+) -> None:
+    """Whether it comes back just after a higher level was refused, or long after that."""
+    limit, first = 50, math.ceil(back)
+    changes = ((20, Bucket(limit / 2, 0.2)), (back, Bucket(limit, 0.2)))
+    seen = run(
+        store, Bucket(limit, 0.2), ceiling=500, in_flight=500, seconds=first + 20, changes=changes
+    )
+    assert seen.refused_share(25, int(back)) <= 0.01
+    whole = (at for at in range(first, first + 15) if seen.goodput(at, at + 5) >= 0.9 * limit)
+    assert next(whole) - back <= 10
 
 
 @pytest.mark.parametrize("out", [2, 5, 60])
