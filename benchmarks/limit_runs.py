@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from benchmarks.limit_pool import ACCOUNT, Seen, Stage, jobs
@@ -92,13 +93,14 @@ class Runs:
             while not over.is_set():
                 client.create(headers).raise_for_status()
 
-        threads = [threading.Thread(target=call, args=(f"c-{one}",)) for one in range(cap)]
-        for thread in threads:
-            thread.start()
-        seen = self._stage.watch(seconds)
-        over.set()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(cap) as pool:
+            calls = [pool.submit(call, f"c-{number}") for number in range(cap)]
+            try:
+                seen = self._stage.watch(seconds)
+            finally:
+                over.set()
+            for one in calls:
+                one.result()  # fewer threads would make less possible
         return seen.goodput(2, seconds)
 
     def _prepare(self, limit: float, cap: int | None) -> None:

@@ -18,7 +18,7 @@ from redis import Redis
 
 from benchmarks.jobs import job as document
 from benchmarks.machine import description
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now
