@@ -30,7 +30,8 @@ from tasks.liveperson.engagement import (
 )
 from tasks.liveperson.tokens import Tokens
 from tasks.measures import UNMEASURED, Measures
-from tasks.messages.dead_letter import Attempt, ErrorCode
+from tasks.messages.attempt import Attempt
+from tasks.messages.dead_letter import ErrorCode
 from tasks.messages.intake import Work
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now, rfc3339

@@ -18,7 +18,7 @@ class Delivery(Protocol):
 
     @property
     def received(self) -> Received:
-        """The message in the form that is read here."""
+        """The message in the form that the task reads."""
 
     @property
     def queue(self) -> str:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, OF_THE_ACCOUNT, Answer, Kind
-from tasks.messages.dead_letter import Attempt, ErrorCode
+from tasks.messages.attempt import Attempt
+from tasks.messages.dead_letter import ErrorCode
 
 # Attempts that use up a retry of the schedule; 429 and 401 do not.
 FAILURES: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.ALREADY_OPEN})

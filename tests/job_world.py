@@ -18,7 +18,7 @@ from tasks.attempt import Rules, Try
 from tasks.line import Seats
 from tasks.liveperson.client import LivePersonClient
 from tasks.measures import UNMEASURED, Measures
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.intake import Work
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome

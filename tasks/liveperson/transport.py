@@ -28,7 +28,8 @@ IDLE_SECONDS = 4.0
 
 
 _TLS_PORT = 443
-# A new response makes a jar for cookies, which takes longer than all else in it.
+# What every response starts from; its empty jar for cookies is shared, since a new one takes longer
+# than all else in a response.
 _BLANK = Response()
 _PROXY_REFUSES = 407
 # The process, or the machine, has no file descriptor left.

@@ -1,4 +1,4 @@
-"""Attempts at a job, and the dead letter of one without a conversation."""
+"""The dead letter of a job without a conversation, or of a message that is not a job."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, cast
 
 from config.names import FAILED_KEY
+from tasks.messages.attempt import Attempt
 from tasks.messages.fields.messages import (
     ERROR_CODES,
-    AttemptMessage,
-    AttemptOutcome,
     DeadJob,
     DeadMessage,
     ErrorCode,
@@ -23,7 +22,6 @@ from tasks.messages.json_text import dumps_compact
 
 __all__ = [
     "ERROR_CODES",
-    "Attempt",
     "Cut",
     "DeadLetter",
     "ErrorCode",
@@ -50,51 +48,6 @@ class Cut:
     def digest(self) -> str:
         """The digest, with the name of its kind."""
         return f"SHA-256 {self.sha256}" if self.sha256 else f"SHA-1 {self.sha1}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One finished request to LivePerson; `at` is RFC 3339 in UTC, to the millisecond.
-
-    `outcome` is an AttemptOutcome, or `created` for a request that leads to a result. `cause` names
-    service, host, and error or HTTP status, in at most 200 characters. `note` is for the next
-    decision (tasks/retry.py), and only in the ledger.
-    """
-
-    at: str
-    http_status: int | None
-    outcome: str
-    cause: str = ""
-    note: str = ""
-
-    def to_dict(self) -> AttemptMessage:
-        """Return it as it is in dead letters."""
-        return {
-            "at": self.at,
-            "httpStatus": self.http_status,
-            "cause": self.cause or None,
-            "outcome": cast("AttemptOutcome", self.outcome),
-        }
-
-    def to_record(self) -> Mapping[str, Any]:
-        """Return it as it is in the ledger; begin.lua relies on the outcome being last."""
-        record: dict[str, Any] = {"at": self.at, "httpStatus": self.http_status}
-        if self.cause:
-            record["cause"] = self.cause
-        if self.note:
-            record["note"] = self.note
-        return {**record, "outcome": self.outcome}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` or `to_record` wrote."""
-        return cls(
-            at=record["at"],
-            http_status=record["httpStatus"],
-            outcome=record["outcome"],
-            cause=record.get("cause") or "",
-            note=record.get("note", ""),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

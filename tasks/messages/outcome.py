@@ -9,15 +9,9 @@ from typing import Any, Final, Literal
 import orjson
 
 from config.names import CREATED_KEY, EXCHANGE_NAME, FAILED_KEY, REUSED_KEY
+from tasks.messages.attempt import Attempt
 from tasks.messages.call import CALL_BYTES, argument_of, as_call, call_body
-from tasks.messages.dead_letter import (
-    Attempt,
-    Cut,
-    DeadLetter,
-    ErrorCode,
-    cut_down,
-    dead_letter_id,
-)
+from tasks.messages.dead_letter import Cut, DeadLetter, ErrorCode, cut_down, dead_letter_id
 from tasks.messages.job import InvalidJob, Job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outgoing import Outgoing, now

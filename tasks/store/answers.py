@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job
 from tasks.messages.outcome import REPEATED, Outcome
 from tasks.messages.trace import read_trace

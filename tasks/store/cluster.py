@@ -96,9 +96,9 @@ def needs_asking(store: Redis) -> bool:
 def place_finder(store: Redis) -> Callable[[Sequence[str]], Place]:
     """Return the function that tells which server has some keys.
 
-    Without keys, or if no server has them now, it is any node. Whether the store is a cluster is
-    asked once: its class is a protocol, and comparing with one takes microseconds.
+    Without keys, or if no server has them now, it is any node.
     """
+    # What the store is, is asked here, not for each call.
     if not isinstance(store, RedisCluster):
         place = "", store.connection_pool
         return lambda _: place

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from redis import Redis
 
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job
 from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import Outcome

@@ -16,7 +16,7 @@ from redis import Redis
 from config.names import DEAD_LETTERS_QUEUE, FAILED_KEY, JOBS_QUEUE
 from console import main
 from console.admin.records import reopen
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.fields.messages import AttemptMessage
 from tasks.messages.outcome import failed, malformed, opened
 from tasks.store.answers import Claimed, Recorded

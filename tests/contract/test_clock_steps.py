@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.store.answers import Go
 from tasks.store.ledger import Ceiling, Ledger
 from tasks.store.limits import read_standing

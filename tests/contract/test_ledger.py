@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from console.admin.records import cancel
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go, Held, Lost, Recorded, Wait

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from console.admin.records import cancel, read_record, reopen
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job
 from tasks.messages.outcome import Outcome
 from tasks.store.answers import Cancelled, Claimed, Conflict, Defer, Go

@@ -13,7 +13,7 @@ from tasks.attempt import Rules, Try
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.client import LivePersonClient
 from tasks.liveperson.engagement import LookupFailed, Visit
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.messages.intake import Work
 from tasks.retry import Again, Decision, Hold, LookUp, Policy
 from tasks.steps import Later

@@ -6,7 +6,7 @@ from config.settings import Settings
 from tasks.attempt import TOKEN_PAUSE_SECONDS
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.app_tokens import PAUSE_SECONDS
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.retry import UNRESOLVED, Again, LookUp, Policy, decide, look_again
 
 POLICY = Policy(schedule=Settings().retry_schedule)

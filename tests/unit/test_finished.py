@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.messages.dead_letter import ERROR_CODES, Attempt
+from tasks.messages.attempt import Attempt
+from tasks.messages.dead_letter import ERROR_CODES
 from tasks.messages.job import Job, parse_job
 from tasks.messages.outcome import Outcome, failed, opened
 from tasks.messages.outgoing import now

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import pytest
 
-from tasks.messages.dead_letter import Attempt, DeadLetter, dead_letter_id
+from tasks.messages.attempt import Attempt
+from tasks.messages.dead_letter import DeadLetter, dead_letter_id
 from tasks.messages.fields.examples import EXAMPLES
 from tasks.messages.job import parse_job
 from tasks.messages.json_text import dumps_compact, loads_strict

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, Answer, Kind
-from tasks.messages.dead_letter import Attempt
+from tasks.messages.attempt import Attempt
 from tasks.retry import (
     Again,
     Created,
