@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from tasks.liveperson.answer import (
     is_page,
     is_taken,
 )
+from tasks.liveperson.conversation import item_ids
 from tasks.liveperson.engagement import (
     EngagementFailure,
     LookupFailed,
@@ -69,8 +69,6 @@ from tasks.store.ledger import Feedback, Ledger
 from tasks.store.retrying import retry_store
 from tasks.tracing import UNTRACED, Tracing
 
-# The namespace of the ids of an attempt's two items: computed, so that nothing stores them.
-ITEMS: Final = uuid.UUID("7b8b7f3e-52c5-4f0e-9a57-3c1f8d0f5a11")
 # When to retry a job that another delivery has claimed.
 CLAIMED_RETRY_SECONDS: Final = 3.0
 # Retry delays up to this long are waited for in the thread, longer ones in the broker.
@@ -197,12 +195,12 @@ class Try:
 
     def _send(self, tokens: Tokens) -> None:
         job = self.work.job
-        name = f"{job.account_id}/{job.job_id}/{self._claim.sent}"
+        profile_id, conversation_id = item_ids(job, self._claim.sent)
         self._answer = self.account.client.create(
             job,
             tokens,
-            profile_id=str(uuid.uuid5(ITEMS, f"{name}/profile")),
-            conversation_id=str(uuid.uuid5(ITEMS, f"{name}/conversation")),
+            profile_id=profile_id,
+            conversation_id=conversation_id,
             conversation=self._conversation,
             resends=self._claim.sent - 1,
         )

@@ -5,6 +5,7 @@ of April 2019 for an open conversation; the release notes of February 2019 for t
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -21,6 +22,20 @@ _NAMED: Mapping[str, int] = {status.name: status.value for status in HTTPStatus}
 _OF_THE_PROFILE = "; of the profile: "
 _ERROR_FIELDS = ("errorCode", "title", "details", "msg")
 _STALE: Mapping[int, Literal["app", "consumer"]] = {40102: "app", 40105: "app", 40103: "consumer"}
+
+
+def item_ids(job: Job, sent: int) -> tuple[str, str]:
+    """Return the ids of profile and conversation, for the attempt of this number.
+
+    They are UUIDs, as LivePerson's guide asks, computed so that nothing has to store them.
+    """
+    digits = sha256(f"{job.account_id}/{job.job_id}/{sent}".encode()).hexdigest()
+    return _uuid(digits[:32]), _uuid(digits[32:])
+
+
+def _uuid(digits: str) -> str:
+    """Write 32 hexadecimal digits in the form of a UUID of version 4 (RFC 9562, 5.4)."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def batch(

@@ -4,7 +4,6 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -16,16 +15,14 @@ from tasks.measures import UNMEASURED, Measures
 from tasks.tracing import UNTRACED, Tracing
 
 # The adapter decides these itself; they are set so that requests looks nothing up for each call.
-AS_IT_IS: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "allow_redirects": False,
-        "stream": True,
-        "timeout": None,
-        "verify": True,
-        "cert": None,
-        "proxies": {},
-    }
-)
+AS_IT_IS: Final[dict[str, Any]] = {
+    "allow_redirects": False,
+    "stream": True,
+    "timeout": None,
+    "verify": True,
+    "cert": None,
+    "proxies": {},
+}
 
 log = structlog.get_logger()
 

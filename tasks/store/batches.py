@@ -38,6 +38,10 @@ COPY_MS: Final = 1000
 COPIED_MS: Final = 60_000
 ASKING: Final = ("ASKING",)
 
+# A script's arguments, or the function that makes them, in the thread that makes all calls: to make
+# those of several calls in a row takes less time than in the threads that they come from.
+Arguments = Sequence[Any] | Callable[[], Sequence[Any]]
+
 log = structlog.get_logger()
 
 
@@ -46,12 +50,12 @@ class _Call:
     """A script, its keys and arguments, and the callback for its answer, or an error.
 
     With `asking` it goes to a node that is just getting its keys. With `copied` it is answered once
-    the replicas have confirmed what it wrote.
+    the replicas have confirmed what it wrote. `made` are the arguments themselves.
     """
 
     script: Script
     keys: Sequence[str]
-    arguments: Sequence[Any]
+    arguments: Arguments
     answered: Callable[[Any], object]
     until_it_succeeds: bool
     group: str = ""
@@ -59,6 +63,7 @@ class _Call:
     redirections: int = 0
     asking: bool = False
     copied: bool = False
+    made: Sequence[Any] = ()
 
     @property
     def company(self) -> tuple[object, ...]:
@@ -89,9 +94,9 @@ class _Run:
 
     def command(self, name: str, script: str) -> tuple[Any, ...]:
         keys = [key for call in self.calls for key in call.keys]
-        arguments = [argument for call in self.calls for argument in call.arguments]
+        arguments = [argument for call in self.calls for argument in call.made]
         if isinstance(self.script, Together):
-            counts = " ".join(f"{len(call.keys)} {len(call.arguments)}" for call in self.calls)
+            counts = " ".join(f"{len(call.keys)} {len(call.made)}" for call in self.calls)
             arguments.insert(0, counts)
         return (name, script, len(keys), *keys, *arguments)
 
@@ -130,7 +135,7 @@ class ScriptBatches:
         self,
         script: Script,
         keys: Sequence[str],
-        arguments: Sequence[Any],
+        arguments: Arguments,
         *,
         copied: bool = False,
     ) -> Any:
@@ -158,7 +163,7 @@ class ScriptBatches:
         self,
         script: Script,
         keys: Sequence[str],
-        arguments: Sequence[Any],
+        arguments: Arguments,
         answered: Callable[[Any], object],
         *,
         copied: bool = False,
@@ -267,7 +272,7 @@ class _Lane:
 
     def _run(self) -> None:
         while True:
-            calls = self._take()
+            calls = [call for call in self._take() if self._is_made(call)]
             try:
                 answers = self._exchange(calls)
             except Exception as error:  # noqa: BLE001 - without this thread no call is made
@@ -294,6 +299,16 @@ class _Lane:
             again, self._again = self._again, []
             calls = [one for one in again if self._batches.belongs(one, self._name)] + calls
         return calls
+
+    def _is_made(self, call: _Call) -> bool:
+        """Make a call's arguments; if that fails, the error is its answer."""
+        try:
+            call.made = call.arguments() if callable(call.arguments) else call.arguments
+        except Exception as error:
+            log.exception("store.call_not_made")
+            self._take_answer(call, error)
+            return False
+        return True
 
     def _exchange(self, calls: list[_Call]) -> list[Any]:
         if not calls:
@@ -384,6 +399,9 @@ class _Lane:
                 self._again.append(replace(call, failures=failures, redirections=0, asking=False))
                 self._again_at = time.monotonic() + REPEAT_SECONDS
                 return
+        self._take_answer(call, answer)
+
+    def _take_answer(self, call: _Call, answer: Any) -> None:
         try:
             call.answered(answer)
         except Exception:

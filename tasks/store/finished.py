@@ -32,7 +32,6 @@ import orjson
 
 from config.names import CREATED_KEY, FAILED_KEY, REUSED_KEY
 from tasks.messages.job import Job
-from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import REPEATED, Outcome
 from tasks.messages.outgoing import rfc3339
 from tasks.messages.trace import NO_TRACE, Trace
@@ -138,6 +137,17 @@ _USUAL: Final = (
 )
 
 
+def _packer(dictionary: bytes, wbits: int) -> zlib._Compress:
+    """Return what compresses; it starts faster with a small window (2 ** `wbits`), and memory."""
+    return zlib.compressobj(
+        zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -wbits, _MEMORY_LEVEL, zdict=dictionary
+    )
+
+
+_MEMORY_LEVEL: Final = 4
+# Each record begins with a copy of it, which has read that text already.
+_PACKER: Final = _packer(_USUAL, 12)
+
 # The order of names that most producers use: the documentation's. Names that are not here follow in
 # alphabetical order. Never change this list, not even for a new field: a record in the store is
 # read with the order that it was written with. A name that is not here only costs some bytes.
@@ -206,8 +216,7 @@ def pack(job: Job, outcome: Outcome) -> bytes:
             del told[1:]
     text = squeeze(orjson.dumps(told))
     head = unhexlify(short_digest(job)) + _check(text, outcome.body)
-    spelling = b"" if again == outcome.body else _deflate(outcome.body, again, wbits=15, level=4)
-    return head + _deflate(text, _USUAL, wbits=12, level=4) + spelling
+    return head + _deflate(_PACKER.copy(), text) + _spelling(outcome.body, again)
 
 
 def read(record: bytes) -> Finished:
@@ -266,7 +275,7 @@ def consumer_note(consumer_id: str, job_id: str) -> bytes:
 
 def write_note(job_id: str) -> bytes:
     """Return the note of a job."""
-    return squeeze(dumps_compact(job_id))
+    return squeeze(orjson.dumps(job_id))
 
 
 def read_note(note: bytes) -> str:
@@ -309,17 +318,15 @@ def _put_together(facts: Mapping[str, Any], given: Mapping[str, Any]) -> bytes:
 
 def _given(job: Job, message: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that a message has from its job; equal bytes for equal digests."""
-    content = orjson.loads(job.content)
     if "job" in message:
-        return {"job": _in_order({"jobId": job.job_id, **content})}
-    conversation = content["conversation"]
+        return {"job": _in_order({"jobId": job.job_id, **orjson.loads(job.content)})}
     return {
         "jobId": job.job_id,
         "accountId": job.account_id,
         "dialogId": message.get("conversationId"),
-        "campaignInfo": _in_order(conversation.get("campaignInfo")),
-        "conversationContext": _in_order(conversation.get("conversationContext")),
-        "metadata": _in_order(content.get("metadata")),
+        "campaignInfo": _in_order(job.conversation.get("campaignInfo")),
+        "conversationContext": _in_order(job.conversation.get("conversationContext")),
+        "metadata": _in_order(job.metadata),
     }
 
 
@@ -329,7 +336,8 @@ def _in_order(value: Any) -> Any:
         return [_in_order(one) for one in value]
     if not isinstance(value, dict):
         return value
-    names = sorted(value, key=_ORDER.__getitem__)
+    names = sorted(value)
+    names.sort(key=_ORDER.__getitem__)
     return {
         name: _in_order(part) if isinstance(part := value[name], _NESTED) else part
         for name in names
@@ -358,11 +366,11 @@ def _check(text: bytes, body: bytes) -> bytes:
     return zlib.crc32(body, zlib.crc32(text)).to_bytes(4, "big")
 
 
-def _deflate(data: bytes, dictionary: bytes, *, wbits: int, level: int) -> bytes:
-    """Compress; `wbits` and `level` are zlib's window and memory, which start faster if small."""
-    packer = zlib.compressobj(
-        zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -wbits, level, zdict=dictionary
-    )
+def _spelling(body: bytes, again: bytes) -> bytes:
+    return b"" if again == body else _deflate(_packer(again, zlib.MAX_WBITS), body)
+
+
+def _deflate(packer: zlib._Compress, data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
@@ -377,7 +385,9 @@ def _inflate(data: bytes, dictionary: bytes) -> tuple[bytes, bytes]:
 
 
 def _squeezed(found: re.Match[bytes]) -> bytes:
-    return _LONG.sub(_shorter, found[0])
+    # Mostly it is one as a whole.
+    whole = _LONG.fullmatch(found[0])
+    return _LONG.sub(_shorter, found[0]) if whole is None else _shorter(whole)
 
 
 def _shorter(found: re.Match[bytes]) -> bytes:

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal
 
+import orjson
 from redis import Redis
 
 from tasks.messages.attempt import Attempt
 from tasks.messages.job import Job
-from tasks.messages.json_text import dumps_compact
 from tasks.messages.outcome import Outcome
 from tasks.messages.outgoing import now
 from tasks.store.answers import Beginning, Defer, Lost, Recorded, Wait, beginning, ended
 from tasks.store.batches import ScriptBatches
-from tasks.store.connection import LIMITER, MILLISECONDS, Keys, StoreError, script, text, together
+from tasks.store.connection import LIMITER, MILLISECONDS, Keys, script, text, together
 from tasks.store.finished import consumer_note, note_name, pack, read_note, short_digest, write_note
 from tasks.store.limits import log_learned
 from tasks.store.records import look_up
@@ -150,7 +150,10 @@ class Ledger:
         if job.engagement is not None and job.engagement.visitor_id is None:
             names.append(keys.visit(job.consumer_id))
         self._ceilings[job.account_id] = ceiling
-        arguments = [dumps_compact(asked), consumer_note(job.consumer_id, job.job_id)]
+
+        def arguments() -> list[bytes]:
+            return [orjson.dumps(asked), consumer_note(job.consumer_id, job.job_id)]
+
         copied = purpose == "send"
         return beginning(job, self._batches.call(self._begin, names, arguments, copied=copied))
 
@@ -174,7 +177,7 @@ class Ledger:
         )
 
         def answered(answer: Any) -> None:
-            if isinstance(answer, StoreError):
+            if isinstance(answer, Exception):
                 # The outcome is not recorded: the job comes back with a request of unknown fate.
                 self.abandon(job, owner)
                 then(Lost())
@@ -310,28 +313,10 @@ class Ledger:
         earlier: Sequence[Attempt] = (),
         due: float = 0,
         waits_for: str = "",
-    ) -> tuple[list[str], list[bytes]]:
+    ) -> tuple[list[str], Callable[[], list[bytes]]]:
+        """Return the keys and arguments of finish.lua."""
         keys = self._keys(job.account_id)
         ceiling = self._ceilings.get(job.account_id)
-        told = {
-            "owner": owner,
-            "job_id": job.job_id,
-            "digest": short_digest(job),
-            "submission": job.submission_id or "",
-            "verb": verb,
-            "attempts": _written(attempts),
-            "earlier": _written(earlier),
-            "feedback": feedback,
-            "cause": cause,
-            "retry_after_ms": retry_after * MILLISECONDS,
-            **({"rate": ceiling.rate, "cap": ceiling.in_flight} if ceiling else {}),
-            "record_ms": self._record_ms if outcome else self._open_ms,
-            "counter": outcome.counter if outcome else "",
-            "visit": visit,
-            "due_ms": due * MILLISECONDS,
-            "waits_for": waits_for,
-        }
-        args = [dumps_compact(told)]
         names = [
             keys.job(job.job_id),
             keys.consumer(job.consumer_id),
@@ -344,12 +329,36 @@ class Ledger:
             keys.ended(job.submission_id, today()),
             keys.consumers,
         ]
-        if outcome:
-            args += [pack(job, outcome), consumer_note(job.consumer_id, job.job_id)]
-            if outcome.created_id:
-                names.append(keys.opened)
-                args += [note_name(outcome.created_id), write_note(job.job_id)]
-        return names, args
+        if outcome and outcome.created_id:
+            names.append(keys.opened)
+
+        def arguments() -> list[bytes]:
+            told = {
+                "owner": owner,
+                "job_id": job.job_id,
+                "digest": short_digest(job),
+                "submission": job.submission_id or "",
+                "verb": verb,
+                "attempts": _written(attempts),
+                "earlier": _written(earlier),
+                "feedback": feedback,
+                "cause": cause,
+                "retry_after_ms": retry_after * MILLISECONDS,
+                **({"rate": ceiling.rate, "cap": ceiling.in_flight} if ceiling else {}),
+                "record_ms": self._record_ms if outcome else self._open_ms,
+                "counter": outcome.counter if outcome else "",
+                "visit": visit,
+                "due_ms": due * MILLISECONDS,
+                "waits_for": waits_for,
+            }
+            args = [orjson.dumps(told)]
+            if outcome:
+                args.extend((pack(job, outcome), consumer_note(job.consumer_id, job.job_id)))
+                if outcome.created_id:
+                    args.extend((note_name(outcome.created_id), write_note(job.job_id)))
+            return args
+
+        return names, arguments
 
 
 def today() -> int:

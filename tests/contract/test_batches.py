@@ -160,6 +160,25 @@ def test_an_answer_that_cannot_be_taken_harms_nobody_else(store: Redis) -> None:
 
 
 @ON_EITHER_STORE
+def test_a_call_that_cannot_be_made_harms_nobody_else(store: Redis) -> None:
+    """The error is its answer, and nothing is called, nor tried again; others go on."""
+    batches, add = ScriptBatches(store), store.register_script(ADD)
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def fails() -> list[Any]:
+        raise ValueError("not made")
+
+    with structlog.testing.capture_logs() as lines:
+        batches.post(add, ["key"], fails, answers.put)
+        batches.post(add, ["key"], lambda: [1], answers.put)
+        assert isinstance(answers.get(timeout=ANSWER_SECONDS), ValueError)
+        assert answers.get(timeout=ANSWER_SECONDS) == 1
+        with pytest.raises(ValueError, match="not made"):
+            batches.call(add, ["key"], fails)
+    assert [line["event"] for line in lines] == ["store.call_not_made"] * 2
+
+
+@ON_EITHER_STORE
 def test_a_script_whose_own_error_it_is_holds_up_nobody(
     store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

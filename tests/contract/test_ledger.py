@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import structlog
 from redis import Redis
 
 from console.admin.records import cancel
@@ -98,6 +99,17 @@ def test_who_asks_again_because_the_answer_was_lost_sends_once(
     assert gone(ledger, job) == gone(ledger, job)
     assert recorded_fields(store, job.job_id)["sent"] == 1
     assert store.zcard(Keys(ACCOUNT).in_flight) == 1
+
+
+def test_a_job_whose_outcome_cannot_be_recorded_comes_back(ledger: Ledger) -> None:
+    """As after any bug of ours: its claim ends, and one lost worker is counted."""
+    job = make_job()
+    gone(ledger, job)
+    bad = replace(outcome(job), body=None)  # type: ignore[arg-type] # what no caller should do
+    with structlog.testing.capture_logs() as lines:
+        assert finish(ledger, job, "w1/1", outcome=bad) == Lost()
+    assert [line["event"] for line in lines] == ["store.call_not_made"]
+    assert gone(ledger, job, "w2/1").claim.losses == 1
 
 
 def test_an_outcome_is_replayed_to_every_later_delivery(ledger: Ledger) -> None:
