@@ -19,8 +19,8 @@ from config.names import JOBS_QUEUE
 from console.admin.overview import AccountView, Overview
 from console.admin.records import Record
 from console.output import counted, escaped, printable
+from tasks.messages.attempt import REPLAYED, UNRESOLVED
 from tasks.messages.json_text import dumps_compact
-from tasks.retry import REPLAYED, UNRESOLVED
 from tasks.store.limits import Holds, Standing
 
 # Wide enough for every id: the width if the output is not a terminal.

@@ -30,7 +30,7 @@ from tasks.liveperson.engagement import (
 )
 from tasks.liveperson.tokens import Tokens
 from tasks.measures import UNMEASURED, Measures
-from tasks.messages.attempt import Attempt
+from tasks.messages.attempt import UNRESOLVED, Attempt
 from tasks.messages.dead_letter import ErrorCode
 from tasks.messages.intake import Work
 from tasks.messages.outcome import Outcome, failed, opened
@@ -38,7 +38,6 @@ from tasks.messages.outgoing import now, rfc3339
 from tasks.permits import Permits
 from tasks.retry import (
     PROBE,
-    UNRESOLVED,
     Again,
     Created,
     Decision,

@@ -16,16 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tasks.liveperson.answer import MAX_RETRY_AFTER_SECONDS, OF_THE_ACCOUNT, Answer, Kind
-from tasks.messages.attempt import Attempt
+from tasks.messages.attempt import REPLAYED, UNRESOLVED, Attempt
 from tasks.messages.dead_letter import ErrorCode
 
 # Attempts that use up a retry of the schedule; 429 and 401 do not.
 FAILURES: Final = frozenset({Kind.UNKNOWN, Kind.NOT_SENT, Kind.ALREADY_OPEN})
-# The mark of an operator's replay in a job's history.
-REPLAYED: Final = "replayed"
-# The mark of a look-up without a result. While it is the last one, the conversation is looked up
-# again and nothing is sent (tasks/store/lua/begin.lua).
-UNRESOLVED: Final = "unresolved"
 # The longest retry delay of a job that gets nothing but 429.
 MAX_THROTTLED_SECONDS: Final = 60.0
 # LivePerson's retry delays for the Monitoring API (page Engagement).

@@ -11,8 +11,8 @@ from typing import Any, Final
 from redis import Redis
 
 from config.settings import Settings
+from tasks.messages.attempt import REPLAYED
 from tasks.messages.outgoing import now, rfc3339
-from tasks.retry import REPLAYED
 from tasks.store.brake import accounts_of
 from tasks.store.connection import MILLISECONDS, Keys, script, text
 from tasks.store.ledger import OPEN_SECONDS

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from tasks.messages.fields.messages import AttemptMessage, AttemptOutcome
+
+# The mark of an operator's replay in a job's history.
+REPLAYED: Final = "replayed"
+# The mark of a look-up without a result. While it is the last one, the conversation is looked up
+# again and nothing is sent (tasks/store/lua/begin.lua).
+UNRESOLVED: Final = "unresolved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

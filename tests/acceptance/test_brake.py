@@ -17,7 +17,7 @@ from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
-JOBS = 120
+JOBS = 200
 # Within this time after the command has ended the last call of LivePerson comes in.
 EFFECT_SECONDS = 1.0
 # Long enough that any worker would have sent something at the account's pace.
@@ -26,8 +26,8 @@ SILENT_SECONDS = 1.5
 
 @pytest.fixture
 def settings(settings: dict[str, object], simulator: SimulatorProcess) -> dict[str, object]:
-    """Send so slowly that there is something to be stopped."""
-    return {**settings, "domain_api_url": simulator.url, "max_rate": 25}
+    """Send so slowly that there is something to be stopped, however late the command is."""
+    return {**settings, "domain_api_url": simulator.url, "max_rate": 10}
 
 
 def calls(simulator: SimulatorProcess) -> object:

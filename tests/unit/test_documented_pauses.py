@@ -6,8 +6,8 @@ from config.settings import Settings
 from tasks.attempt import TOKEN_PAUSE_SECONDS
 from tasks.liveperson.answer import Answer, Kind
 from tasks.liveperson.app_tokens import PAUSE_SECONDS
-from tasks.messages.attempt import Attempt
-from tasks.retry import UNRESOLVED, Again, LookUp, Policy, decide, look_again
+from tasks.messages.attempt import UNRESOLVED, Attempt
+from tasks.retry import Again, LookUp, Policy, decide, look_again
 
 POLICY = Policy(schedule=Settings().retry_schedule)
 

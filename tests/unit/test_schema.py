@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator
 from config import names as queues
 from tasks.liveperson.answer import Kind
 from tasks.liveperson.conversation import read_answer
+from tasks.messages.attempt import REPLAYED, UNRESOLVED
 from tasks.messages.dead_letter import ERROR_CODES
 from tasks.messages.fields.examples import EXAMPLES
 from tasks.messages.fields.messages import AttemptOutcome
 from tasks.messages.job import parse_job
 from tasks.messages.json_text import MalformedJSON, loads_strict
 from tasks.messages.schema import NAMES, PUBLISHED, Name, schema, write_all
-from tasks.retry import REPLAYED, UNRESOLVED
 from tests.documents import codes, rows, section
 
 CONTRACT = (PUBLISHED.parent / "contract.md").read_text(encoding="utf-8")

@@ -39,12 +39,19 @@ FIRST_MESSAGE: Final = "firstMessage"
 
 
 @pytest.fixture(scope="module")
-def liveperson(running: SimulatorProcess) -> Iterator[LivePersonClient]:
+def reset(running: SimulatorProcess) -> SimulatorProcess:
+    """Take away the limits that a test before may have set."""
+    running.control("reset")
+    return running
+
+
+@pytest.fixture(scope="module")
+def liveperson(reset: SimulatorProcess) -> Iterator[LivePersonClient]:
     built = LivePersonClient(
         account_id=ACCOUNT,
         credentials=Credentials(CLIENT_ID, SecretStr(CLIENT_SECRET)),
         token_store=InMemoryTokenStore(),
-        domain_api_url=running.url,
+        domain_api_url=reset.url,
         trusted_hosts=(),
         connect_timeout=5,
         read_timeout=10,
@@ -56,9 +63,9 @@ def liveperson(running: SimulatorProcess) -> Iterator[LivePersonClient]:
 
 
 @pytest.fixture(scope="module")
-def asking(running: SimulatorProcess) -> Iterator[Asking]:
+def asking(reset: SimulatorProcess) -> Iterator[Asking]:
     """Ask the simulator with one AppJWT; every consumer is new, so that nothing is begun again."""
-    client = Client(running.url)
+    client = Client(reset.url)
     yield Asking(client, client.app_jwt())
     client.http.close()
 
