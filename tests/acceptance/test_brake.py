@@ -17,7 +17,7 @@ from tests.simulator_process import SimulatorProcess
 from tests.waiting import wait_until
 from tests.worker_process import WorkerProcess
 
-JOBS = 200
+JOBS = 120
 # Within this time after the command has ended the last call of LivePerson comes in.
 EFFECT_SECONDS = 1.0
 # Long enough that any worker would have sent something at the account's pace.
