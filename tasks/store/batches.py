@@ -303,7 +303,9 @@ class _Lane:
     def _is_made(self, call: _Call) -> bool:
         """Make a call's arguments; if that fails, the error is its answer."""
         try:
-            call.made = call.arguments() if callable(call.arguments) else call.arguments
+            if callable(call.arguments):
+                call.arguments = call.arguments()  # once, however often the call is repeated
+            call.made = call.arguments
         except Exception as error:
             log.exception("store.call_not_made")
             self._take_answer(call, error)

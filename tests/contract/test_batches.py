@@ -68,18 +68,29 @@ def test_a_store_that_forgot_the_scripts_is_told_again(store: Redis) -> None:
 
 
 def test_posts_outlast_the_store(server: RedisServer) -> None:
-    """A call fails at once while the store is away; what was posted is done when it is back."""
+    """A call fails at once while the store is away; what was posted is done when it is back.
+
+    Its arguments are made once, however often it is tried.
+    """
     store = connect(server.url)
     batches, add = ScriptBatches(store), store.register_script(ADD)
     assert batches.call(add, ["key"], [1]) == 1
     server.kill()
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    made = 0
+
+    def ten() -> list[int]:
+        nonlocal made
+        made += 1
+        return [10]
+
     for _ in range(3):
-        batches.post(add, ["key"], [10], answers.put)
+        batches.post(add, ["key"], ten, answers.put)
     with pytest.raises(StoreError):
         batches.call(add, ["key"], [1])
     server.start()
     assert sorted(answers.get(timeout=ANSWER_SECONDS) for _ in range(3)) == [11, 21, 31]
+    assert made == 3
     assert batches.call(add, ["key"], [1]) == 32
 
 
