@@ -336,6 +336,7 @@ def _in_order(value: Any) -> Any:
         return [_in_order(one) for one in value]
     if not isinstance(value, dict):
         return value
+    # Alphabetical first: two jobs of one digest may have their names in another order.
     names = sorted(value)
     names.sort(key=_ORDER.__getitem__)
     return {

@@ -1,6 +1,7 @@
 """The batch that goes out, and every answer to it that is documented or can be feared."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.liveperson.answer import Answer, Kind
-from tasks.liveperson.conversation import batch, read_answer
+from tasks.liveperson.conversation import batch, item_ids, read_answer
 from tasks.liveperson.reading import MESSAGE_CHARS
 from tests.unit.liveperson.scripted import ACCOUNT, job
 
@@ -38,6 +39,16 @@ def wanted(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the two bodies of a documented request, as a producer would paste them into a job."""
     profile, conversation = documented(name)[:2]
     return profile["body"], conversation["body"]
+
+
+def test_the_ids_of_the_items_are_uuids_of_one_attempt() -> None:
+    """As LivePerson's guide asks; two attempts, or two jobs, have none in common."""
+    asked = [(job(), 1), (job(), 2), (job(jobId="another"), 1)]
+    found = [one for of, sent in asked for one in item_ids(of, sent)]
+    assert len(set(found)) == 6
+    for one in found:
+        read_back = uuid.UUID(one)
+        assert (str(read_back), read_back.version, read_back.variant) == (one, 4, uuid.RFC_4122)
 
 
 @pytest.mark.parametrize(
